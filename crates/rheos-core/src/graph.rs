@@ -1,0 +1,171 @@
+//! The job graph: what runs, and how rows go from one node to the next. SQL and the Rust API both build it.
+//!
+//! Invariant: nodes are in topological order (an edge comes from a smaller id), and ids are stable: they are made of
+//! meaning (kind, facts, inputs), never of positions or display text.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::operator::{OperatorFactory, Port};
+use crate::sink::Sink;
+use crate::source::{Source, WatermarkSpec};
+
+/// A node's place in its graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub usize);
+
+/// How rows reach the workers of the next node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exchange {
+    /// They stay on their worker.
+    Forward,
+    /// By the hash of these columns.
+    Hash(Vec<usize>),
+    /// All to worker 0.
+    Single,
+}
+
+impl fmt::Display for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exchange::Forward => f.write_str("forward"),
+            Exchange::Hash(_) => f.write_str("hash"),
+            Exchange::Single => f.write_str("single"),
+        }
+    }
+}
+
+/// An input of a node.
+#[derive(Debug, Clone)]
+pub struct Edge {
+    /// Where the rows come from.
+    pub from: NodeId,
+    /// Which of its outputs.
+    pub port: Port,
+    /// How they travel.
+    pub exchange: Exchange,
+}
+
+/// What a node does.
+#[derive(Debug, Clone)]
+pub enum NodeKind {
+    /// Reads a table.
+    Source {
+        /// The connector.
+        source: Arc<dyn Source>,
+        /// How its watermark is made; without one the table has no event time.
+        watermark: Option<WatermarkSpec>,
+    },
+    /// A function of single rows: no state, no time. Neighbours are fused.
+    Stateless(Arc<dyn OperatorFactory>),
+    /// Everything with state, time or several inputs.
+    Stateful(Arc<dyn OperatorFactory>),
+    /// Puts its inputs together as they come.
+    Union,
+    /// Writes a table.
+    Sink(Arc<dyn Sink>),
+}
+
+/// One step of a job.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Stable over restarts and rebuilds; see the module.
+    pub operator_id: String,
+    /// A short name for people, e.g. `tumble`.
+    pub name: String,
+    /// What it does.
+    pub kind: NodeKind,
+    /// Its inputs.
+    pub inputs: Vec<Edge>,
+    /// The schema of port 0.
+    pub schema: SchemaRef,
+}
+
+impl Node {
+    /// Its meaning as ordered facts.
+    pub fn describe(&self) -> Vec<(String, String)> {
+        match &self.kind {
+            NodeKind::Source { source, watermark } => {
+                let mut facts = source.describe();
+                if let Some(w) = watermark {
+                    let column = source.schema().field(w.column).name().clone();
+                    facts.push(("watermark".into(), format!("{column} - {} ms", w.delay_ms)));
+                }
+                facts
+            }
+            NodeKind::Stateless(f) | NodeKind::Stateful(f) => f.describe(),
+            NodeKind::Union => vec![],
+            NodeKind::Sink(sink) => sink.describe(),
+        }
+    }
+}
+
+/// A directed acyclic graph of nodes.
+#[derive(Debug, Clone, Default)]
+pub struct JobGraph {
+    nodes: Vec<Node>,
+}
+
+impl JobGraph {
+    /// Adds a node behind its inputs.
+    ///
+    /// Panics if an input does not exist yet: the builder of the graph is at fault, not its user.
+    pub fn add(&mut self, name: impl Into<String>, kind: NodeKind, inputs: Vec<Edge>) -> NodeId {
+        let id = NodeId(self.nodes.len());
+        assert!(inputs.iter().all(|e| e.from < id), "a node is added after its inputs");
+        let schema = match &kind {
+            NodeKind::Source { source, .. } => source.schema(),
+            NodeKind::Stateless(f) | NodeKind::Stateful(f) => f.schema(),
+            NodeKind::Union => Arc::clone(&self.nodes[inputs[0].from.0].schema),
+            NodeKind::Sink(sink) => sink.schema(),
+        };
+        let mut node = Node { operator_id: String::new(), name: name.into(), kind, inputs, schema };
+        node.operator_id = self.stable_id(&node);
+        self.nodes.push(node);
+        id
+    }
+
+    /// The nodes, inputs first.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// A node.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0]
+    }
+
+    /// The ids, inputs first.
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (0..self.nodes.len()).map(NodeId)
+    }
+
+    /// The nodes that read from `id`, with the index of the input.
+    pub fn readers(&self, id: NodeId) -> Vec<(NodeId, usize)> {
+        let edges = |n: NodeId| self.node(n).inputs.iter().enumerate();
+        self.ids().flat_map(|n| edges(n).filter(|(_, e)| e.from == id).map(move |(i, _)| (n, i))).collect()
+    }
+
+    /// Changes when the meaning of the job changes: workers of one job must agree on it.
+    pub fn fingerprint(&self) -> u64 {
+        let text: String = self.nodes.iter().map(|n| format!("{}\n{}\n", n.operator_id, n.schema)).collect();
+        xxh3_64(text.as_bytes())
+    }
+
+    fn stable_id(&self, node: &Node) -> String {
+        let mut text = format!("{}\n", node.name);
+        for (name, value) in node.describe() {
+            text.push_str(&format!("{name}={value}\n"));
+        }
+        for edge in &node.inputs {
+            let columns = format!("{:?}", edge.exchange);
+            text.push_str(&format!("<- {} {} {columns}\n", self.node(edge.from).operator_id, edge.port.0));
+        }
+        let id = format!("{}-{:016x}", node.name, xxh3_64(text.as_bytes()));
+        let ties = self.nodes.iter().filter(|n| n.operator_id.starts_with(&id)).count();
+        if ties == 0 { id } else { format!("{id}-{ties}") }
+    }
+}

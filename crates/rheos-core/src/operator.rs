@@ -1,0 +1,223 @@
+//! The operator contract: a synchronous state machine over batches, watermarks, timers and epoch ends.
+//!
+//! An operator does no I/O, reads no clock and starts nothing; time comes through its context. The order of calls in one
+//! epoch: any number of `on_batch`, `on_watermark`, `on_timer`, `on_clock`; then `flush`, then `on_epoch_end`.
+//!
+//! Every call may answer [`Progress::More`]: "I emitted a chunk and have more; call [`Operator::resume`] when there is
+//! credit". Until it says `Done` it gets no further input, so a window with a million keys leaves in chunks.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+
+use crate::error::Result;
+use crate::key::KeyGroupAssignment;
+use crate::state::{SnapshotReader, StateDelta};
+use crate::time::{Epoch, Watermark};
+use crate::timer::{TimeDomain, TimerQueue};
+
+/// Rows in one emitted chunk, at most.
+pub const CHUNK_ROWS_MAX: usize = 8192;
+
+/// Whether an operator has more to emit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Progress {
+    /// Nothing is waiting.
+    Done,
+    /// A chunk was emitted; `resume` gives the next.
+    More,
+}
+
+/// An output of an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Port(pub usize);
+
+impl Port {
+    /// The results.
+    pub const MAIN: Port = Port(0);
+    /// Rows that came after their window had fired.
+    pub const LATE: Port = Port(1);
+    /// Rows that could not be evaluated.
+    pub const ERRORS: Port = Port(2);
+}
+
+/// What an operator counts beside the rows that go in and out. Additive over workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Counter {
+    /// Rows dropped because their last window had fired.
+    LateRecords,
+    /// Rows dropped because their event time is null.
+    NullEventTimes,
+    /// Rows put into a slice; a row enters exactly one, also in overlapping windows.
+    SliceInserts,
+    /// Rows that a local aggregate gave on.
+    PartialRowsOut,
+    /// Windows that were open when the job was stopped (set at the stop, not before).
+    OpenWindows,
+}
+
+/// What an operator learns when it is made.
+#[derive(Debug, Clone)]
+pub struct OperatorInit {
+    /// This worker, from 0.
+    pub worker: usize,
+    /// Workers of the job.
+    pub parallelism: usize,
+    /// Who owns which key group.
+    pub assignment: KeyGroupAssignment,
+}
+
+impl OperatorInit {
+    /// One worker that owns everything.
+    pub fn single() -> Self {
+        Self {
+            worker: 0,
+            parallelism: 1,
+            assignment: KeyGroupAssignment::even(crate::key::KEY_GROUPS_DEFAULT, 1),
+        }
+    }
+}
+
+/// Makes one operator a worker. Part of the job graph, so it is shared and says what it is.
+pub trait OperatorFactory: Send + Sync + fmt::Debug {
+    /// The operator of one worker.
+    fn create(&self, init: &OperatorInit) -> Result<Box<dyn Operator>>;
+
+    /// The schema of port 0.
+    fn schema(&self) -> SchemaRef;
+
+    /// The operator's meaning as ordered facts (`group by: origin`), for `explain` and for its stable id.
+    fn describe(&self) -> Vec<(String, String)>;
+}
+
+/// Which way the watermark of an operator moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WatermarkChange {
+    /// The input whose watermark moved.
+    pub input: usize,
+    /// The watermark of that input.
+    pub watermark: Watermark,
+    /// The minimum over all inputs.
+    pub combined: Watermark,
+}
+
+/// A state machine over one worker's share of a stream.
+pub trait Operator {
+    /// Applies rows. May emit.
+    fn on_batch(&mut self, input: usize, batch: RecordBatch, ctx: &mut OperatorContext) -> Result<Progress>;
+
+    /// A watermark rose: fire what is complete, drop what no row can reach any more.
+    fn on_watermark(&mut self, change: WatermarkChange, ctx: &mut OperatorContext) -> Result<Progress> {
+        let _ = (change, ctx);
+        Ok(Progress::Done)
+    }
+
+    /// A timer that this operator set is due.
+    fn on_timer(
+        &mut self,
+        domain: TimeDomain,
+        key: &[u8],
+        time_ms: i64,
+        ctx: &mut OperatorContext,
+    ) -> Result<Progress> {
+        let _ = (domain, key, time_ms, ctx);
+        Ok(Progress::Done)
+    }
+
+    /// The processing-time clock moved. Called only for operators that [`wants_clock`](Self::wants_clock).
+    fn on_clock(&mut self, now_ms: i64, ctx: &mut OperatorContext) -> Result<Progress> {
+        let _ = (now_ms, ctx);
+        Ok(Progress::Done)
+    }
+
+    /// The next chunk after `Progress::More`.
+    fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        let _ = ctx;
+        Ok(Progress::Done)
+    }
+
+    /// Emits what may not outlive the epoch, still inside it.
+    fn flush(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        let _ = ctx;
+        Ok(Progress::Done)
+    }
+
+    /// All inputs have closed `epoch`: hand over what the epoch changed. Called only when the job keeps state.
+    fn on_epoch_end(&mut self, epoch: Epoch, ctx: &mut OperatorContext) -> Result<StateDelta> {
+        let _ = (epoch, ctx);
+        Ok(StateDelta::default())
+    }
+
+    /// Takes back the state of the key groups that this worker owns now. Called once, before any input.
+    fn restore(&mut self, snapshot: &dyn SnapshotReader) -> Result<()> {
+        let _ = snapshot;
+        Ok(())
+    }
+
+    /// Whether `on_clock` is wanted.
+    fn wants_clock(&self) -> bool {
+        false
+    }
+
+    /// Windows (or other results) that would still fire if the input went on. Asked once, when a job is stopped.
+    fn open_windows(&self) -> u64 {
+        0
+    }
+}
+
+/// What an operator sees of the world, and where its output goes.
+#[derive(Debug)]
+pub struct OperatorContext {
+    /// Processing time in ms since 1970, monotonic per job.
+    pub now_ms: i64,
+    /// The combined watermark that the operator has been told last.
+    pub watermark: Watermark,
+    /// The epoch that is open.
+    pub epoch: Epoch,
+    /// The operator's timers.
+    pub timers: TimerQueue,
+    emitted: Vec<(Port, RecordBatch)>,
+    counters: BTreeMap<Counter, u64>,
+}
+
+impl Default for OperatorContext {
+    fn default() -> Self {
+        Self {
+            now_ms: 0,
+            watermark: Watermark::MIN,
+            epoch: Epoch::default(),
+            timers: TimerQueue::default(),
+            emitted: Vec::new(),
+            counters: BTreeMap::new(),
+        }
+    }
+}
+
+impl OperatorContext {
+    /// Sends rows to an output. Empty batches are dropped.
+    pub fn emit(&mut self, port: Port, batch: RecordBatch) {
+        if batch.num_rows() > 0 {
+            self.emitted.push((port, batch));
+        }
+    }
+
+    /// Adds to a counter.
+    pub fn count(&mut self, counter: Counter, n: u64) {
+        if n > 0 {
+            *self.counters.entry(counter).or_default() += n;
+        }
+    }
+
+    /// What was emitted since the last call: for the adapter and the harness.
+    pub fn take_emitted(&mut self) -> Vec<(Port, RecordBatch)> {
+        std::mem::take(&mut self.emitted)
+    }
+
+    /// What was counted since the last call.
+    pub fn take_counters(&mut self) -> BTreeMap<Counter, u64> {
+        std::mem::take(&mut self.counters)
+    }
+}

@@ -1,0 +1,152 @@
+//! The source contract: a source is cut into splits, workers read splits, the engine hands them out.
+//!
+//! ```text
+//!   Source ── discover ──► splits, in sequences ── handed out by the engine ──► SplitReader (one worker)
+//! ```
+//!
+//! A *sequence* is a chain of splits whose records are in order of event time but for the disorder that the table's
+//! watermark allows: the ranges of one file, the files of a folder in a known order, one partition of a log. Sequences
+//! are independent of each other. A reader runs on a worker thread and never blocks: what needs I/O runs elsewhere and
+//! wakes the worker.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+
+use crate::credit::Wake;
+use crate::error::Result;
+
+/// Whether a source ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boundedness {
+    /// It ends: every window closes at the end of the input.
+    Bounded,
+    /// It goes on until it is stopped.
+    Unbounded,
+}
+
+/// A piece of a source that one worker reads from start to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// Unique in its source; stable over restarts.
+    pub id: String,
+    /// The sequence that it belongs to.
+    pub sequence: u32,
+    /// What is known of it before it is read: no record has an event time below this (ms).
+    pub not_before_ms: Option<i64>,
+    /// Size for the progress bar; 0 where it is unknown.
+    pub size_bytes: u64,
+    /// What the connector needs to open it, in a form of its own (JSON).
+    pub descriptor: String,
+}
+
+/// What a look for splits found.
+#[derive(Debug, Default)]
+pub struct Discovery {
+    /// New splits; within a sequence in the order of their records.
+    pub splits: Vec<Split>,
+    /// Whether none will follow.
+    pub finished: bool,
+}
+
+/// The column that event times are read from, and how far records may be out of order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatermarkSpec {
+    /// Index into the source's schema; a timestamp in microseconds.
+    pub column: usize,
+    /// W = max(event time) - delay.
+    pub delay_ms: i64,
+    /// A split without a record for so long does not hold the watermark back.
+    pub idle_timeout_ms: Option<i64>,
+}
+
+/// Counts that readers keep; shared by all readers of a source.
+#[derive(Debug, Default)]
+pub struct SourceCounters {
+    /// Records decoded.
+    pub records: AtomicU64,
+    /// Bytes of finished input (compressed, as on disk): what the progress bar shows.
+    pub bytes: AtomicU64,
+    /// Records that could not be decoded and were skipped.
+    pub skipped: AtomicU64,
+}
+
+impl SourceCounters {
+    /// Adds to `bytes`.
+    pub fn add_bytes(&self, n: u64) {
+        self.bytes.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Adds to `skipped`.
+    pub fn add_skipped(&self, n: u64) {
+        self.skipped.fetch_add(n, Ordering::Relaxed);
+    }
+}
+
+/// What a reader gets from the engine.
+#[derive(Clone)]
+pub struct ReaderContext {
+    /// Wakes the worker that reads; call it after the data has been made available.
+    pub wake: Wake,
+    /// Rows in a batch, at most.
+    pub batch_rows: usize,
+    /// Where to count.
+    pub counters: Arc<SourceCounters>,
+}
+
+impl ReaderContext {
+    /// A context without an engine behind it, for tests.
+    pub fn detached(batch_rows: usize) -> Self {
+        Self { wake: Arc::new(|| ()), batch_rows, counters: Arc::default() }
+    }
+}
+
+/// One answer of a reader.
+#[derive(Debug)]
+pub enum SourcePoll {
+    /// Rows in the source's schema, at most `batch_rows`.
+    Batch(RecordBatch),
+    /// Nothing now; the wake-up has been arranged.
+    Pending,
+    /// The split has been read to its end.
+    Finished,
+}
+
+/// Reads one split on a worker thread.
+pub trait SplitReader {
+    /// The next rows. Never blocks.
+    ///
+    /// Errors: a record that cannot be decoded under `on-error = fail` (kind `User`, with file, line and reason), or
+    /// I/O (kind `External`).
+    fn poll(&mut self) -> Result<SourcePoll>;
+
+    /// Where to go on after the last batch that was returned, in the connector's own form; given to `open` at restore.
+    fn position(&self) -> String;
+}
+
+/// A readable table: shared by the workers, cheap to clone behind an `Arc`.
+pub trait Source: Send + Sync + fmt::Debug {
+    /// The columns that readers give, already reduced to those that the job uses.
+    fn schema(&self) -> SchemaRef;
+
+    /// Whether it ends.
+    fn boundedness(&self) -> Boundedness;
+
+    /// The same source reduced to some of its columns (indices into `schema`, ascending).
+    fn project(&self, columns: &[usize]) -> Result<Arc<dyn Source>>;
+
+    /// Looks for splits. Called once before the job starts and, while `finished` is false, now and then afterwards.
+    /// `time_column` names the event time, so that statistics on it can be used.
+    ///
+    /// Errors: `InputMissing` for a file that is not there.
+    fn discover(&self, time_column: Option<usize>, parallelism: usize) -> Result<Discovery>;
+
+    /// Opens a split, from its start or from a `position`.
+    fn open(&self, split: &Split, position: Option<&str>, ctx: ReaderContext) -> Result<Box<dyn SplitReader>>;
+
+    /// The source's meaning as ordered facts, for `explain` and for its stable id.
+    fn describe(&self) -> Vec<(String, String)>;
+}

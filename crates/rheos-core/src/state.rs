@@ -1,0 +1,68 @@
+//! What an operator hands over at an epoch's end, and what it is restored from.
+//!
+//! A table of state is a sequence of *sealed runs*: batches that never change. An epoch adds runs and tombstones; a
+//! restore applies them in the order of their epochs. Every run names the layout of its columns, so that a later
+//! version can read it, migrate it, or refuse it by name.
+
+use arrow::record_batch::RecordBatch;
+
+use crate::key::KeyGroup;
+
+/// How a table is spread over workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableKind {
+    /// By key group: each row goes to the worker that owns its group.
+    Keyed,
+    /// Each row to any one worker.
+    Split,
+    /// The whole table to every worker.
+    Broadcast,
+    /// The whole table to worker 0.
+    Single,
+}
+
+/// Rows that an epoch added to a table.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// For [`TableKind::Keyed`]: the key group of each row. Empty for the other kinds.
+    pub key_groups: Vec<KeyGroup>,
+    /// Key, namespace (such as a slice) and state columns.
+    pub rows: RecordBatch,
+}
+
+/// "These rows of all earlier runs are gone."
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tombstone {
+    /// Every row whose namespace is at most this.
+    NamespacesUpTo(i64),
+    /// Every row.
+    All,
+}
+
+/// What one epoch changed in one table.
+#[derive(Debug, Clone)]
+pub struct TableDelta {
+    /// The table's name inside its operator.
+    pub table: String,
+    /// How it is spread.
+    pub kind: TableKind,
+    /// The layout of its rows, e.g. `window-slices/v1`.
+    pub layout: String,
+    /// Deletions; they apply to the runs of earlier epochs, before this epoch's runs are added.
+    pub tombstones: Vec<Tombstone>,
+    /// Additions.
+    pub runs: Vec<Run>,
+}
+
+/// What one epoch changed in an operator.
+#[derive(Debug, Clone, Default)]
+pub struct StateDelta {
+    /// One entry a changed table.
+    pub tables: Vec<TableDelta>,
+}
+
+/// Gives an operator the deltas of all epochs of a checkpoint.
+pub trait SnapshotReader {
+    /// The deltas of `table` in the order of their epochs, reduced to the rows that this worker owns.
+    fn deltas(&self, table: &str) -> Vec<TableDelta>;
+}

@@ -1,0 +1,63 @@
+//! Stateless operators, run one after another without a hop between them.
+
+use rheos_core::operator::{OperatorContext, Port, Progress};
+use rheos_core::{Operator, Result};
+
+use arrow::record_batch::RecordBatch;
+
+/// One link with the number of its node.
+pub(crate) struct Link {
+    pub(crate) node: usize,
+    pub(crate) operator: Box<dyn Operator>,
+    ctx: OperatorContext,
+}
+
+impl Link {
+    pub(crate) fn new(node: usize, operator: Box<dyn Operator>) -> Self {
+        Self { node, operator, ctx: OperatorContext::default() }
+    }
+}
+
+/// A fused chain.
+pub(crate) struct Chain {
+    pub(crate) links: Vec<Link>,
+}
+
+impl Chain {
+    /// Runs a batch through all links; `out` gets what leaves the last one. `seen` is told the rows in and out of each.
+    pub(crate) fn apply(
+        &mut self,
+        batch: RecordBatch,
+        metrics: &[crate::metrics::NodeMetrics],
+        out: &mut dyn FnMut(RecordBatch),
+    ) -> Result<()> {
+        apply_from(&mut self.links, batch, metrics, out)
+    }
+}
+
+fn apply_from(
+    links: &mut [Link],
+    batch: RecordBatch,
+    metrics: &[crate::metrics::NodeMetrics],
+    out: &mut dyn FnMut(RecordBatch),
+) -> Result<()> {
+    let Some((link, rest)) = links.split_first_mut() else {
+        out(batch);
+        return Ok(());
+    };
+    metrics[link.node].add_in(batch.num_rows());
+    let mut progress = link.operator.on_batch(0, batch, &mut link.ctx)?;
+    loop {
+        for (port, part) in link.ctx.take_emitted() {
+            debug_assert_eq!(port, Port::MAIN, "a stateless operator has one output");
+            metrics[link.node].add_out(part.num_rows());
+            apply_from(rest, part, metrics, out)?;
+        }
+        if progress == Progress::Done {
+            break;
+        }
+        progress = link.operator.resume(&mut link.ctx)?;
+    }
+    metrics[link.node].count(link.ctx.take_counters());
+    Ok(())
+}

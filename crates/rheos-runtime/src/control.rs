@@ -1,0 +1,122 @@
+//! Stop, fail, wake: what a job's threads tell each other beside the data.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
+
+use rheos_core::Error;
+use rheos_core::credit::Wake;
+use rheos_core::time::Epoch;
+
+use crate::metrics::{Metrics, Snapshot};
+
+/// How a running job is ended from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopMode {
+    /// Reading ends; open windows do not fire and are counted.
+    Stop,
+    /// As if the input had ended: open windows fire.
+    Drain,
+}
+
+/// A handle on a job, before and while it runs. Clones share it.
+#[derive(Clone, Default)]
+pub struct JobControl {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicU8,
+    failed: AtomicBool,
+    failure: Mutex<Option<Error>>,
+    epoch: AtomicU64,
+    wakes: Mutex<Vec<Wake>>,
+    threads: Mutex<Vec<Thread>>,
+    metrics: Mutex<Option<Arc<Metrics>>>,
+}
+
+/// A poisoned lock here guards plain data that is whole after every statement, so its content is good.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const STOP: u8 = 1;
+const DRAIN: u8 = 2;
+
+impl JobControl {
+    /// A handle for one job.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks the job to end in order. The first request counts.
+    pub fn stop(&self, mode: StopMode) {
+        let value = if mode == StopMode::Stop { STOP } else { DRAIN };
+        let _ = self.shared.stop.compare_exchange(0, value, Ordering::SeqCst, Ordering::SeqCst);
+        self.wake_all();
+    }
+
+    /// How the job was asked to end, if it was.
+    pub fn stop_mode(&self) -> Option<StopMode> {
+        match self.shared.stop.load(Ordering::SeqCst) {
+            STOP => Some(StopMode::Stop),
+            DRAIN => Some(StopMode::Drain),
+            _ => None,
+        }
+    }
+
+    /// What the job has done so far. All zero before it starts.
+    pub fn snapshot(&self) -> Snapshot {
+        lock(&self.shared.metrics).as_ref().map(|m| m.snapshot()).unwrap_or_default()
+    }
+
+    pub(crate) fn set_metrics(&self, metrics: Arc<Metrics>) {
+        *lock(&self.shared.metrics) = Some(metrics);
+    }
+
+    /// Ends the job with an error; the first one is kept.
+    pub(crate) fn fail(&self, error: Error) {
+        lock(&self.shared.failure).get_or_insert(error);
+        self.shared.failed.store(true, Ordering::SeqCst);
+        self.wake_all();
+    }
+
+    pub(crate) fn failed(&self) -> bool {
+        self.shared.failed.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn take_failure(&self) -> Option<Error> {
+        lock(&self.shared.failure).take()
+    }
+
+    /// The epoch that sources should be in.
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch(self.shared.epoch.load(Ordering::SeqCst))
+    }
+
+    /// Announces the next epoch.
+    pub(crate) fn next_epoch(&self) {
+        self.shared.epoch.fetch_add(1, Ordering::SeqCst);
+        self.wake_all();
+    }
+
+    /// Wakes an operator on every `wake_all`.
+    pub(crate) fn register_wake(&self, wake: Wake) {
+        lock(&self.shared.wakes).push(wake);
+    }
+
+    /// Wakes a worker thread on every `wake_all`, also if none of its operators is registered.
+    pub(crate) fn register_thread(&self) {
+        lock(&self.shared.threads).push(std::thread::current());
+    }
+
+    pub(crate) fn wake_all(&self) {
+        for wake in lock(&self.shared.wakes).iter() {
+            wake();
+        }
+        for thread in lock(&self.shared.threads).iter() {
+            thread.unpark();
+        }
+    }
+}

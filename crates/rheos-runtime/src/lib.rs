@@ -1,0 +1,33 @@
+//! Runs a job graph on Timely Dataflow. The only crate that knows Timely.
+//!
+//! ```text
+//!   job.rs       builds one dataflow a worker from the graph, starts and joins the workers
+//!   source.rs    reads splits, stamps batches with (epoch, watermark), obeys credit
+//!   splits.rs    hands splits out and publishes the watermark of a source (one a job)
+//!   intake.rs    stash, effective watermark and epoch of an operator's inputs
+//!   adapter.rs   turns any `Operator` into a Timely operator
+//!   chain.rs     fused stateless operators
+//!   sink.rs      writers, staging; epochs.rs completes epochs and commits
+//!   control.rs   stop, fail, wake; metrics.rs counts
+//! ```
+//!
+//! Invariants: a worker thread never blocks; a batch at (e, t) is seen by an operator in epoch e; credit is returned by
+//! ownership, never by frontiers; the first error ends the whole job and is the one that is reported.
+
+mod adapter;
+mod chain;
+mod channel;
+mod control;
+mod epochs;
+mod exchange;
+mod intake;
+mod job;
+mod metrics;
+mod sink;
+mod source;
+mod splits;
+mod time;
+
+pub use control::{JobControl, StopMode};
+pub use job::{RunConfig, run};
+pub use metrics::{JobReport, NodeStats, Snapshot};

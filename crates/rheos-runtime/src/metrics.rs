@@ -1,0 +1,183 @@
+//! What a job counts, and the report at its end.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rheos_core::JobGraph;
+use rheos_core::graph::NodeKind;
+use rheos_core::operator::Counter;
+use rheos_core::source::SourceCounters;
+use rheos_core::time::Watermark;
+
+use crate::control::lock;
+
+/// The counts of one node over all workers.
+#[derive(Default)]
+pub(crate) struct NodeMetrics {
+    pub(crate) rows_in: AtomicU64,
+    pub(crate) rows_out: AtomicU64,
+    counters: Mutex<BTreeMap<Counter, u64>>,
+}
+
+impl NodeMetrics {
+    pub(crate) fn add_in(&self, rows: usize) {
+        self.rows_in.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_out(&self, rows: usize) {
+        self.rows_out.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count(&self, counters: BTreeMap<Counter, u64>) {
+        if counters.is_empty() {
+            return;
+        }
+        let mut sums = lock(&self.counters);
+        for (counter, n) in counters {
+            *sums.entry(counter).or_default() += n;
+        }
+    }
+}
+
+/// The counts of a job.
+pub(crate) struct Metrics {
+    started: Instant,
+    names: Vec<(String, String)>,
+    sources: Vec<(usize, Arc<SourceCounters>)>,
+    sinks: Vec<usize>,
+    bytes_total: AtomicU64,
+    watermark: AtomicI64,
+    pub(crate) nodes: Vec<NodeMetrics>,
+}
+
+impl Metrics {
+    pub(crate) fn new(graph: &JobGraph) -> Self {
+        let of = |wanted: fn(&NodeKind) -> bool| -> Vec<usize> {
+            graph.ids().filter(|id| wanted(&graph.node(*id).kind)).map(|id| id.0).collect()
+        };
+        Self {
+            started: Instant::now(),
+            names: graph.nodes().iter().map(|n| (n.name.clone(), n.operator_id.clone())).collect(),
+            sources: of(|k| matches!(k, NodeKind::Source { .. })).into_iter().map(|n| (n, Arc::default())).collect(),
+            sinks: of(|k| matches!(k, NodeKind::Sink(_))),
+            bytes_total: AtomicU64::new(0),
+            watermark: AtomicI64::new(Watermark::MIN.0),
+            nodes: graph.nodes().iter().map(|_| NodeMetrics::default()).collect(),
+        }
+    }
+
+    pub(crate) fn source_counters(&self, node: usize) -> Arc<SourceCounters> {
+        let found = self.sources.iter().find(|(n, _)| *n == node).map(|(_, counters)| Arc::clone(counters));
+        found.unwrap_or_default()
+    }
+
+    pub(crate) fn add_bytes_total(&self, bytes: u64) {
+        self.bytes_total.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The smallest watermark that all sinks have seen.
+    pub(crate) fn set_watermark(&self, watermark: Watermark) {
+        self.watermark.fetch_max(watermark.0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let sum = |nodes: &[usize], f: fn(&NodeMetrics) -> &AtomicU64| -> u64 {
+            nodes.iter().map(|n| f(&self.nodes[*n]).load(Ordering::Relaxed)).sum()
+        };
+        let sources: Vec<usize> = self.sources.iter().map(|(n, _)| *n).collect();
+        let of_sources =
+            |f: fn(&SourceCounters) -> &AtomicU64| self.sources.iter().map(|(_, c)| f(c).load(Ordering::Relaxed)).sum();
+        let bytes_total = self.bytes_total.load(Ordering::Relaxed);
+        let mut counters = BTreeMap::new();
+        for node in &self.nodes {
+            for (counter, n) in lock(&node.counters).iter() {
+                *counters.entry(*counter).or_default() += n;
+            }
+        }
+        Snapshot {
+            records_in: sum(&sources, |n| &n.rows_out),
+            records_out: sum(&self.sinks, |n| &n.rows_in),
+            skipped: of_sources(|c| &c.skipped),
+            bytes_done: of_sources(|c| &c.bytes),
+            bytes_total: (bytes_total > 0).then_some(bytes_total),
+            watermark: Watermark(self.watermark.load(Ordering::Relaxed)),
+            elapsed: self.started.elapsed(),
+            counters,
+        }
+    }
+
+    pub(crate) fn node_stats(&self) -> Vec<NodeStats> {
+        let stats = |(node, (name, operator_id)): (&NodeMetrics, &(String, String))| NodeStats {
+            name: name.clone(),
+            operator_id: operator_id.clone(),
+            rows_in: node.rows_in.load(Ordering::Relaxed),
+            rows_out: node.rows_out.load(Ordering::Relaxed),
+            counters: lock(&node.counters).clone(),
+        };
+        self.nodes.iter().zip(&self.names).map(stats).collect()
+    }
+}
+
+/// A job's counts at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Records that sources have read.
+    pub records_in: u64,
+    /// Records that sinks have received.
+    pub records_out: u64,
+    /// Records that could not be decoded and were skipped.
+    pub skipped: u64,
+    /// Bytes of finished input.
+    pub bytes_done: u64,
+    /// Bytes of all input, where the size is known.
+    pub bytes_total: Option<u64>,
+    /// The smallest watermark that has reached the sinks.
+    pub watermark: Watermark,
+    /// Time since the start.
+    pub elapsed: Duration,
+    /// Operators' counters, summed.
+    pub counters: BTreeMap<Counter, u64>,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self {
+            records_in: 0,
+            records_out: 0,
+            skipped: 0,
+            bytes_done: 0,
+            bytes_total: None,
+            watermark: Watermark::MIN,
+            elapsed: Duration::ZERO,
+            counters: BTreeMap::new(),
+        }
+    }
+}
+
+/// The counts of one node.
+#[derive(Debug, Clone)]
+pub struct NodeStats {
+    /// Its name.
+    pub name: String,
+    /// Its stable id.
+    pub operator_id: String,
+    /// Rows that came in.
+    pub rows_in: u64,
+    /// Rows that went out.
+    pub rows_out: u64,
+    /// Its counters.
+    pub counters: BTreeMap<Counter, u64>,
+}
+
+/// What a job did.
+#[derive(Debug, Clone)]
+pub struct JobReport {
+    /// The final counts.
+    pub snapshot: Snapshot,
+    /// Whether it was stopped from outside before its input ended.
+    pub stopped: bool,
+    /// The counts of each node, in the order of the graph.
+    pub nodes: Vec<NodeStats>,
+}

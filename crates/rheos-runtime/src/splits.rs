@@ -1,0 +1,274 @@
+//! Hands the splits of one source out to its workers, and publishes the source's watermark.
+//!
+//! A sequence is read in order, by several workers at once. Its watermark is that of somebody who reads it from start
+//! to end and has got as far as its *unbroken prefix*: the largest event time in it, less the allowed disorder. What
+//! lies behind a gap does not count, however new it is.
+//!
+//! ```text
+//!   sequence 0   [done][done][reading....][reading..][pending][pending]
+//!                |---- prefix ---->|                                       W0 = max(prefix) - delay
+//!   sequence 1   [pending][pending]                                        W1 = "not before", or unknown
+//!   W = min(W0, W1)
+//! ```
+//!
+//! The next split comes from the sequence whose watermark is lowest, so that sequences stay close in event time and no
+//! state piles up.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rheos_core::Result;
+use rheos_core::credit::Wake;
+use rheos_core::source::{Source, Split, WatermarkSpec};
+use rheos_core::time::Watermark;
+
+use crate::control::lock;
+
+/// What a worker that asks for a split gets.
+pub(crate) enum Handout {
+    Split(Split),
+    /// None now; more may be found.
+    Wait,
+    /// None ever.
+    Finished,
+}
+
+/// A split that a worker reads or has read.
+struct Taken {
+    id: String,
+    not_before_ms: Option<i64>,
+    max_ms: Option<i64>,
+    done: bool,
+    active_at: Instant,
+}
+
+#[derive(Default)]
+struct Sequence {
+    pending: VecDeque<Split>,
+    taken: VecDeque<Taken>,
+    prefix_max_ms: Option<i64>,
+}
+
+impl Sequence {
+    fn is_over(&self) -> bool {
+        self.pending.is_empty() && self.taken.is_empty()
+    }
+
+    /// Folds splits that are done into the prefix.
+    fn advance(&mut self) {
+        while self.taken.front().is_some_and(|t| t.done) {
+            let done = self.taken.pop_front();
+            self.prefix_max_ms = self.prefix_max_ms.max(done.and_then(|t| t.max_ms));
+        }
+    }
+
+    fn watermark(&self, delay_ms: i64) -> Watermark {
+        let front = self.taken.front();
+        let seen = self.prefix_max_ms.max(front.and_then(|t| t.max_ms)).map(|ms| ms.saturating_sub(delay_ms));
+        let known = match front {
+            Some(taken) => taken.not_before_ms,
+            None => self.pending.front().and_then(|s| s.not_before_ms),
+        };
+        Watermark(seen.max(known).unwrap_or(i64::MIN))
+    }
+
+    fn is_idle(&self, timeout: Duration, now: Instant) -> bool {
+        let quiet = |t: &Taken| now.duration_since(t.active_at) >= timeout;
+        self.pending.is_empty() && !self.taken.is_empty() && self.taken.iter().all(quiet)
+    }
+}
+
+struct State {
+    sequences: Vec<Sequence>,
+    enumerated: bool,
+}
+
+/// One a source and job, shared by its workers.
+pub(crate) struct SplitCoordinator {
+    source: Arc<dyn Source>,
+    watermark: Option<WatermarkSpec>,
+    parallelism: usize,
+    state: Mutex<State>,
+    published: AtomicI64,
+    idle: AtomicBool,
+    workers: Vec<Waiting>,
+}
+
+/// A worker's source operator that has nothing to do until the watermark moves.
+#[derive(Default)]
+struct Waiting {
+    parked: AtomicBool,
+    wake: Mutex<Option<Wake>>,
+}
+
+impl SplitCoordinator {
+    /// Looks for the first splits. Errors: what the source's `discover` says, e.g. a missing file.
+    pub(crate) fn try_new(
+        source: Arc<dyn Source>,
+        watermark: Option<WatermarkSpec>,
+        parallelism: usize,
+    ) -> Result<Self> {
+        let coordinator = Self {
+            source,
+            watermark,
+            parallelism,
+            state: Mutex::new(State { sequences: Vec::new(), enumerated: false }),
+            published: AtomicI64::new(i64::MIN),
+            idle: AtomicBool::new(false),
+            workers: (0..parallelism).map(|_| Waiting::default()).collect(),
+        };
+        coordinator.discover(&mut lock(&coordinator.state))?;
+        coordinator.publish(&mut lock(&coordinator.state));
+        Ok(coordinator)
+    }
+
+    /// Bytes of all splits that are known.
+    pub(crate) fn bytes_total(&self) -> u64 {
+        lock(&self.state).sequences.iter().flat_map(|s| &s.pending).map(|s| s.size_bytes).sum()
+    }
+
+    pub(crate) fn register_wake(&self, worker: usize, wake: Wake) {
+        *lock(&self.workers[worker].wake) = Some(wake);
+    }
+
+    /// The source's watermark.
+    pub(crate) fn published(&self) -> Watermark {
+        Watermark(self.published.load(Ordering::SeqCst))
+    }
+
+    /// Whether every active split has been silent for its idle timeout.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.idle.load(Ordering::SeqCst)
+    }
+
+    /// Announces that `worker` waits for the watermark to leave `seen`. `false`: it has left already.
+    pub(crate) fn park(&self, worker: usize, seen: Watermark) -> bool {
+        self.workers[worker].parked.store(true, Ordering::SeqCst);
+        self.published() == seen
+    }
+
+    /// A split for a worker that has none.
+    pub(crate) fn next_split(&self) -> Result<Handout> {
+        let mut state = lock(&self.state);
+        if !state.enumerated && state.sequences.iter().all(|s| s.pending.is_empty()) {
+            self.discover(&mut state)?;
+        }
+        let delay_ms = self.delay_ms();
+        let ready = state.sequences.iter().enumerate().filter(|(_, s)| !s.pending.is_empty());
+        let Some((index, _)) = ready.min_by_key(|(index, s)| (s.watermark(delay_ms), *index)) else {
+            let over = state.enumerated && state.sequences.iter().all(Sequence::is_over);
+            return Ok(if over { Handout::Finished } else { Handout::Wait });
+        };
+        let sequence = &mut state.sequences[index];
+        let split = sequence.pending.pop_front().expect("sequences without pending splits were left out");
+        sequence.taken.push_back(Taken {
+            id: split.id.clone(),
+            not_before_ms: split.not_before_ms,
+            max_ms: None,
+            done: false,
+            active_at: Instant::now(),
+        });
+        Ok(Handout::Split(split))
+    }
+
+    /// Rows of a split were sent on; `max_ms` is their largest event time.
+    pub(crate) fn observe(&self, split: &Split, max_ms: Option<i64>) {
+        let mut state = lock(&self.state);
+        if let Some(taken) = find(&mut state, split) {
+            taken.max_ms = taken.max_ms.max(max_ms);
+            taken.active_at = Instant::now();
+        }
+        self.publish(&mut state);
+    }
+
+    /// A split has been read to its end.
+    pub(crate) fn finish(&self, split: &Split) {
+        let mut state = lock(&self.state);
+        if let Some(taken) = find(&mut state, split) {
+            taken.done = true;
+        }
+        self.publish(&mut state);
+    }
+
+    /// Looks at the idle timeouts again.
+    pub(crate) fn tick(&self) {
+        self.publish(&mut lock(&self.state));
+    }
+
+    /// No split will be handed out any more, and those that are open do not count: the source is over.
+    pub(crate) fn close(&self) {
+        let mut state = lock(&self.state);
+        state.enumerated = true;
+        state.sequences.clear();
+        self.publish(&mut state);
+    }
+
+    /// The watermark of a wholly idle source follows the job's other sources.
+    pub(crate) fn follow(&self, others: Watermark) {
+        if self.is_idle() {
+            self.raise(others);
+        }
+    }
+
+    fn delay_ms(&self) -> i64 {
+        self.watermark.as_ref().map_or(0, |w| w.delay_ms)
+    }
+
+    fn discover(&self, state: &mut State) -> Result<()> {
+        let found = self.source.discover(self.watermark.as_ref().map(|w| w.column), self.parallelism)?;
+        state.enumerated = found.finished;
+        for split in found.splits {
+            let index = split.sequence as usize;
+            if state.sequences.len() <= index {
+                state.sequences.resize_with(index + 1, Sequence::default);
+            }
+            state.sequences[index].pending.push_back(split);
+        }
+        Ok(())
+    }
+
+    fn publish(&self, state: &mut State) {
+        for sequence in &mut state.sequences {
+            sequence.advance();
+        }
+        if state.enumerated && state.sequences.iter().all(Sequence::is_over) {
+            return self.raise(Watermark::MAX);
+        }
+        let Some(spec) = &self.watermark else { return };
+        let timeout = spec.idle_timeout_ms.map(|ms| Duration::from_millis(ms.unsigned_abs()));
+        let now = Instant::now();
+        let counts = |s: &&Sequence| {
+            // While more splits may come, an empty sequence may go on where its prefix ended.
+            let open = !s.is_over() || !state.enumerated;
+            open && !timeout.is_some_and(|t| s.is_idle(t, now))
+        };
+        let lowest = state.sequences.iter().filter(counts).map(|s| s.watermark(spec.delay_ms)).min();
+        self.idle.store(lowest.is_none() && !state.sequences.is_empty(), Ordering::SeqCst);
+        if let Some(watermark) = lowest {
+            self.raise(watermark);
+        }
+    }
+
+    fn raise(&self, watermark: Watermark) {
+        if self.published.fetch_max(watermark.0, Ordering::SeqCst) >= watermark.0 {
+            return;
+        }
+        for worker in &self.workers {
+            if worker.parked.swap(false, Ordering::SeqCst)
+                && let Some(wake) = lock(&worker.wake).as_ref()
+            {
+                wake();
+            }
+        }
+    }
+}
+
+fn find<'a>(state: &'a mut State, split: &Split) -> Option<&'a mut Taken> {
+    let sequence = state.sequences.get_mut(split.sequence as usize)?;
+    sequence.taken.iter_mut().find(|t| t.id == split.id)
+}
+
+#[cfg(test)]
+mod tests;
