@@ -110,9 +110,12 @@ mod tests {
     fn the_last_clone_returns_the_credit_and_wakes_only_a_starved_owner() {
         let wakes = Arc::new(AtomicU64::new(0));
         let seen = Arc::clone(&wakes);
-        let pool = CreditPool::new(10, Arc::new(move || {
-            seen.fetch_add(1, Ordering::SeqCst);
-        }));
+        let pool = CreditPool::new(
+            10,
+            Arc::new(move || {
+                seen.fetch_add(1, Ordering::SeqCst);
+            }),
+        );
         let ticket = pool.take(10);
         let part = ticket.clone();
         drop(ticket);

@@ -124,9 +124,7 @@ impl Column {
             Boolean => Column::Bool(ArrayRef::clone(column)),
             Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 => Column::Int(ints(column)?),
             UInt64 => Column::UInt(column.as_primitive::<UInt64Type>().clone()),
-            Float16 | Float32 | Float64 => {
-                Column::Float(cast(column, &Float64)?.as_primitive::<Float64Type>().clone())
-            }
+            Float16 | Float32 | Float64 => Column::Float(cast(column, &Float64)?.as_primitive::<Float64Type>().clone()),
             Utf8 => Column::String(column.as_string::<i32>().clone()),
             Utf8View => Column::StringView(column.as_string_view().clone()),
             LargeUtf8 => Column::String(cast(column, &Utf8)?.as_string::<i32>().clone()),

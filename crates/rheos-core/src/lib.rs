@@ -15,6 +15,7 @@ pub mod error;
 pub mod event_time;
 pub mod graph;
 pub mod key;
+pub mod lateness;
 pub mod operator;
 pub mod options;
 pub mod sink;

@@ -14,6 +14,7 @@ use arrow::record_batch::RecordBatch;
 
 use crate::error::Result;
 use crate::key::KeyGroupAssignment;
+use crate::lateness::Lateness;
 use crate::state::{SnapshotReader, StateDelta};
 use crate::time::{Epoch, Watermark};
 use crate::timer::{TimeDomain, TimerQueue};
@@ -73,11 +74,7 @@ pub struct OperatorInit {
 impl OperatorInit {
     /// One worker that owns everything.
     pub fn single() -> Self {
-        Self {
-            worker: 0,
-            parallelism: 1,
-            assignment: KeyGroupAssignment::even(crate::key::KEY_GROUPS_DEFAULT, 1),
-        }
+        Self { worker: 0, parallelism: 1, assignment: KeyGroupAssignment::even(crate::key::KEY_GROUPS_DEFAULT, 1) }
     }
 }
 
@@ -181,6 +178,7 @@ pub struct OperatorContext {
     pub timers: TimerQueue,
     emitted: Vec<(Port, RecordBatch)>,
     counters: BTreeMap<Counter, u64>,
+    lateness: Lateness,
 }
 
 impl Default for OperatorContext {
@@ -192,6 +190,7 @@ impl Default for OperatorContext {
             timers: TimerQueue::default(),
             emitted: Vec::new(),
             counters: BTreeMap::new(),
+            lateness: Lateness::default(),
         }
     }
 }
@@ -214,6 +213,16 @@ impl OperatorContext {
     /// What was emitted since the last call: for the adapter and the harness.
     pub fn take_emitted(&mut self) -> Vec<(Port, RecordBatch)> {
         std::mem::take(&mut self.emitted)
+    }
+
+    /// Notes that `rows` dropped rows would have been in time with a watermark `ms` wider.
+    pub fn observe_lateness(&mut self, ms: i64, rows: u64) {
+        self.lateness.observe(ms, rows);
+    }
+
+    /// What was noted by [`observe_lateness`](Self::observe_lateness) since the last call.
+    pub fn take_lateness(&mut self) -> Lateness {
+        std::mem::take(&mut self.lateness)
     }
 
     /// What was counted since the last call.

@@ -106,7 +106,9 @@ impl OptionDef {
                 Ok(n) if (min..=max).contains(&n) => Ok(()),
                 _ => Err(refuse("it must be a whole number".into()).with_hint(format!("a number from {min} to {max}"))),
             },
-            OptionType::Duration => parse_duration_ms(value).map(drop).map_err(|e| e.context(format!("option '{name}'"))),
+            OptionType::Duration => {
+                parse_duration_ms(value).map(drop).map_err(|e| e.context(format!("option '{name}'")))
+            }
             OptionType::Size => parse_size_bytes(value).map(drop).map_err(|e| e.context(format!("option '{name}'"))),
             OptionType::Rate => parse_rate_per_s(value).map(drop).map_err(|e| e.context(format!("option '{name}'"))),
             OptionType::OneOf(words) if words.contains(&value) => Ok(()),
@@ -133,8 +135,11 @@ impl Options {
             let Some(def) = all().find(|d| d.matches(name)) else {
                 let names: BTreeSet<&str> = all().map(|d| d.name).collect();
                 let list = names.iter().copied().collect::<Vec<_>>().join(", ");
-                return Err(Error::invalid(114, format!("{owner} has no option '{name}'"))
-                    .with_hint(did_you_mean(name, names, &format!("the options are: {list}"))));
+                return Err(Error::invalid(114, format!("{owner} has no option '{name}'")).with_hint(did_you_mean(
+                    name,
+                    names,
+                    &format!("the options are: {list}"),
+                )));
             };
             def.check(name, value)?;
             let key = if def.name.contains('*') { name.clone() } else { def.name.to_string() };

@@ -60,9 +60,8 @@ pub fn parse_size_bytes(text: &str) -> Result<u64> {
 
 /// A rate in records per second.
 pub fn parse_rate_per_s(text: &str) -> Result<f64> {
-    let refuse = |why: &str| {
-        Error::invalid(112, format!("'{text}' is not a rate: {why}")).with_hint("write it as '1000/s'")
-    };
+    let refuse =
+        |why: &str| Error::invalid(112, format!("'{text}' is not a rate: {why}")).with_hint("write it as '1000/s'");
     let (number, unit) = split(text).ok_or_else(|| refuse("it does not begin with a number"))?;
     let rate = match unit.replace(' ', "").as_str() {
         "/s" => number,

@@ -132,9 +132,7 @@ impl WindowSpec {
     /// Window number `k`.
     pub fn window(self, k: i64) -> Window {
         match self.parts() {
-            Some((size, slide, offset)) => {
-                Window { start_ms: k * slide + offset, end_ms: k * slide + offset + size }
-            }
+            Some((size, slide, offset)) => Window { start_ms: k * slide + offset, end_ms: k * slide + offset + size },
             None => Window { start_ms: i64::MIN, end_ms: i64::MAX },
         }
     }
@@ -152,8 +150,11 @@ fn check_length(what: &str, ms: i64) -> Result<()> {
     if (1..=LENGTH_MS_MAX).contains(&ms) {
         return Ok(());
     }
-    Err(Error::invalid(120, format!("the window's {what} is {ms} ms, but it must be more than zero and at most 10,000 years"))
-        .with_hint("write it as INTERVAL '10' SECOND, or INTERVAL '1' HOUR"))
+    Err(Error::invalid(
+        120,
+        format!("the window's {what} is {ms} ms, but it must be more than zero and at most 10,000 years"),
+    )
+    .with_hint("write it as INTERVAL '10' SECOND, or INTERVAL '1' HOUR"))
 }
 
 impl fmt::Display for WindowSpec {

@@ -1,7 +1,9 @@
 //! The container that travels through Timely: one batch with its ticket.
 
+use arrow::array::Array;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
+use arrow::record_batch::RecordBatch;
 use rheos_core::{Batch, Ticket};
 use timely::Accountable;
 use timely::bytes::arc::Bytes;
@@ -55,11 +57,17 @@ impl Packet {
     }
 }
 
+/// Bytes that a batch's rows take up, for its ticket; at least one, so that an empty pool always means no batch is out.
+pub(crate) fn batch_bytes(records: &RecordBatch) -> u64 {
+    // Only the slice counts: the parts of one buffer must not each be charged for all of it.
+    let bytes = |column: &arrow::array::ArrayRef| column.to_data().get_slice_memory_size().unwrap_or(0) as u64;
+    records.columns().iter().map(bytes).sum::<u64>().max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use arrow::array::{Int64Array, StringArray};
-    use arrow::record_batch::RecordBatch;
     use std::sync::Arc;
 
     #[test]

@@ -1,0 +1,320 @@
+//! Turns any operator into a Timely operator.
+//!
+//! One activation, in order, as far as it gets:
+//!
+//! 1. the rest of an unfinished emission (`resume`), while the operator's own credit lasts;
+//! 2. the batches of the open epoch;
+//! 3. the effective watermarks, then event-time timers; when all is emitted, the capability follows;
+//! 4. the clock;
+//! 5. if all inputs have closed the epoch: `flush`, then the next epoch.
+//!
+//! What a batch causes carries the batch's ticket; what the operator emits by itself (a window that fires) carries
+//! tickets of its own pool, and while they are out it gets no further input, so pressure reaches the sources.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rheos_core::credit::Wake;
+use rheos_core::operator::{Counter, OperatorContext, WatermarkChange};
+use rheos_core::time::Watermark;
+use rheos_core::timer::TimeDomain;
+use rheos_core::{Batch, CreditPool, Exchange, NodeId, Operator, Port, Progress, Result, Ticket};
+use timely::container::NoopBuilder;
+use timely::dataflow::Scope;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::frontier::MutableAntichain;
+use timely::progress::operate::FrontierInterest;
+use timely::scheduling::Activator;
+
+use crate::chain::Chain;
+use crate::channel::{Packet, batch_bytes};
+use crate::intake::Intake;
+use crate::job::{JobShared, Packets, connect, is_stopped};
+use crate::time::EpochTime;
+
+/// How long one activation may work before other operators get their turn.
+const QUANTUM: Duration = Duration::from_millis(5);
+/// How often an operator that follows the processing-time clock is told of it.
+const CLOCK_TICK: Duration = Duration::from_millis(10);
+
+type Output = OutputBuilder<EpochTime, NoopBuilder<Packet>>;
+
+/// A chain of stateless operators: batches keep their timestamp and their ticket, and no frontier is asked for.
+pub(crate) fn build_stateless<'scope>(
+    stream: Packets<'scope>,
+    mut chain: Chain,
+    shared: &Arc<JobShared>,
+) -> Packets<'scope> {
+    let first = chain.links.first().map_or(0, |link| link.node);
+    let mut builder = OperatorBuilder::new(format!("chain-{first}"), stream.scope());
+    let mut input = builder.new_input(stream, Pipeline);
+    builder.set_notify_for(0, FrontierInterest::Never);
+    let (output, result) = builder.new_output::<Packet>();
+    let mut output = Output::from(output);
+    let shared = Arc::clone(shared);
+    builder.build(move |capabilities| {
+        drop(capabilities);
+        move |_| {
+            let mut session = output.activate();
+            input.for_each(|cap, packet| {
+                let Some(Batch { records, ticket }) = packet.0.take() else { return };
+                if shared.control.failed() {
+                    return;
+                }
+                let mut out = session.session_with_builder(&cap);
+                let mut give = |part| out.give_container(&mut Packet::new(Batch::new(part, ticket.clone())));
+                if let Err(error) = chain.apply(records, &shared.metrics.nodes, &mut give) {
+                    shared.control.fail(error);
+                }
+            });
+        }
+    });
+    result
+}
+
+/// An operator with state, time, or more than one input or output. Returns the streams of the ports that are read.
+pub(crate) fn build<'scope>(
+    scope: Scope<'scope, EpochTime>,
+    node: NodeId,
+    inputs: Vec<(Packets<'scope>, Exchange)>,
+    operator: Box<dyn Operator>,
+    shared: &Arc<JobShared>,
+) -> Vec<(Port, Packets<'scope>)> {
+    let name = format!("{}-{}", shared.graph.node(node).name, node.0);
+    let mut builder = OperatorBuilder::new(name, scope);
+    let address = builder.operator_info().address;
+    let mut drains: Vec<_> =
+        inputs.into_iter().map(|(stream, exchange)| connect(&mut builder, stream, &exchange, shared)).collect();
+    let mut ports: Vec<Port> =
+        shared.graph.nodes().iter().flat_map(|n| &n.inputs).filter(|e| e.from == node).map(|e| e.port).collect();
+    ports.sort();
+    ports.dedup();
+    let mut outputs = Vec::new();
+    let mut streams = Vec::new();
+    for port in ports {
+        let (output, stream) = builder.new_output::<Packet>();
+        outputs.push((port, Output::from(output)));
+        streams.push((port, stream));
+    }
+    let sync = scope.worker().sync_activator_for(address.to_vec());
+    let wake: Wake = Arc::new(move || {
+        let _ = sync.activate();
+    });
+    let activator = scope.activator_for(Rc::clone(&address));
+    let shared = Arc::clone(shared);
+    builder.build(move |capabilities| {
+        // Processing-time operators must begin to tick without any input.
+        activator.activate();
+        let mut adapter = Some(Adapter {
+            node,
+            operator,
+            ctx: OperatorContext::default(),
+            intake: Intake::new(),
+            capabilities,
+            outputs,
+            own: CreditPool::new(shared.config.credit_bytes, wake),
+            watermarks: vec![Watermark::MIN; drains.len()],
+            stage: Stage::Open,
+            unfinished: false,
+            activator,
+            shared: Arc::clone(&shared),
+        });
+        move |frontiers: &[MutableAntichain<EpochTime>]| {
+            for (index, drain) in drains.iter_mut().enumerate() {
+                drain(&mut |time, packet| {
+                    if let (Some(adapter), Some(batch)) = (&mut adapter, packet.0) {
+                        adapter.intake.accept(index, time, batch);
+                    }
+                });
+            }
+            let Some(running) = &mut adapter else { return };
+            match running.run(frontiers) {
+                Ok(Next::Wait) => {}
+                Ok(Next::Again) => running.activator.activate(),
+                Ok(Next::Over) => adapter = None,
+                Err(error) => {
+                    running.shared.control.fail(error);
+                    adapter = None;
+                }
+            }
+        }
+    });
+    streams
+}
+
+/// What follows an activation.
+enum Next {
+    Wait,
+    Again,
+    Over,
+}
+
+/// What has to happen when the operator's emission is complete.
+#[derive(Clone, Copy)]
+enum Stage {
+    Open,
+    /// The capability may follow the watermark.
+    Fired,
+    /// The epoch may end.
+    Flushed,
+}
+
+struct Adapter {
+    node: NodeId,
+    operator: Box<dyn Operator>,
+    ctx: OperatorContext,
+    intake: Intake,
+    capabilities: Vec<Capability<EpochTime>>,
+    outputs: Vec<(Port, Output)>,
+    own: Arc<CreditPool>,
+    watermarks: Vec<Watermark>,
+    stage: Stage,
+    unfinished: bool,
+    activator: Activator,
+    shared: Arc<JobShared>,
+}
+
+impl Adapter {
+    fn run(&mut self, frontiers: &[MutableAntichain<EpochTime>]) -> Result<Next> {
+        if self.shared.control.failed() {
+            return Ok(Next::Over);
+        }
+        let until = Instant::now() + QUANTUM;
+        self.ctx.now_ms = self.shared.clock.now_ms();
+        self.clock_tick()?;
+        loop {
+            if !self.own.has_credit() {
+                return Ok(Next::Wait);
+            }
+            if self.unfinished {
+                let progress = self.operator.resume(&mut self.ctx)?;
+                self.ship(progress, None);
+            } else {
+                match std::mem::replace(&mut self.stage, Stage::Open) {
+                    Stage::Open => {}
+                    Stage::Fired => self.downgrade(),
+                    Stage::Flushed if self.intake.is_over(frontiers) => return Ok(self.over()),
+                    Stage::Flushed => {
+                        self.intake.open_next_epoch(frontiers);
+                        self.ctx.epoch = self.intake.epoch();
+                        self.downgrade();
+                    }
+                }
+                if !self.advance(frontiers)? {
+                    return Ok(Next::Wait);
+                }
+            }
+            if Instant::now() >= until {
+                return Ok(Next::Again);
+            }
+        }
+    }
+
+    /// One step forward. `false`: there is none to take now.
+    fn advance(&mut self, frontiers: &[MutableAntichain<EpochTime>]) -> Result<bool> {
+        if let Some(arrival) = self.intake.pop() {
+            let Batch { records, ticket } = arrival.batch;
+            self.shared.metrics.nodes[self.node.0].add_in(records.num_rows());
+            let progress = self.operator.on_batch(arrival.input, records, &mut self.ctx)?;
+            self.ship(progress, Some(&ticket));
+            return Ok(true);
+        }
+        if self.raise_watermark(frontiers)? || self.fire_timer()? {
+            return Ok(true);
+        }
+        if self.intake.epoch_closed(frontiers) {
+            let progress = self.operator.flush(&mut self.ctx)?;
+            self.ship(progress, None);
+            self.stage = Stage::Flushed;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn raise_watermark(&mut self, frontiers: &[MutableAntichain<EpochTime>]) -> Result<bool> {
+        for (input, frontier) in frontiers.iter().enumerate() {
+            let watermark = self.intake.watermark(input, frontier, self.watermarks[input]);
+            if watermark <= self.watermarks[input] {
+                continue;
+            }
+            self.watermarks[input] = watermark;
+            let combined = self.combined();
+            // The operator compares with the old one to see what has fired, so the context moves after the call.
+            let change = WatermarkChange { input, watermark, combined };
+            let progress = self.operator.on_watermark(change, &mut self.ctx)?;
+            self.ctx.watermark = combined;
+            self.stage = Stage::Fired;
+            self.ship(progress, None);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn fire_timer(&mut self) -> Result<bool> {
+        let due = [(TimeDomain::EventTime, self.ctx.watermark.0), (TimeDomain::ProcessingTime, self.ctx.now_ms)];
+        for (domain, now_ms) in due {
+            if let Some((time_ms, key)) = self.ctx.timers.pop_due(domain, now_ms) {
+                let progress = self.operator.on_timer(domain, &key, time_ms, &mut self.ctx)?;
+                self.ship(progress, None);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Tells the operator the time, and arranges the next tick or timer.
+    fn clock_tick(&mut self) -> Result<()> {
+        let now_ms = self.ctx.now_ms;
+        if self.operator.wants_clock() && !self.unfinished && self.own.has_credit() {
+            let progress = self.operator.on_clock(now_ms, &mut self.ctx)?;
+            self.ship(progress, None);
+        }
+        let timer = self.ctx.timers.next_ms(TimeDomain::ProcessingTime);
+        let timer = timer.map(|at| Duration::from_millis((at - now_ms).max(1).unsigned_abs()));
+        let tick = self.operator.wants_clock().then_some(CLOCK_TICK);
+        if let Some(delay) = timer.into_iter().chain(tick).min() {
+            self.activator.activate_after(delay);
+        }
+        Ok(())
+    }
+
+    fn combined(&self) -> Watermark {
+        self.watermarks.iter().copied().min().unwrap_or(Watermark::MAX)
+    }
+
+    fn downgrade(&mut self) {
+        let time = EpochTime::new(self.intake.epoch(), self.combined());
+        for capability in &mut self.capabilities {
+            if capability.time() != &time {
+                capability.downgrade(&time);
+            }
+        }
+    }
+
+    /// Sends what the operator emitted, under the capability from before: a window's results are not late for the next.
+    fn ship(&mut self, progress: Progress, cause: Option<&Ticket>) {
+        self.unfinished = progress == Progress::More;
+        let metrics = &self.shared.metrics.nodes[self.node.0];
+        for (port, records) in self.ctx.take_emitted() {
+            metrics.add_out(records.num_rows());
+            let Some(index) = self.outputs.iter().position(|(p, _)| *p == port) else { continue };
+            let ticket = cause.cloned().unwrap_or_else(|| self.own.take(batch_bytes(&records)));
+            let mut packet = Packet::new(Batch::new(records, ticket));
+            let capability = &self.capabilities[index];
+            self.outputs[index].1.activate().session_with_builder(capability).give_container(&mut packet);
+        }
+        metrics.count(self.ctx.take_counters());
+    }
+
+    fn over(&mut self) -> Next {
+        if is_stopped(&self.shared.control) && self.combined() != Watermark::MAX {
+            self.ctx.count(Counter::OpenWindows, self.operator.open_windows());
+            self.shared.metrics.nodes[self.node.0].count(self.ctx.take_counters());
+        }
+        Next::Over
+    }
+}

@@ -1,0 +1,354 @@
+//! Builds one dataflow a worker from a job graph, runs the workers, and completes epochs.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rheos_core::graph::NodeKind;
+use rheos_core::key::{KEY_GROUPS_DEFAULT, KeyGroupAssignment};
+use rheos_core::operator::OperatorInit;
+use rheos_core::time::{Epoch, Watermark};
+use rheos_core::{Error, Exchange, JobGraph, NodeId, Operator, Port, Result};
+use timely::CommunicationConfig;
+use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::{Concatenate, Probe, probe};
+use timely::dataflow::{Scope, Stream};
+use timely::scheduling::Activator;
+use timely::worker::Worker;
+
+use crate::chain::{Chain, Link};
+use crate::channel::Packet;
+use crate::control::{JobControl, StopMode};
+use crate::epochs::EpochTracker;
+use crate::exchange::{HashDistributor, SingleDistributor};
+use crate::metrics::{JobReport, Metrics};
+use crate::splits::SplitCoordinator;
+use crate::time::{EpochTime, frontier_parts};
+use crate::{adapter, sink, source};
+
+/// How a job runs.
+#[derive(Debug, Clone)]
+pub struct RunConfig {
+    /// Workers; each is a thread.
+    pub parallelism: usize,
+    /// Rows in a batch that a source makes, at most.
+    pub batch_rows: usize,
+    /// Time between two epochs.
+    pub epoch_interval_ms: u64,
+    /// Bytes that one source worker, and one operator that emits on its own, may have on their way.
+    pub credit_bytes: u64,
+    /// Parts of the key space; at least `parallelism`.
+    pub key_groups: u16,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self {
+            parallelism: std::thread::available_parallelism().map_or(1, |n| n.get()),
+            batch_rows: 8192,
+            epoch_interval_ms: 1000,
+            credit_bytes: 16 << 20,
+            key_groups: KEY_GROUPS_DEFAULT,
+        }
+    }
+}
+
+impl RunConfig {
+    fn check(&self) -> Result<()> {
+        let groups = usize::from(self.key_groups);
+        if self.parallelism == 0 || self.parallelism > groups {
+            return Err(Error::invalid(
+                400,
+                format!(
+                    "the parallelism is {}, but it must be from 1 to the number of key groups, {groups}",
+                    self.parallelism
+                ),
+            )
+            .with_hint("set --parallelism to the number of cores"));
+        }
+        if self.batch_rows == 0 || self.epoch_interval_ms == 0 {
+            return Err(Error::invalid(401, "batch rows and the checkpoint interval must be more than zero"));
+        }
+        Ok(())
+    }
+}
+
+/// Processing time: monotonic for the job's life.
+pub(crate) struct JobClock {
+    started_ms: i64,
+    started: Instant,
+}
+
+impl JobClock {
+    fn start() -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { started_ms: since_epoch.as_millis() as i64, started: Instant::now() }
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.started_ms + self.started.elapsed().as_millis() as i64
+    }
+}
+
+/// What all workers of a job share.
+pub(crate) struct JobShared {
+    pub(crate) graph: Arc<JobGraph>,
+    pub(crate) config: RunConfig,
+    pub(crate) control: JobControl,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) coordinators: BTreeMap<NodeId, Arc<SplitCoordinator>>,
+    pub(crate) tracker: EpochTracker,
+    pub(crate) assignment: KeyGroupAssignment,
+    pub(crate) clock: JobClock,
+}
+
+/// Runs a job to its end: the end of all its input, a stop through `control`, or the first error.
+///
+/// Blocks. Worker threads are started and joined here.
+///
+/// Errors: what a source, operator or sink reported first. A panic of an operator ends the job as `Internal`.
+pub fn run(graph: Arc<JobGraph>, config: &RunConfig, control: &JobControl) -> Result<JobReport> {
+    config.check()?;
+    let shared = Arc::new(prepare(graph, config, control)?);
+    control.set_metrics(Arc::clone(&shared.metrics));
+    let (ended, end) = mpsc::channel::<()>();
+    let clock = {
+        let shared = Arc::clone(&shared);
+        std::thread::Builder::new().name("rheos-epochs".into()).spawn(move || run_epochs(&shared, &end))
+    };
+    let clock = clock.map_err(|e| Error::internal(format!("cannot start the epoch thread: {e}")))?;
+    let workers = start_workers(&shared);
+    if let Err(error) = workers {
+        control.fail(error);
+    }
+    drop(ended);
+    if clock.join().is_err() {
+        control.fail(Error::internal("the epoch thread panicked"));
+    }
+    if let Some(error) = control.take_failure() {
+        return Err(error);
+    }
+    shared.tracker.commit_through(Epoch(u64::MAX))?;
+    shared.tracker.finish()?;
+    Ok(JobReport {
+        snapshot: shared.metrics.snapshot(),
+        stopped: control.stop_mode().is_some(),
+        nodes: shared.metrics.node_stats(),
+    })
+}
+
+fn prepare(graph: Arc<JobGraph>, config: &RunConfig, control: &JobControl) -> Result<JobShared> {
+    let metrics = Arc::new(Metrics::new(&graph));
+    let mut coordinators = BTreeMap::new();
+    let mut sinks = Vec::new();
+    for id in graph.ids() {
+        match &graph.node(id).kind {
+            NodeKind::Source { source, watermark } => {
+                let coordinator = SplitCoordinator::try_new(Arc::clone(source), watermark.clone(), config.parallelism)?;
+                metrics.add_bytes_total(coordinator.bytes_total());
+                coordinators.insert(id, Arc::new(coordinator));
+            }
+            NodeKind::Sink(sink) => sinks.push((id, Arc::clone(sink))),
+            _ => {}
+        }
+    }
+    // Sources have been looked at first: a missing input must not leave a sink half prepared.
+    for (_, sink) in &sinks {
+        sink.begin()?;
+    }
+    Ok(JobShared {
+        tracker: EpochTracker::new(sinks, config.parallelism),
+        assignment: KeyGroupAssignment::even(config.key_groups, config.parallelism),
+        config: config.clone(),
+        control: control.clone(),
+        metrics,
+        coordinators,
+        graph,
+        clock: JobClock::start(),
+    })
+}
+
+/// The clock of epochs: announces one each interval, unless the sinks lag behind, and commits what is complete.
+fn run_epochs(shared: &JobShared, end: &mpsc::Receiver<()>) {
+    const EPOCHS_IN_FLIGHT_MAX: u64 = 4;
+    let interval = Duration::from_millis(shared.config.epoch_interval_ms);
+    while let Err(mpsc::RecvTimeoutError::Timeout) = end.recv_timeout(interval) {
+        if let Some(epoch) = shared.tracker.complete()
+            && let Err(error) = shared.tracker.commit_through(epoch)
+        {
+            shared.control.fail(error);
+        }
+        let complete = shared.tracker.complete().map_or(0, |e| e.0 + 1);
+        if shared.control.epoch().0 < complete + EPOCHS_IN_FLIGHT_MAX {
+            shared.control.next_epoch();
+        }
+    }
+}
+
+fn start_workers(shared: &Arc<JobShared>) -> Result<()> {
+    let communication = match shared.config.parallelism {
+        1 => CommunicationConfig::Thread,
+        n => CommunicationConfig::Process(n),
+    };
+    let timely_error = |e: String| Error::internal(format!("cannot start the workers: {e}"));
+    let (builders, others) = communication.try_build().map_err(timely_error)?;
+    let for_workers = Arc::clone(shared);
+    let guards = timely::execute::execute_from(builders, others, timely::WorkerConfig::default(), move |worker| {
+        let shared = Arc::clone(&for_workers);
+        let control = shared.control.clone();
+        // A panic ends the job, not the process: the other workers are told, which Timely itself would not do.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run_worker(worker, shared))) {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            control.fail(Error::internal(format!("a worker panicked: {text}")));
+        }
+        for dataflow in worker.installed_dataflows() {
+            worker.drop_dataflow(dataflow);
+        }
+    })
+    .map_err(timely_error)?;
+    for result in guards.join() {
+        result.map_err(timely_error)?;
+    }
+    Ok(())
+}
+
+fn run_worker(worker: &mut Worker, shared: Arc<JobShared>) {
+    shared.control.register_thread();
+    let operators = match create_operators(worker.index(), &shared) {
+        Ok(operators) => operators,
+        Err(error) => return shared.control.fail(error),
+    };
+    let probe = probe::Handle::new();
+    let sources = worker.dataflow::<EpochTime, _, _>(|scope| build(scope, &shared, operators, &probe));
+    let mut seen: Vec<EpochTime> = Vec::new();
+    while !probe.done() && !shared.control.failed() {
+        worker.step_or_park(Some(Duration::from_millis(100)));
+        probe.with_frontier(|frontier| {
+            if seen.as_slice() == &frontier[..] {
+                return;
+            }
+            seen = frontier.to_vec();
+            let Some((_, watermark)) = frontier_parts(frontier) else { return };
+            shared.metrics.set_watermark(watermark);
+            // Sources that hold the end of time may go once everything behind them has seen it.
+            if watermark == Watermark::MAX {
+                sources.iter().for_each(Activator::activate);
+            }
+        });
+    }
+}
+
+fn create_operators(worker: usize, shared: &JobShared) -> Result<Vec<Option<Box<dyn Operator>>>> {
+    let init = OperatorInit { worker, parallelism: shared.config.parallelism, assignment: shared.assignment.clone() };
+    let create = |node: &rheos_core::graph::Node| match &node.kind {
+        NodeKind::Stateless(f) | NodeKind::Stateful(f) => f.create(&init).map(Some),
+        _ => Ok(None),
+    };
+    shared.graph.nodes().iter().map(create).collect()
+}
+
+/// A stream of packets.
+pub(crate) type Packets<'scope> = Stream<'scope, EpochTime, Packet>;
+
+/// Takes everything that has arrived at one input.
+pub(crate) type Drain = Box<dyn FnMut(&mut dyn FnMut(EpochTime, Packet))>;
+
+fn build<'scope>(
+    scope: Scope<'scope, EpochTime>,
+    shared: &Arc<JobShared>,
+    mut operators: Vec<Option<Box<dyn Operator>>>,
+    probe: &probe::Handle<EpochTime>,
+) -> Vec<Activator> {
+    let graph = Arc::clone(&shared.graph);
+    let mut streams: BTreeMap<(NodeId, Port), Packets<'scope>> = BTreeMap::new();
+    let mut activators = Vec::new();
+    let mut fused = vec![false; graph.nodes().len()];
+    for id in graph.ids() {
+        let node = graph.node(id);
+        if fused[id.0] {
+            continue;
+        }
+        let inputs = || node.inputs.iter().map(|e| (streams[&(e.from, e.port)].clone(), e.exchange.clone()));
+        match &node.kind {
+            NodeKind::Source { source, watermark } => {
+                let (stream, activator) =
+                    source::build(scope, id, Arc::clone(source), watermark.clone(), shared, probe.clone());
+                activators.push(activator);
+                streams.insert((id, Port::MAIN), stream);
+            }
+            NodeKind::Union => {
+                let parts: Vec<_> = inputs().map(|(stream, _)| stream).collect();
+                streams.insert((id, Port::MAIN), scope.concatenate(parts));
+            }
+            NodeKind::Stateless(_) if node.inputs[0].exchange == Exchange::Forward => {
+                let nodes = chain_from(&graph, id);
+                let last = *nodes.last().expect("a chain begins with its own node");
+                nodes.iter().for_each(|n| fused[n.0] = true);
+                let link = |n: &NodeId| operators[n.0].take().map(|operator| Link::new(n.0, operator));
+                let chain = Chain { links: nodes.iter().filter_map(link).collect() };
+                let (stream, _) = inputs().next().expect("a stateless operator has one input");
+                streams.insert((last, Port::MAIN), adapter::build_stateless(stream, chain, shared));
+            }
+            NodeKind::Stateless(_) | NodeKind::Stateful(_) => {
+                let operator = operators[id.0].take().expect("every operator node got its operator");
+                let inputs: Vec<_> = inputs().collect();
+                for (port, stream) in adapter::build(scope, id, inputs, operator, shared) {
+                    streams.insert((id, port), stream);
+                }
+            }
+            NodeKind::Sink(sink) => {
+                let (stream, exchange) = inputs().next().expect("a sink has one input");
+                sink::build(scope, id, stream, exchange, Arc::clone(sink), shared).probe_with(probe);
+            }
+        }
+    }
+    activators
+}
+
+/// The stateless nodes that can run as one from `first` on: each has one reader, behind a forward edge.
+fn chain_from(graph: &JobGraph, first: NodeId) -> Vec<NodeId> {
+    let mut chain = vec![first];
+    let mut last = first;
+    while let [(reader, 0)] = graph.readers(last)[..] {
+        let node = graph.node(reader);
+        if !matches!(node.kind, NodeKind::Stateless(_)) || node.inputs[0].exchange != Exchange::Forward {
+            break;
+        }
+        chain.push(reader);
+        last = reader;
+    }
+    chain
+}
+
+/// Connects an input with the exchange of its edge.
+pub(crate) fn connect<'scope>(
+    builder: &mut OperatorBuilder<'scope, EpochTime>,
+    stream: Packets<'scope>,
+    exchange: &Exchange,
+    shared: &JobShared,
+) -> Drain {
+    macro_rules! drain {
+        ($pact:expr) => {{
+            let mut input = builder.new_input(stream, $pact);
+            Box::new(move |take: &mut dyn FnMut(EpochTime, Packet)| {
+                input.for_each(|cap, packet| take(*cap.time(), std::mem::take(packet)));
+            })
+        }};
+    }
+    match exchange {
+        Exchange::Forward => drain!(Pipeline),
+        Exchange::Single => drain!(DistributorPact(|_| SingleDistributor)),
+        Exchange::Hash(columns) => {
+            let (columns, assignment) = (columns.clone(), shared.assignment.clone());
+            drain!(DistributorPact(move |workers| HashDistributor::new(columns, assignment, workers)))
+        }
+    }
+}
+
+/// Whether a stop that does not fire open windows was asked for.
+pub(crate) fn is_stopped(control: &JobControl) -> bool {
+    control.stop_mode() == Some(StopMode::Stop)
+}

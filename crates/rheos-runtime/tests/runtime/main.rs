@@ -1,0 +1,5 @@
+//! The runtime against small, independent operators: results, flow control, stops and failures.
+
+mod flow_control;
+mod results;
+mod support;
