@@ -307,13 +307,13 @@ impl Adapter {
             let capability = &self.capabilities[index];
             self.outputs[index].1.activate().session_with_builder(capability).give_container(&mut packet);
         }
-        metrics.count(self.ctx.take_counters());
+        metrics.absorb(&mut self.ctx);
     }
 
     fn over(&mut self) -> Next {
         if is_stopped(&self.shared.control) && self.combined() != Watermark::MAX {
             self.ctx.count(Counter::OpenWindows, self.operator.open_windows());
-            self.shared.metrics.nodes[self.node.0].count(self.ctx.take_counters());
+            self.shared.metrics.nodes[self.node.0].absorb(&mut self.ctx);
         }
         Next::Over
     }

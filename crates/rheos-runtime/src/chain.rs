@@ -58,6 +58,6 @@ fn apply_from(
         }
         progress = link.operator.resume(&mut link.ctx)?;
     }
-    metrics[link.node].count(link.ctx.take_counters());
+    metrics[link.node].absorb(&mut link.ctx);
     Ok(())
 }

@@ -135,6 +135,7 @@ pub fn run(graph: Arc<JobGraph>, config: &RunConfig, control: &JobControl) -> Re
     Ok(JobReport {
         snapshot: shared.metrics.snapshot(),
         stopped: control.stop_mode().is_some(),
+        lateness: shared.metrics.lateness(),
         nodes: shared.metrics.node_stats(),
     })
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use rheos_core::JobGraph;
 use rheos_core::graph::NodeKind;
-use rheos_core::operator::Counter;
+use rheos_core::lateness::Lateness;
+use rheos_core::operator::{Counter, OperatorContext};
 use rheos_core::source::SourceCounters;
 use rheos_core::time::Watermark;
 
@@ -19,6 +20,7 @@ pub(crate) struct NodeMetrics {
     pub(crate) rows_in: AtomicU64,
     pub(crate) rows_out: AtomicU64,
     counters: Mutex<BTreeMap<Counter, u64>>,
+    lateness: Mutex<Lateness>,
 }
 
 impl NodeMetrics {
@@ -30,7 +32,9 @@ impl NodeMetrics {
         self.rows_out.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn count(&self, counters: BTreeMap<Counter, u64>) {
+    /// Takes over what an operator has counted since the last call.
+    pub(crate) fn absorb(&self, ctx: &mut OperatorContext) {
+        let counters = ctx.take_counters();
         if counters.is_empty() {
             return;
         }
@@ -38,6 +42,8 @@ impl NodeMetrics {
         for (counter, n) in counters {
             *sums.entry(counter).or_default() += n;
         }
+        drop(sums);
+        lock(&self.lateness).merge(&ctx.take_lateness());
     }
 }
 
@@ -106,6 +112,13 @@ impl Metrics {
             elapsed: self.started.elapsed(),
             counters,
         }
+    }
+
+    /// How late the late rows of all operators were.
+    pub(crate) fn lateness(&self) -> Lateness {
+        let mut sum = Lateness::default();
+        self.nodes.iter().for_each(|node| sum.merge(&lock(&node.lateness)));
+        sum
     }
 
     pub(crate) fn node_stats(&self) -> Vec<NodeStats> {
@@ -178,6 +191,8 @@ pub struct JobReport {
     pub snapshot: Snapshot,
     /// Whether it was stopped from outside before its input ended.
     pub stopped: bool,
+    /// How late the late rows were.
+    pub lateness: Lateness,
     /// The counts of each node, in the order of the graph.
     pub nodes: Vec<NodeStats>,
 }

@@ -246,7 +246,9 @@ impl SplitCoordinator {
         };
         let lowest = state.sequences.iter().filter(counts).map(|s| s.watermark(spec.delay_ms)).min();
         self.idle.store(lowest.is_none() && !state.sequences.is_empty(), Ordering::SeqCst);
-        if let Some(watermark) = lowest {
+        // All are idle: none holds back what the furthest of them has reached.
+        let furthest = || state.sequences.iter().map(|s| s.watermark(spec.delay_ms)).max();
+        if let Some(watermark) = lowest.or_else(furthest) {
             self.raise(watermark);
         }
     }

@@ -97,6 +97,7 @@ fn an_idle_split_does_not_count_and_a_wholly_idle_source_follows() {
     c.observe(&b, Some(50));
     c.tick();
     assert!(c.is_idle(), "with a timeout of zero every split is idle at once");
+    assert_eq!(c.published(), Watermark(90), "the furthest of the idle splits");
     c.follow(Watermark(700));
     assert_eq!(c.published(), Watermark(700));
     c.follow(Watermark(600));
