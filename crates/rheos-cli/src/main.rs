@@ -1,1 +1,58 @@
-fn main() {}
+//! The binary `rheos`: arguments, printing, exit codes. Everything else is in the crate `rheos`.
+//!
+//! ```text
+//!   args ─ config ─► run ─► Job ─► rows ─► print (stdout)
+//!                     │       └── snapshots ─► progress, summary (stderr)
+//!                     └── signals ─► stop
+//! ```
+//!
+//! Invariant: stdout carries data only; what is said to a person goes to stderr. The only crate that knows anyhow.
+
+mod args;
+mod config;
+mod list;
+mod print;
+mod program;
+mod progress;
+mod report;
+mod run;
+mod signals;
+mod summary;
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+
+use crate::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let matches = match matches() {
+        Ok(matches) => matches,
+        Err(code) => return code,
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let done = match &cli.command {
+        Command::Run(args) => run::run(args, &cli),
+        Command::Validate(args) => program::validate(args, &cli),
+        Command::Explain(args) => program::explain(args),
+        Command::Connectors(args) => list::connectors(args),
+        Command::Functions(args) => list::functions(args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report::show(&error),
+    }
+}
+
+/// The arguments, with the values of configuration files as the flags' defaults.
+fn matches() -> Result<ArgMatches, ExitCode> {
+    let command = match config::with_file_defaults(Cli::command(), std::env::args_os().collect()) {
+        Ok(command) => command,
+        Err(error) => return Err(report::show(&error)),
+    };
+    // Clap prints help to stdout with code 0 and mistakes to stderr with code 2, which is what the conventions ask for.
+    Ok(command.get_matches())
+}

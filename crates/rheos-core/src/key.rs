@@ -58,6 +58,12 @@ impl KeyGroupAssignment {
         self.owner[usize::from(self.group(hash).0)] as usize
     }
 
+    /// The key groups that `worker` owns.
+    pub fn groups_of(&self, worker: usize) -> Vec<KeyGroup> {
+        let owned = self.owner.iter().enumerate().filter(|(_, owner)| **owner as usize == worker);
+        owned.map(|(group, _)| KeyGroup(group as u16)).collect()
+    }
+
     /// Whether `worker` owns `group`.
     pub fn owns(&self, worker: usize, group: KeyGroup) -> bool {
         self.owner[usize::from(group.0)] as usize == worker

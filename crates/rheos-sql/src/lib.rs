@@ -1,1 +1,57 @@
-//! placeholder
+//! SQL text to a job graph: DDL, event time, windows, planning, and errors that point at their place.
+//!
+//! ```text
+//!   text ─ tokens ─ statement ─┬─ ddl, settings ─► catalog
+//!                              └─ query ─ windows ─ optimize ─ lower ─► JobGraph ─ explain ─► text
+//! ```
+//!
+//! Expressions, name resolution and rewriting are DataFusion's; the statements around queries, windows, and what a
+//! stream can answer are decided here. Absent on purpose: threads that run anything, connectors, clocks.
+//!
+//! Invariant: no program makes the planner panic, and every error carries a hint and, where there is a text, a place.
+
+mod catalog;
+mod ddl;
+mod diagnose;
+mod event_time;
+mod explain;
+mod functions;
+mod group_windows;
+mod insert;
+mod lower;
+mod optimize;
+mod program;
+mod query;
+mod refuse;
+mod settings;
+mod statement;
+mod tokens;
+mod types;
+mod values;
+mod windows;
+
+pub use diagnose::render;
+pub use explain::explain;
+pub use functions::{FunctionInfo, FunctionKind, functions};
+pub use program::{Output, PlanOptions, Program, ResultSink};
+pub use settings::{SETTINGS, Settings};
+
+use rheos_core::connector::ConnectorRegistry;
+use rheos_core::error::{Error, Result};
+
+/// Stack of the planning thread: plans are trees, and they are walked by recursion.
+const STACK_BYTES: usize = 256 << 20;
+
+/// Plans a program.
+///
+/// Errors: `Invalid` with the place in `text` and a hint; whatever a connector says about its options or files.
+pub fn plan(text: &str, options: &PlanOptions, registry: &ConnectorRegistry) -> Result<Program> {
+    let here = || program::plan(text, options, registry);
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("plan".into()).stack_size(STACK_BYTES);
+        match thread.spawn_scoped(scope, here) {
+            Ok(planning) => planning.join().unwrap_or_else(|_| Err(Error::internal("the planner failed on this program"))),
+            Err(_) => here(),
+        }
+    })
+}

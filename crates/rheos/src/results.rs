@@ -164,8 +164,7 @@ pub(crate) struct ResultSink {
 impl ResultSink {
     /// A sink and its reader. `spooled`: the reader may come late and must not hold the job back until then.
     pub(crate) fn new(schema: SchemaRef) -> Self {
-        let state =
-            State { batches: VecDeque::new(), spool: None, wakes: Vec::new(), closed: false, unread: false };
+        let state = State { batches: VecDeque::new(), spool: None, wakes: Vec::new(), closed: false, unread: false };
         Self { schema, queue: Arc::new(Queue { state: Mutex::new(state), changed: Condvar::new() }) }
     }
 

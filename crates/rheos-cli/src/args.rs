@@ -1,0 +1,174 @@
+//! The command line: one definition of each flag gives parser, help and environment variable.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// SQL over streams: reads, computes, writes, until the input ends or you stop it.
+#[derive(Debug, Parser)]
+#[command(name = "rheos", version, max_term_width = 100, propagate_version = true, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// No progress and no summary; errors are still shown.
+    #[arg(long, short, global = true, env = "RHEOS_QUIET", value_parser = clap::builder::FalseyValueParser::new(), conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+
+    /// Say more: the plan before the run, the counts of each step after it.
+    #[arg(long, short, global = true, env = "RHEOS_VERBOSE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) verbose: bool,
+
+    /// A file of settings, instead of ./rheos.toml. Its keys are the names of flags.
+    #[arg(long, global = true, env = "RHEOS_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  rheos run examples/flights/delays.sql
+  rheos run -c \"SELECT 40 + 2 AS answer\"
+  cat flights.csv | rheos run -c \"CREATE TABLE t (origin STRING) WITH ('connector' = 'stdin', 'format' = 'csv');
+                                  SELECT origin, count(*) AS n FROM t GROUP BY origin\"
+  rheos explain job.sql
+  rheos connectors filesystem
+
+Exit codes: 0 done, 1 failed while running, 2 usage, 3 validation failed, 4 not found, 5 exists already,
+65 SQL or data refused, 66 input missing, 78 bad configuration, 130 second Ctrl-C.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a program; it ends with its input, or with Ctrl-C
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArgs),
+    /// Check a program without running it; exit code 3 if it is refused
+    Validate(ProgramArgs),
+    /// Show what a program would run: one line a step, with exchanges and the columns that are read
+    Explain(ProgramArgs),
+    /// List the connectors, or the options of one
+    #[command(after_help = "Examples:\n  rheos connectors\n  rheos connectors filesystem")]
+    Connectors(ListArgs),
+    /// List the functions, or describe one
+    #[command(
+        after_help = "Examples:\n  rheos functions\n  rheos functions approx_percentile_cont\n  rheos functions -o json | grep date"
+    )]
+    Functions(ListArgs),
+}
+
+const RUN_EXAMPLES: &str = "\
+Rows of a bare SELECT go to stdout, everything else to stderr. Ctrl-C stops in order: what was read is finished, open
+windows do not fire (--drain fires them), exit code 0. A second Ctrl-C ends at once.
+
+Examples:
+  rheos run job.sql --parallelism 4 --var INPUT=flights.csv
+  rheos run job.sql --output csv > result.csv
+  rheos run - < job.sql
+  rheos run -c \"CREATE TABLE bids (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '10/s');
+                SELECT * FROM bids\"";
+
+/// Where a program comes from, and what it is planned with.
+#[derive(Debug, Args)]
+pub(crate) struct ProgramArgs {
+    /// The program's file; - reads it from stdin
+    #[arg(value_name = "FILE", required_unless_present = "command", conflicts_with = "command")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// The program itself
+    #[arg(long, short, value_name = "SQL", env = "RHEOS_COMMAND")]
+    pub(crate) command: Option<String>,
+
+    /// Give ${NAME} in the program a value; may be repeated
+    #[arg(long = "var", value_name = "NAME=VALUE", env = "RHEOS_VAR", value_parser = name_and_value)]
+    pub(crate) variables: Vec<(String, String)>,
+
+    /// As SET 'NAME' = 'VALUE' in the program, and stronger; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE", env = "RHEOS_SET", value_parser = name_and_value)]
+    pub(crate) settings: Vec<(String, String)>,
+
+    /// Worker threads [default: one a core]
+    #[arg(long, short, value_name = "N", env = "RHEOS_PARALLELISM", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) parallelism: Option<u16>,
+}
+
+/// `rheos run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) program: ProgramArgs,
+
+    /// How rows are printed [default: table on a terminal, jsonl in a pipe]
+    #[arg(long, short, value_enum, value_name = "FORMAT", env = "RHEOS_OUTPUT")]
+    pub(crate) output: Option<RowFormat>,
+
+    /// Rows in a batch, at most [default: 8192]
+    #[arg(long, value_name = "ROWS", env = "RHEOS_BATCH_ROWS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) batch_rows: Option<u32>,
+
+    /// Let open windows fire when the job is stopped
+    #[arg(long, env = "RHEOS_DRAIN", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) drain: bool,
+}
+
+/// `rheos connectors`, `rheos functions`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// One of them, in full
+    pub(crate) name: Option<String>,
+
+    /// How the list is printed
+    #[arg(long, short, value_enum, value_name = "FORMAT", env = "RHEOS_OUTPUT", default_value = "table")]
+    pub(crate) output: ListFormat,
+}
+
+/// How rows are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RowFormat {
+    /// Aligned columns, for people
+    Table,
+    /// One JSON object a line
+    Jsonl,
+    /// RFC 4180 with a header line
+    Csv,
+}
+
+/// How lists are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// Aligned columns, for people
+    Table,
+    /// One JSON document
+    Json,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_string(), value.to_string())),
+        _ => Err("write it as NAME=VALUE".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent_and_every_flag_has_its_variable() {
+        let mut command = Cli::command();
+        command.build();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands().filter(|s| s.get_name() != "help") {
+            for arg in sub.get_arguments().filter(|a| !a.is_positional()) {
+                let name = arg.get_long().expect("every flag has a long name");
+                if matches!(name, "help" | "version") {
+                    continue;
+                }
+                let variable = format!("RHEOS_{}", name.to_uppercase().replace('-', "_"));
+                assert_eq!(arg.get_env().and_then(|e| e.to_str()), Some(variable.as_str()), "--{name}");
+            }
+        }
+    }
+}

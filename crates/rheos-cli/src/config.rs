@@ -1,0 +1,194 @@
+//! Configuration files: the values of flags that are not given.
+//!
+//! ```text
+//!   flag > RHEOS_<FLAG> > --config FILE > ./rheos.toml > $XDG_CONFIG_HOME/rheos/config.toml > default
+//! ```
+//!
+//! A key is a flag's name (`parallelism = 4`); the tables `[var]` and `[set]` hold variables and settings. An unknown
+//! key is an error with the nearest name. The values become the defaults of clap's own definition of a flag, so that
+//! they are checked exactly as on the command line.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use anyhow::Result;
+use clap::{Arg, Command};
+use rheos::error::did_you_mean;
+use rheos::{Error, ErrorKind};
+
+use crate::report::{Failure, code};
+
+/// The flags that a file may set: those of `run` and the ones that all commands share.
+const KEYS: &[&str] = &["parallelism", "output", "batch-rows", "drain", "quiet", "verbose"];
+
+/// `[var]` and `[set]`, which are not defaults of a flag: the command line adds to them.
+#[derive(Debug, Default)]
+struct Tables {
+    variables: BTreeMap<String, String>,
+    settings: BTreeMap<String, String>,
+}
+
+static TABLES: OnceLock<Tables> = OnceLock::new();
+
+/// The variables of the files, weaker than `--var`.
+pub(crate) fn variables() -> Vec<(String, String)> {
+    TABLES.get().map(|t| t.variables.clone().into_iter().collect()).unwrap_or_default()
+}
+
+/// The settings of the files, weaker than `--set`.
+pub(crate) fn settings() -> Vec<(String, String)> {
+    TABLES.get().map(|t| t.settings.clone().into_iter().collect()).unwrap_or_default()
+}
+
+/// The command line's definition with the files' values as defaults.
+pub(crate) fn with_file_defaults(command: Command, args: Vec<OsString>) -> Result<Command> {
+    let mut flags = BTreeMap::new();
+    let mut tables = Tables::default();
+    // The weakest first: later files overwrite.
+    for file in files(&args) {
+        read(&file, &mut flags, &mut tables)?;
+    }
+    // The one call of this function sets it.
+    let _ = TABLES.set(tables);
+    let root = flags.clone();
+    let command = command.mut_args(|arg| with_default(arg, &root));
+    Ok(command.mut_subcommands(|sub| {
+        // Only `run` takes all: `output` means something else for the lists.
+        let run = sub.get_name() == "run";
+        let flags = &flags;
+        sub.mut_args(|arg| if run || arg.get_id() == "parallelism" { with_default(arg, flags) } else { arg })
+    }))
+}
+
+fn with_default(arg: Arg, flags: &BTreeMap<String, String>) -> Arg {
+    match arg.get_long().and_then(|long| flags.get(long)) {
+        // Clap keeps defaults for the life of the process.
+        Some(value) => {
+            let value: &'static str = Box::leak(value.clone().into_boxed_str());
+            arg.default_value(value)
+        }
+        None => arg,
+    }
+}
+
+/// A file that is read, and whether it was asked for by name.
+struct File {
+    path: PathBuf,
+    named: bool,
+}
+
+/// The files, weakest first.
+fn files(args: &[OsString]) -> Vec<File> {
+    let xdg = std::env::var_os("XDG_CONFIG_HOME")
+        .filter(|v| !v.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
+    let mut files: Vec<File> =
+        xdg.into_iter().map(|folder| File { path: folder.join("rheos/config.toml"), named: false }).collect();
+    files.push(File { path: PathBuf::from("rheos.toml"), named: false });
+    let named =
+        named_file(args).or_else(|| std::env::var_os("RHEOS_CONFIG").filter(|v| !v.is_empty()).map(PathBuf::from));
+    files.extend(named.map(|path| File { path, named: true }));
+    files
+}
+
+/// `--config FILE` or `--config=FILE`, before clap reads the arguments: what it finds changes clap's defaults.
+fn named_file(args: &[OsString]) -> Option<PathBuf> {
+    for (i, arg) in args.iter().enumerate() {
+        let Some(text) = arg.to_str() else { continue };
+        match text.strip_prefix("--config") {
+            _ if text == "--" => return None,
+            Some("") => return args.get(i + 1).map(PathBuf::from),
+            Some(rest) if rest.starts_with('=') => return Some(PathBuf::from(&rest[1..])),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn read(file: &File, flags: &mut BTreeMap<String, String>, tables: &mut Tables) -> Result<()> {
+    let name = file.path.display().to_string();
+    let text = match std::fs::read_to_string(&file.path) {
+        Ok(text) => text,
+        // A file that nobody asked for may be absent, and a home that cannot be read is no reason to stop.
+        Err(_) if !file.named => return Ok(()),
+        Err(error) => return refuse(Error::io("read the configuration", &name, &error)),
+    };
+    let parsed: toml::Table = match text.parse() {
+        Ok(table) => table,
+        Err(error) => {
+            let text = error.to_string();
+            return refuse(Error::invalid(510, format!("'{name}' is not TOML: {}", text.trim_end())));
+        }
+    };
+    for (key, value) in parsed {
+        match (key.as_str(), value) {
+            ("var", toml::Value::Table(table)) => tables.variables.extend(words(&name, "var", table)?),
+            ("set", toml::Value::Table(table)) => tables.settings.extend(words(&name, "set", table)?),
+            (known, value) if KEYS.contains(&known) => {
+                flags.insert(key.clone(), word(&name, &key, value)?);
+            }
+            ("var" | "set", _) => {
+                return refuse(
+                    Error::invalid(509, format!("'{key}' in '{name}' is not a table"))
+                        .with_hint(format!("write [{key}] on a line of its own, and below it lines NAME = \"value\"")),
+                );
+            }
+            _ => {
+                let known = KEYS.iter().copied().chain(["var", "set"]);
+                let list = format!("the keys are: {}", known.clone().collect::<Vec<_>>().join(", "));
+                return refuse(
+                    Error::invalid(508, format!("'{name}' has an unknown key '{key}'"))
+                        .with_hint(did_you_mean(&key, known, &list)),
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+fn words(file: &str, key: &str, table: toml::Table) -> Result<BTreeMap<String, String>> {
+    table.into_iter().map(|(name, value)| Ok((name.clone(), word(file, &format!("{key}.{name}"), value)?))).collect()
+}
+
+fn word(file: &str, key: &str, value: toml::Value) -> Result<String> {
+    match value {
+        toml::Value::String(text) => Ok(text),
+        toml::Value::Integer(n) => Ok(n.to_string()),
+        toml::Value::Float(n) => Ok(n.to_string()),
+        toml::Value::Boolean(b) => Ok(b.to_string()),
+        _ => refuse(Error::invalid(509, format!("'{key}' in '{file}' is neither text nor a number nor true or false"))),
+    }
+}
+
+fn refuse<T>(error: Error) -> Result<T> {
+    let code = if error.kind() == ErrorKind::Invalid { code::BAD_CONFIG } else { code::INPUT_MISSING };
+    Err(Failure::Plain { error, code }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_config_flag_is_found_in_both_forms_and_not_behind_two_dashes() {
+        let find = |args: &[&str]| named_file(&args.iter().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(find(&["rheos", "run", "--config", "a.toml"]), Some("a.toml".into()));
+        assert_eq!(find(&["rheos", "--config=b.toml"]), Some("b.toml".into()));
+        assert_eq!(find(&["rheos", "run", "--", "--config"]), None);
+        assert_eq!(find(&["rheos", "--configure"]), None);
+    }
+
+    #[test]
+    fn every_key_is_a_flag() {
+        use clap::CommandFactory;
+        let root = crate::args::Cli::command();
+        let run = root.find_subcommand("run").expect("there is a command run").clone();
+        let longs: Vec<&str> = root.get_arguments().chain(run.get_arguments()).filter_map(Arg::get_long).collect();
+        for key in KEYS {
+            assert!(longs.contains(key), "{key}");
+        }
+    }
+}

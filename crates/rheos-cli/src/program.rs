@@ -1,0 +1,126 @@
+//! Where a program comes from, and the commands that only look at it: `validate` and `explain`.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use anyhow::Result;
+use rheos::{Boundedness, Error, ErrorKind, Job, SqlProgram};
+
+use crate::args::{Cli, ProgramArgs};
+use crate::config;
+use crate::report::{Failure, code, exit_code};
+
+/// A program's text and the name under which its errors are shown.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) text: String,
+    pub(crate) name: String,
+}
+
+impl Source {
+    /// Reads the program that the arguments name.
+    pub(crate) fn load(args: &ProgramArgs) -> Result<Self> {
+        if let Some(text) = &args.command {
+            return Ok(Self { text: text.clone(), name: "<command>".into() });
+        }
+        // Clap has made sure that there is one or the other.
+        let path = args.file.as_deref().unwrap_or(Path::new("-"));
+        let from_stdin = path == Path::new("-");
+        let name = if from_stdin { "<stdin>".to_string() } else { path.display().to_string() };
+        let mut bytes = Vec::new();
+        let read = if from_stdin {
+            std::io::stdin().lock().read_to_end(&mut bytes).map(drop)
+        } else {
+            std::fs::read(path).map(|content| bytes = content)
+        };
+        read.map_err(|e| Failure::plain(missing_program(&name, &e)))?;
+        let text = String::from_utf8(bytes).map_err(|e| {
+            let at = e.utf8_error().valid_up_to();
+            let error = Error::invalid(505, format!("'{name}' is not text: byte {at} is not UTF-8"));
+            Failure::plain(error.with_hint("give a file with SQL in UTF-8; data goes into a table with 'path' = '...'"))
+        })?;
+        Ok(Self { text: text.strip_prefix('\u{feff}').map(String::from).unwrap_or(text), name })
+    }
+
+    /// The program with the arguments' variables and settings.
+    pub(crate) fn with_args(&self, args: &ProgramArgs) -> SqlProgram {
+        let mut program = rheos::sql(&self.text);
+        for (name, value) in config::variables().iter().chain(&args.variables) {
+            program = program.variable(name, value);
+        }
+        for (name, value) in config::settings().iter().chain(&args.settings) {
+            program = program.set(name, value);
+        }
+        match args.parallelism {
+            Some(workers) => program.parallelism(usize::from(workers)),
+            None => program,
+        }
+    }
+
+    /// An error of planning or running this program.
+    pub(crate) fn failure(&self, error: Error, code: u8) -> anyhow::Error {
+        Failure::Program { error, text: self.text.clone(), name: self.name.clone(), code }.into()
+    }
+
+    /// Plans the program.
+    pub(crate) fn plan(&self, program: SqlProgram) -> Result<Job> {
+        program.plan().map_err(|error| {
+            let code = exit_code(error.kind());
+            self.failure(error, code)
+        })
+    }
+}
+
+fn missing_program(name: &str, error: &std::io::Error) -> Error {
+    let error = Error::io("read the program", name, error);
+    match error.kind() {
+        ErrorKind::InputMissing => error.with_hint("give a file with SQL, - for stdin, or the text with -c"),
+        _ => error,
+    }
+}
+
+/// `rheos validate`.
+pub(crate) fn validate(args: &ProgramArgs, cli: &Cli) -> Result<()> {
+    let source = Source::load(args)?;
+    let job = source.with_args(args).plan().map_err(|error| {
+        let refused = matches!(error.kind(), ErrorKind::Invalid | ErrorKind::User);
+        let code = if refused { code::NOT_VALID } else { exit_code(error.kind()) };
+        source.failure(error, code)
+    })?;
+    if !cli.quiet {
+        let ends = match job.boundedness() {
+            Boundedness::Bounded => "ends with its input",
+            Boundedness::Unbounded => "runs until it is stopped",
+        };
+        match job.graph() {
+            Some(graph) => eprintln!("{} is valid: {} steps; it {ends}", source.name, graph.nodes().len()),
+            None => eprintln!("{} is valid; it runs nothing", source.name),
+        }
+    }
+    Ok(())
+}
+
+/// `rheos explain`.
+pub(crate) fn explain(args: &ProgramArgs) -> Result<()> {
+    let source = Source::load(args)?;
+    let job = source.plan(source.with_args(args))?;
+    let mut text = job.explain();
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    print_text(&text)
+}
+
+/// Text on stdout; a reader that has gone away ends the program quietly.
+pub(crate) fn print_text(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(write_failed)
+}
+
+/// Writing to stdout failed.
+pub(crate) fn write_failed(error: std::io::Error) -> anyhow::Error {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return Failure::BrokenPipe.into();
+    }
+    Failure::plain(Error::new(ErrorKind::External, 506, format!("cannot write to stdout: {error}"))).into()
+}

@@ -1,0 +1,73 @@
+//! `rheos run`: plans a program, runs it, prints its results in program order, and says at the end how it went.
+
+use anyhow::Result;
+use rheos::{Boundedness, JobReport, Output, RunningJob, StopMode};
+
+use crate::args::{Cli, RunArgs};
+use crate::print::Printer;
+use crate::program::{Source, print_text};
+use crate::progress::Progress;
+use crate::report::{Failure, exit_code};
+use crate::{signals, summary};
+
+pub(crate) fn run(args: &RunArgs, cli: &Cli) -> Result<()> {
+    let source = Source::load(&args.program)?;
+    let mut program = source.with_args(&args.program);
+    if let Some(rows) = args.batch_rows {
+        program = program.batch_rows(rows as usize);
+    }
+    let job = source.plan(program)?;
+    if cli.verbose {
+        eprint!("{}", job.explain());
+        eprintln!("{} workers", job.parallelism());
+    }
+    let endless = job.boundedness() == Boundedness::Unbounded;
+    let runs = job.graph().is_some();
+    let mut running = job.start().map_err(Failure::plain)?;
+    if runs {
+        let mode = if args.drain { StopMode::Drain } else { StopMode::Stop };
+        signals::stop_on_signal(running.control(), mode, cli.quiet)?;
+    }
+    let progress = Progress::start(running.control(), runs && !cli.quiet, endless);
+    let printed = print_outputs(&mut running, Printer::new(args.output, endless), &progress);
+    if printed.is_err() {
+        // Nobody reads any more (`| head`), or the disk behind stdout is full: the rest would be work for nothing.
+        running.control().stop(StopMode::Stop);
+    }
+    let ended = running.wait();
+    progress.finish();
+    let report = match (ended, printed) {
+        // Rows that could not be printed are the cause; what the job says then is the consequence.
+        (_, Err(error)) => return Err(error),
+        (Err(error), Ok(())) if summary::is_broken_pipe(&error) => return Err(Failure::BrokenPipe.into()),
+        (Err(error), Ok(())) => {
+            let code = exit_code(error.kind());
+            return Err(source.failure(error, code));
+        }
+        (Ok(report), Ok(())) => report,
+    };
+    if let Some(report) = report {
+        close(&report, args, cli);
+    }
+    Ok(())
+}
+
+fn print_outputs(running: &mut RunningJob, mut printer: Printer, progress: &Progress) -> Result<()> {
+    while let Some(output) = running.next_output() {
+        match output {
+            Output::Text(text) => progress.suspend(|| print_text(&format!("{}\n", text.trim_end())))?,
+            Output::Rows(rows) => printer.print(rows, progress)?,
+        }
+    }
+    Ok(())
+}
+
+fn close(report: &JobReport, args: &RunArgs, cli: &Cli) {
+    if cli.quiet {
+        return;
+    }
+    if cli.verbose {
+        eprint!("{}", summary::steps(report));
+    }
+    eprint!("{}", summary::text(report, signals::stopped(), args.drain));
+}

@@ -1,0 +1,150 @@
+//! What is said on stderr when a job has ended.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use rheos::{Counter, JobReport};
+
+/// The share of the late records that the hint's wider watermark would have kept.
+const KEPT_SHARE: f64 = 0.99;
+
+/// The closing lines.
+pub(crate) fn text(report: &JobReport, stopped: bool, drain: bool) -> String {
+    let snapshot = &report.snapshot;
+    let count = |counter| snapshot.counters.get(&counter).copied().unwrap_or(0);
+    let mut text = String::new();
+    let seconds = snapshot.elapsed.as_secs_f64();
+    let per_second = if seconds > 0.0 { (snapshot.records_in as f64 / seconds) as u64 } else { 0 };
+    let _ = writeln!(
+        text,
+        "{} in, {} out, {} ({} records/s)",
+        records(snapshot.records_in),
+        grouped(snapshot.records_out),
+        duration(snapshot.elapsed),
+        grouped(per_second)
+    );
+    if snapshot.skipped > 0 {
+        let _ = writeln!(text, "{} skipped", plural(snapshot.skipped, "bad record", "bad records"));
+    }
+    let nulls = count(Counter::NullEventTimes);
+    if nulls > 0 {
+        let what = plural(nulls, "record without an event time was", "records without an event time were");
+        let _ = writeln!(text, "{what} in no window");
+    }
+    let late = count(Counter::LateRecords);
+    if late > 0 {
+        let _ = writeln!(text, "{}{}", plural(late, "late record", "late records"), widen(report));
+    }
+    let open = count(Counter::OpenWindows);
+    if (stopped || report.stopped) && !drain {
+        let hint = if open > 0 { "; --drain fires them" } else { "" };
+        let _ = writeln!(text, "stopped with {}{hint}", plural(open, "open window", "open windows"));
+    }
+    text
+}
+
+fn widen(report: &JobReport) -> String {
+    match report.lateness.quantile_ms(KEPT_SHARE) {
+        Some(ms) => format!("; widen the watermark by {} to keep 99 %", rounded_up(ms)),
+        None => String::new(),
+    }
+}
+
+/// The counts of each step, for `-v`.
+pub(crate) fn steps(report: &JobReport) -> String {
+    let mut text = String::new();
+    for node in &report.nodes {
+        let _ = write!(text, "{:<20} {:>14} in {:>14} out", node.name, grouped(node.rows_in), grouped(node.rows_out));
+        for (counter, n) in &node.counters {
+            let _ = write!(text, "  {counter:?} {}", grouped(*n));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Whether a job failed because the reader of its output has gone.
+pub(crate) fn is_broken_pipe(error: &rheos::Error) -> bool {
+    error.message().contains("Broken pipe")
+}
+
+/// `1204` as `1,204`.
+pub(crate) fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn plural(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(n), if n == 1 { one } else { many })
+}
+
+fn records(n: u64) -> String {
+    plural(n, "record", "records")
+}
+
+/// `850 ms`, `12.3 s`, `4 min 5 s`, `2 h 3 min`, `5 d 2 h`.
+pub(crate) fn duration(d: Duration) -> String {
+    let seconds = d.as_secs();
+    match seconds {
+        0 => format!("{} ms", d.as_millis()),
+        1..60 => format!("{:.1} s", (d.as_secs_f64() * 10.0).floor() / 10.0),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+/// A duration as one would write it in a watermark, never smaller.
+fn rounded_up(ms: i64) -> String {
+    let up = |unit: i64| (ms + unit - 1) / unit;
+    match ms {
+        ..1000 => format!("{ms} ms"),
+        1000..120_000 => format!("{} s", up(1000)),
+        120_000..7_200_000 => format!("{} min", up(60_000)),
+        7_200_000..172_800_000 => format!("{} h", up(3_600_000)),
+        _ => format!("{} d", up(86_400_000)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_three() {
+        let cases = [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")];
+        for (n, want) in cases {
+            assert_eq!(grouped(n), want);
+        }
+    }
+
+    #[test]
+    fn durations_read_well() {
+        let cases = [(0, "0 ms"), (850, "850 ms"), (12_345, "12.3 s"), (245_000, "4 min 5 s"), (90_000_000, "1 d 1 h")];
+        for (ms, want) in cases {
+            assert_eq!(duration(Duration::from_millis(ms)), want);
+        }
+    }
+
+    #[test]
+    fn the_wider_watermark_is_never_too_small() {
+        let cases = [
+            (5, "5 ms"),
+            (2001, "3 s"),
+            (119_001, "120 s"),
+            (121_000, "3 min"),
+            (7_200_001, "3 h"),
+            (172_800_001, "3 d"),
+        ];
+        for (ms, want) in cases {
+            assert_eq!(rounded_up(ms), want);
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The real binary, run as a process: exit codes, what is on stdout and what on stderr, messages, signals, bad input.
+//!
+//! Expected rows are computed by hand from inputs of a few lines; those of the book were checked with DuckDB.
+
+mod bad_input;
+mod cases;
+mod config;
+mod docs;
+mod process;
+mod streams;

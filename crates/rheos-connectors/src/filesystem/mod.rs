@@ -1,0 +1,68 @@
+//! Files: csv, JSON lines and Parquet; one file, a folder or a glob; read in parallel, written as folders of parts.
+//!
+//! ```text
+//!   path ──► files in byte order ──► splits (row groups, byte ranges of lines, whole files) ──► readers
+//!   rows ──► .part-<worker>-<n>.inprogress ──stage──► closed, on disk ──commit──► part-<worker>-<n>.csv
+//! ```
+
+mod input;
+mod options;
+mod parquet;
+mod part;
+mod paths;
+mod reader;
+mod sink;
+mod source;
+mod splits;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use rheos_core::Result;
+use rheos_core::connector::{Connector, TableDefinition};
+use rheos_core::options::OptionDef;
+use rheos_core::sink::Sink;
+use rheos_core::source::Source;
+
+pub(crate) use reader::count_records;
+pub(crate) use options::{CSV, ON_ERROR, RECORD_SIZE_MAX, on_error, record_bytes_max, text_format};
+
+/// The connector `filesystem`.
+pub(crate) fn connector() -> Arc<dyn Connector> {
+    Arc::new(Filesystem)
+}
+
+struct Filesystem;
+
+impl Connector for Filesystem {
+    fn name(&self) -> &'static str {
+        "filesystem"
+    }
+
+    fn summary(&self) -> &'static str {
+        "Reads csv, JSON lines and Parquet from a file, a folder or a glob, and writes them as a folder of parts."
+    }
+
+    fn options(&self) -> Vec<(&'static str, &'static [OptionDef])> {
+        vec![
+            ("General", options::GENERAL),
+            ("Reading", options::SOURCE),
+            ("Csv", options::CSV),
+            ("Writing", options::SINK),
+        ]
+    }
+
+    fn infer_schema(&self, table: &TableDefinition) -> Result<Option<SchemaRef>> {
+        source::infer_schema(table)
+    }
+
+    fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>> {
+        Ok(Arc::new(source::FileSource::try_new(table)?))
+    }
+
+    fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn Sink>> {
+        Ok(Arc::new(sink::FileSink::try_new(table)?))
+    }
+}

@@ -1,0 +1,300 @@
+//! The options of file tables: one definition for parser, check, help and docs.
+
+use std::collections::BTreeMap;
+
+use rheos_core::options::{OptionDef, OptionType, Options};
+use rheos_core::{Error, Result};
+use rheos_formats::csv::CsvOptions;
+use rheos_formats::{OnError, TextFormat};
+
+/// What every file table has.
+pub(crate) const GENERAL: &[OptionDef] = &[
+    OptionDef::new(
+        "path",
+        OptionType::Text,
+        "",
+        "A file, a folder (all files in and below it but hidden ones) or a glob such as `data/2013-*.csv`; for writing, the folder of the parts. \
+         A relative path starts at the working directory.",
+    )
+    .required(),
+    OptionDef::new("format", OptionType::OneOf(&["csv", "json", "parquet"]), "", "How records are written; `json` is one object a line.")
+        .required(),
+    OptionDef::new(
+        "compression",
+        OptionType::OneOf(&["auto", "none", "gzip", "zstd"]),
+        "auto",
+        "Of csv and json files. `auto` goes by the name's suffix (`.gz`, `.zst`) when reading and is `none` when writing; Parquet is \
+         always compressed inside.",
+    ),
+];
+
+/// What reading needs.
+pub(crate) const SOURCE: &[OptionDef] = &[
+    ON_ERROR,
+    RECORD_SIZE_MAX,
+    OptionDef::new(
+        "file-order",
+        OptionType::OneOf(&["none", "name", "modified"]),
+        "none",
+        "Whether event times rise from file to file, in the order of names (by bytes) or of modification times. With `none` the \
+         watermark waits for all files at once.",
+    ),
+    OptionDef::new(
+        "source.split-size",
+        OptionType::Size,
+        "8 MiB",
+        "Files are read in pieces of this size at most: by any worker, in file order. Compressed files and csv with `csv.multiline` \
+         are read in one piece, Parquet by row groups.",
+    ),
+];
+
+/// What bad records do: shared by all sources that decode.
+pub(crate) const ON_ERROR: OptionDef = OptionDef::new(
+    "on-error",
+    OptionType::OneOf(&["fail", "skip"]),
+    "fail",
+    "What a record that cannot be decoded does: end the job with its file, line and reason, or be left out and counted.",
+);
+
+/// The limit of a record: shared by all sources that decode.
+pub(crate) const RECORD_SIZE_MAX: OptionDef = OptionDef::new(
+    "record.size-max",
+    OptionType::Size,
+    "16 MiB",
+    "A longer record (csv, json) is a bad record; it is passed over without being held in memory.",
+);
+
+/// What csv needs.
+pub(crate) const CSV: &[OptionDef] = &[
+    OptionDef::new(
+        "csv.header",
+        OptionType::Bool,
+        "true",
+        "Whether the first record names the columns. Columns then match by name, in any order; with `false` they match by position.",
+    )
+    .alias(&["header"]),
+    OptionDef::new("csv.delimiter", OptionType::Text, ",", "The character between fields; `\\t` is a tab.")
+        .alias(&["csv.field-delimiter", "delimiter"]),
+    OptionDef::new("csv.quote", OptionType::Text, "\"", "The character around fields that hold special characters.")
+        .alias(&["csv.quote-character"]),
+    OptionDef::new(
+        "csv.null-literal",
+        OptionType::Text,
+        "",
+        "A spelling of NULL beside the empty field, such as `NA`; in quotes it is text.",
+    ),
+    OptionDef::new(
+        "csv.multiline",
+        OptionType::Bool,
+        "true",
+        "Whether quoted fields may hold newlines. With `false` (checked) several workers read one file.",
+    )
+    .alias(&["multiline"]),
+];
+
+/// What writing needs.
+pub(crate) const SINK: &[OptionDef] = &[
+    OptionDef::new(
+        "sink.if-exists",
+        OptionType::OneOf(&["append", "fail", "replace"]),
+        "append",
+        "What a folder with files does: `append` adds parts, `fail` refuses, `replace` deletes earlier parts at the start of the job \
+         and refuses if the folder holds any other file.",
+    ),
+    OptionDef::new(
+        "sink.rolling-policy.file-size",
+        OptionType::Size,
+        "128 MiB",
+        "A part of this size is closed and the next one begun.",
+    ),
+    OptionDef::new(
+        "sink.commit-interval",
+        OptionType::Duration,
+        "60 s",
+        "How often finished rows become visible while the job runs; the end of the job always does it.",
+    )
+    .alias(&["sink.rolling-policy.rollover-interval"]),
+];
+
+/// How bytes are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compression {
+    Auto,
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    /// The one of a file of this name.
+    pub(crate) fn of(self, path: &std::path::Path) -> Self {
+        match (self, path.extension().and_then(|e| e.to_str())) {
+            (Self::Auto, Some("gz" | "gzip")) => Self::Gzip,
+            (Self::Auto, Some("zst" | "zstd")) => Self::Zstd,
+            (Self::Auto, _) => Self::None,
+            (given, _) => given,
+        }
+    }
+}
+
+/// A format of files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FileFormat {
+    Text(TextFormat),
+    Parquet,
+}
+
+/// Whether files have an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileOrder {
+    Unknown,
+    Name,
+    Modified,
+}
+
+/// What a sink does with a folder that holds files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IfExists {
+    Append,
+    Fail,
+    Replace,
+}
+
+/// The checked options of a file table.
+#[derive(Debug, Clone)]
+pub(crate) struct FileOptions {
+    pub(crate) path: String,
+    pub(crate) format: FileFormat,
+    pub(crate) compression: Compression,
+    pub(crate) on_error: OnError,
+    pub(crate) record_bytes_max: usize,
+    pub(crate) file_order: FileOrder,
+    pub(crate) split_bytes_max: u64,
+    pub(crate) if_exists: IfExists,
+    pub(crate) part_bytes_max: u64,
+    pub(crate) commit_interval_ms: i64,
+}
+
+impl FileOptions {
+    pub(crate) fn try_new(table: &str, given: &BTreeMap<String, String>) -> Result<Self> {
+        let owner = format!("table '{table}' (connector 'filesystem')");
+        let options = Options::try_new(&owner, given, &[GENERAL, SOURCE, CSV, SINK])?;
+        let format = match options.text("format") {
+            "parquet" => FileFormat::Parquet,
+            name => FileFormat::Text(text_format(name, &options)?),
+        };
+        check_format_options(&owner, options.text("format"), given)?;
+        let path = options.text("path");
+        if path.is_empty() {
+            return Err(Error::invalid(113, format!("{owner} has an empty path")).with_hint("name a file, a folder or a glob"));
+        }
+        Ok(Self {
+            path: path.strip_prefix("file://").unwrap_or(path).to_string(),
+            format,
+            compression: match options.text("compression") {
+                "none" => Compression::None,
+                "gzip" => Compression::Gzip,
+                "zstd" => Compression::Zstd,
+                _ => Compression::Auto,
+            },
+            on_error: on_error(&options),
+            record_bytes_max: record_bytes_max(&options)?,
+            file_order: match options.text("file-order") {
+                "name" => FileOrder::Name,
+                "modified" => FileOrder::Modified,
+                _ => FileOrder::Unknown,
+            },
+            split_bytes_max: options.size_bytes("source.split-size").map_or(1, |n| n.max(1)),
+            if_exists: match options.text("sink.if-exists") {
+                "fail" => IfExists::Fail,
+                "replace" => IfExists::Replace,
+                _ => IfExists::Append,
+            },
+            part_bytes_max: options.size_bytes("sink.rolling-policy.file-size").unwrap_or(u64::MAX),
+            commit_interval_ms: options.duration_ms("sink.commit-interval").unwrap_or(i64::MAX),
+        })
+    }
+}
+
+/// The value of `on-error`.
+pub(crate) fn on_error(options: &Options) -> OnError {
+    if options.text("on-error") == "skip" { OnError::Skip } else { OnError::Fail }
+}
+
+/// The value of `record.size-max`, at most 1 GiB.
+pub(crate) fn record_bytes_max(options: &Options) -> Result<usize> {
+    const LIMIT: u64 = 1 << 30;
+    let bytes = options.size_bytes("record.size-max").unwrap_or(LIMIT);
+    if (1..=LIMIT).contains(&bytes) {
+        return Ok(bytes as usize);
+    }
+    Err(Error::invalid(219, "option 'record.size-max' is out of range").with_hint("use 1 b to 1 GiB"))
+}
+
+/// The format `csv` or `json` with its options.
+pub(crate) fn text_format(name: &str, options: &Options) -> Result<TextFormat> {
+    if name != "csv" {
+        return Ok(TextFormat::Json);
+    }
+    let delimiter = one_byte("csv.delimiter", options.text("csv.delimiter"))?;
+    let quote = one_byte("csv.quote", options.text("csv.quote"))?;
+    if delimiter == quote {
+        return Err(Error::invalid(219, "'csv.delimiter' and 'csv.quote' are the same character")
+            .with_hint("use different characters"));
+    }
+    Ok(TextFormat::Csv(CsvOptions {
+        delimiter,
+        quote,
+        header: options.bool("csv.header"),
+        null_literal: options.get("csv.null-literal").filter(|l| !l.is_empty()).map(str::to_string),
+        multiline: options.bool("csv.multiline"),
+    }))
+}
+
+fn one_byte(name: &str, value: &str) -> Result<u8> {
+    match value.as_bytes() {
+        b"\\t" => Ok(b'\t'),
+        [b] if b.is_ascii() && !matches!(b, b'\n' | b'\r') => Ok(*b),
+        _ => Err(Error::invalid(219, format!("option '{name}' is '{value}', but it must be one ASCII character"))
+            .with_hint("such as ',', ';', '|' or '\\t'")),
+    }
+}
+
+/// An option of csv beside another format is a mistake.
+fn check_format_options(owner: &str, format: &str, given: &BTreeMap<String, String>) -> Result<()> {
+    let csv_only = |name: &str| CSV.iter().any(|d| d.name == name || d.aliases.contains(&name));
+    match given.keys().find(|name| format != "csv" && csv_only(name)) {
+        Some(name) => Err(Error::invalid(217, format!("{owner} has the format '{format}', so option '{name}' does nothing"))
+            .with_hint(format!("remove '{name}', or set 'format' = 'csv'"))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(given: &[(&str, &str)]) -> Result<FileOptions> {
+        FileOptions::try_new("t", &given.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect())
+    }
+
+    #[test]
+    fn mistakes_in_options_are_named() {
+        let message = |given: &[(&str, &str)]| options(given).unwrap_err().to_string();
+        assert!(message(&[("path", "x")]).contains("needs the option 'format'"));
+        assert!(message(&[("path", "x"), ("format", "cvs")]).contains("did you mean 'csv'?"));
+        assert!(message(&[("path", "x"), ("format", "csv"), ("csv.headr", "true")]).contains("did you mean 'csv.header'?"));
+        assert!(message(&[("path", "x"), ("format", "json"), ("csv.header", "true")]).contains("does nothing"));
+        assert!(message(&[("path", "x"), ("format", "csv"), ("csv.delimiter", "||")]).contains("one ASCII character"));
+        assert!(message(&[("path", ""), ("format", "csv")]).contains("empty path"));
+    }
+
+    #[test]
+    fn aliases_and_tabs() {
+        let given = [("path", "file:///x"), ("format", "csv"), ("multiline", "false"), ("delimiter", "\\t")];
+        let options = options(&given).unwrap();
+        assert_eq!(options.path, "/x");
+        let FileFormat::Text(TextFormat::Csv(csv)) = options.format else { panic!() };
+        assert_eq!((csv.delimiter, csv.multiline, csv.header), (b'\t', false, true));
+    }
+}

@@ -1,0 +1,175 @@
+//! Reads one row group: byte ranges are fetched on an I/O thread, rows are decoded on the worker.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use rheos_core::source::{ReaderContext, SourcePoll, SplitReader};
+use rheos_core::{Error, Result};
+use rheos_formats::OnError;
+use rheos_formats::parquet::read::{ParquetDecoder, ParquetFooter, ParquetStep};
+
+use super::paths::shown;
+use super::reader::{Progress, count_records};
+use crate::io::once::Once;
+
+/// Reads the footer of a file.
+pub(crate) fn read_footer(path: &Path) -> Result<ParquetFooter> {
+    let name = shown(path);
+    let file = File::open(path).map_err(|e| Error::io("read", &name, &e))?;
+    ParquetFooter::read(&file).map_err(|e| e.context(format!("'{name}'")))
+}
+
+fn read_ranges(path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+    let failed = |e: &std::io::Error| Error::io("read", &shown(path), e);
+    let mut file = File::open(path).map_err(|e| failed(&e))?;
+    let mut out = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        file.seek(SeekFrom::Start(range.start)).map_err(|e| failed(&e))?;
+        let mut bytes = Vec::new();
+        let wanted = range.end.saturating_sub(range.start);
+        (&mut file).take(wanted).read_to_end(&mut bytes).map_err(|e| failed(&e))?;
+        if bytes.len() as u64 != wanted {
+            let short = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "it has become shorter while it was read");
+            return Err(failed(&short));
+        }
+        out.push(Bytes::from(bytes));
+    }
+    Ok(out)
+}
+
+enum State {
+    Opening(Once<ParquetFooter>),
+    Fetching(Vec<Range<u64>>, Once<Vec<Bytes>>),
+    Decoding,
+}
+
+/// See the module.
+pub(crate) struct ParquetReader {
+    path: PathBuf,
+    group: usize,
+    schema: SchemaRef,
+    on_error: OnError,
+    ctx: ReaderContext,
+    state: State,
+    decoder: Option<ParquetDecoder>,
+    /// Rows of the row group that were read before or by the batches so far.
+    rows_done: u64,
+    progress: Progress,
+}
+
+impl ParquetReader {
+    /// A reader of row group `group`; `footer` if it is known already, `rows_done` from an earlier position.
+    #[expect(clippy::too_many_arguments, reason = "everything that a split and its table say, once")]
+    pub(crate) fn try_new(
+        path: PathBuf,
+        group: usize,
+        footer: Option<ParquetFooter>,
+        position: Option<&str>,
+        size_bytes: u64,
+        schema: SchemaRef,
+        on_error: OnError,
+        ctx: ReaderContext,
+    ) -> Result<Self> {
+        let rows_done = match position {
+            None => 0,
+            Some(text) => text.parse().map_err(|_| Error::internal(format!("'{text}' is no position in a row group")))?,
+        };
+        let opening = path.clone();
+        let state = match footer {
+            Some(_) => State::Decoding,
+            None => State::Opening(Once::spawn(ctx.wake.clone(), move || read_footer(&opening))),
+        };
+        let progress = Progress::new(size_bytes);
+        let mut reader = Self { path, group, schema, on_error, ctx, state, decoder: None, rows_done, progress };
+        if let Some(footer) = footer {
+            reader.begin(&footer)?;
+        }
+        Ok(reader)
+    }
+
+    fn begin(&mut self, footer: &ParquetFooter) -> Result<()> {
+        let decoder = ParquetDecoder::try_new(
+            footer,
+            self.group,
+            &self.schema,
+            self.rows_done,
+            self.ctx.batch_rows,
+            self.on_error,
+        );
+        self.decoder = Some(decoder.map_err(|e| self.named(e))?);
+        Ok(())
+    }
+
+    fn named(&self, error: Error) -> Error {
+        error.context(format!("'{}'", shown(&self.path)))
+    }
+
+    /// Takes what an I/O thread has brought; false if it is not there yet.
+    fn receive(&mut self) -> Result<bool> {
+        match std::mem::replace(&mut self.state, State::Decoding) {
+            State::Decoding => {}
+            State::Opening(footer) => match footer.take() {
+                Some(footer) => self.begin(&footer?)?,
+                None => {
+                    self.state = State::Opening(footer);
+                    return Ok(false);
+                }
+            },
+            State::Fetching(ranges, bytes) => match bytes.take() {
+                Some(bytes) => {
+                    let bytes = bytes?;
+                    if let Some(decoder) = &mut self.decoder {
+                        let size = bytes.iter().map(|b| b.len() as u64).sum();
+                        decoder.push(ranges, bytes).map_err(|e| e.context(format!("'{}'", shown(&self.path))))?;
+                        self.progress.add(size, &self.ctx);
+                    }
+                }
+                None => {
+                    self.state = State::Fetching(ranges, bytes);
+                    return Ok(false);
+                }
+            },
+        }
+        Ok(true)
+    }
+}
+
+impl SplitReader for ParquetReader {
+    fn poll(&mut self) -> Result<SourcePoll> {
+        loop {
+            if !self.receive()? {
+                return Ok(SourcePoll::Pending);
+            }
+            let Some(decoder) = &mut self.decoder else {
+                return Err(Error::internal("a row group is read before its file is open"));
+            };
+            let step = decoder.decode();
+            self.rows_done = decoder.rows_done();
+            self.ctx.counters.add_skipped(decoder.take_skipped());
+            let step = step.map_err(|e| e.into_error(&format!("'{}'", shown(&self.path)), || 0))?;
+            match step {
+                ParquetStep::Batch(batch) => {
+                    count_records(&self.ctx, batch.num_rows());
+                    return Ok(SourcePoll::Batch(batch));
+                }
+                ParquetStep::End => {
+                    self.progress.finish(&self.ctx);
+                    return Ok(SourcePoll::Finished);
+                }
+                ParquetStep::NeedsData(ranges) => {
+                    let (path, wanted) = (self.path.clone(), ranges.clone());
+                    let bytes = Once::spawn(self.ctx.wake.clone(), move || read_ranges(&path, &wanted));
+                    self.state = State::Fetching(ranges, bytes);
+                }
+            }
+        }
+    }
+
+    fn position(&self) -> String {
+        self.rows_done.to_string()
+    }
+}

@@ -1,0 +1,1 @@
+//! Files as a whole: splits, readers, sink.

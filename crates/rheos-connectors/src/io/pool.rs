@@ -1,0 +1,54 @@
+//! The I/O threads, shared by all connectors of the process and started when the first job comes.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Local disks gain nothing from more.
+const THREADS: usize = 4;
+
+#[derive(Default)]
+struct Queue {
+    jobs: Mutex<VecDeque<Job>>,
+    more: Condvar,
+}
+
+/// Runs `job` on an I/O thread.
+pub(crate) fn spawn(job: impl FnOnce() + Send + 'static) {
+    static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
+    let queue = QUEUE.get_or_init(|| {
+        let queue = Arc::<Queue>::default();
+        for n in 0..THREADS {
+            let queue = Arc::clone(&queue);
+            std::thread::Builder::new()
+                .name(format!("rheos-io-{n}"))
+                .spawn(move || serve(&queue))
+                .expect("the process can start a thread");
+        }
+        queue
+    });
+    lock(&queue.jobs).push_back(Box::new(job));
+    queue.more.notify_one();
+}
+
+fn serve(queue: &Queue) {
+    loop {
+        let mut jobs = lock(&queue.jobs);
+        let job = loop {
+            match jobs.pop_front() {
+                Some(job) => break job,
+                None => jobs = queue.more.wait(jobs).unwrap_or_else(PoisonError::into_inner),
+            }
+        };
+        drop(jobs);
+        // A job that panics must not take the thread with it.
+        let _ = catch_unwind(AssertUnwindSafe(job));
+    }
+}
+
+/// Locks. A panic of another holder cannot leave the plain data of this crate half changed.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,225 @@
+//! Reading: splits are ranges of event numbers, all in one ordered sequence.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::datatypes::SchemaRef;
+use rheos_core::source::{Boundedness, Discovery, ReaderContext, Source, SourcePoll, Split, SplitReader};
+use rheos_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use super::columns::Generator;
+use super::config::Config;
+use super::event::Event;
+use super::table::{Shape, Table};
+use crate::datagen::pace::{self, Pace};
+
+/// Events in a split: small, so that workers stay close in event time.
+const SPLIT_EVENTS: u64 = 100_000;
+
+/// Splits of a bounded table, at most: longer tables have larger splits.
+const SPLITS_MAX: u64 = 10_000;
+
+/// Splits that one look gives of a table without end.
+const SPLITS_PER_LOOK: u64 = 64;
+
+/// Rows in a batch, at most, so that the text of one batch fits into 32-bit offsets.
+const BATCH_ROWS_MAX: usize = 8192;
+
+/// A generated table.
+#[derive(Debug)]
+pub(super) struct NexmarkSource {
+    table: Arc<Table>,
+    generator: Arc<Generator>,
+    pace: Option<Arc<Pace>>,
+    /// The first event that no split covers; only of a table without end, whose splits are found bit by bit.
+    next_event: AtomicU64,
+}
+
+/// The range of a split.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Range {
+    first: u64,
+    end: u64,
+}
+
+impl NexmarkSource {
+    pub(super) fn new(config: Config, table: Table) -> Self {
+        let pace = config.rows_per_s.map(|rate| Arc::new(Pace::new(rate)));
+        Self::with(table, Arc::new(Generator::new(config)), pace)
+    }
+
+    fn with(table: Table, generator: Arc<Generator>, pace: Option<Arc<Pace>>) -> Self {
+        Self { table: Arc::new(table), generator, pace, next_event: AtomicU64::new(0) }
+    }
+
+    fn config(&self) -> &Config {
+        &self.generator.config
+    }
+
+    fn split_events(&self) -> u64 {
+        match self.config().events {
+            Some(events) => SPLIT_EVENTS.max(events.div_ceil(SPLITS_MAX)),
+            None => SPLIT_EVENTS,
+        }
+    }
+
+    fn split(&self, first: u64, end: u64) -> Result<Split> {
+        let config = self.config();
+        let descriptor = serde_json::to_string(&Range { first, end });
+        Ok(Split {
+            id: format!("events-{first}"),
+            sequence: 0,
+            not_before_ms: Some(config.time_ms(first)),
+            size_bytes: config.bytes_of(end) - config.bytes_of(first),
+            descriptor: descriptor.map_err(|e| Error::internal(format!("nexmark split: {e}")))?,
+        })
+    }
+}
+
+impl Source for NexmarkSource {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.table.schema)
+    }
+
+    fn boundedness(&self) -> Boundedness {
+        match self.config().events {
+            Some(_) if !self.config().keep_alive => Boundedness::Bounded,
+            _ => Boundedness::Unbounded,
+        }
+    }
+
+    fn project(&self, columns: &[usize]) -> Result<Arc<dyn Source>> {
+        let table = self.table.project(columns)?;
+        // A pace of its own: two readers of one table must not share a start.
+        let pace = self.pace.as_ref().map(|p| Arc::new(Pace::new(p.rows_per_s())));
+        Ok(Arc::new(Self::with(table, Arc::clone(&self.generator), pace)))
+    }
+
+    fn discover(&self, _time_column: Option<usize>, _parallelism: usize) -> Result<Discovery> {
+        let step = self.split_events();
+        let Some(events) = self.config().events else {
+            let first = self.next_event.fetch_add(SPLITS_PER_LOOK * step, Ordering::SeqCst);
+            let starts = (0..SPLITS_PER_LOOK).map(|k| first + k * step);
+            let splits = starts.map(|first| self.split(first, first + step)).collect::<Result<_>>()?;
+            return Ok(Discovery { splits, finished: false });
+        };
+        if self.config().keep_alive && self.next_event.swap(events, Ordering::SeqCst) == events {
+            return Ok(Discovery::default());
+        }
+        let starts = (0..events).step_by(usize::try_from(step).unwrap_or(usize::MAX));
+        let splits = starts.map(|first| self.split(first, (first + step).min(events))).collect::<Result<_>>()?;
+        Ok(Discovery { splits, finished: !self.config().keep_alive })
+    }
+
+    fn open(&self, split: &Split, position: Option<&str>, ctx: ReaderContext) -> Result<Box<dyn SplitReader>> {
+        let damaged = |what: &str| Error::internal(format!("a nexmark split has the {what}"));
+        let range: Range = serde_json::from_str(&split.descriptor)
+            .map_err(|_| damaged(&format!("descriptor {}", split.descriptor)))?;
+        let next = match position {
+            None => range.first,
+            Some(p) => p.parse().map_err(|_| damaged(&format!("position {p}")))?,
+        };
+        if let (Some(pace), Some(_)) = (&self.pace, position) {
+            pace.anchor(next);
+        }
+        Ok(Box::new(NexmarkReader {
+            table: Arc::clone(&self.table),
+            generator: Arc::clone(&self.generator),
+            pace: self.pace.clone(),
+            next,
+            end: range.end,
+            events: Vec::new(),
+            ctx,
+        }))
+    }
+
+    fn describe(&self) -> Vec<(String, String)> {
+        let config = self.config();
+        let columns: Vec<&str> = self.table.schema.fields().iter().map(|f| f.name().as_str()).collect();
+        let rows = match self.table.shape {
+            Shape::Mixed => "events",
+            Shape::Flat(kind) => kind.name(),
+        };
+        let mut facts = vec![
+            ("connector".to_string(), "nexmark".to_string()),
+            ("table".to_string(), rows.to_string()),
+            ("columns".to_string(), columns.join(", ")),
+            ("events".to_string(), config.events.map_or("without end".into(), |n| n.to_string())),
+            ("proportions".to_string(), format!("{}:{}:{}", config.persons, config.auctions, config.bids)),
+            ("rate".to_string(), format!("{}/s of event time", config.rate)),
+            ("seed".to_string(), config.seed.to_string()),
+        ];
+        if let Some(rate) = config.rows_per_s {
+            facts.push(("pace".to_string(), format!("{rate}/s")));
+        }
+        facts
+    }
+}
+
+/// Reads a range of event numbers.
+struct NexmarkReader {
+    table: Arc<Table>,
+    generator: Arc<Generator>,
+    pace: Option<Arc<Pace>>,
+    next: u64,
+    end: u64,
+    events: Vec<Event>,
+    ctx: ReaderContext,
+}
+
+impl NexmarkReader {
+    /// Moves up to a batch of events of the table's kind from `next..limit` to `events`.
+    fn collect(&mut self, limit: u64) {
+        let config = &self.generator.config;
+        let round = config.round();
+        let wanted = match self.table.shape {
+            Shape::Mixed => 0..round,
+            Shape::Flat(kind) => kind.offsets(config),
+        };
+        let rows_max = self.ctx.batch_rows.clamp(1, BATCH_ROWS_MAX);
+        let first = self.next;
+        self.events.clear();
+        let mut at = Event { n: first, round: first / round, offset: first % round };
+        while at.n < limit && self.events.len() < rows_max {
+            if at.offset < wanted.start {
+                at = Event { n: at.n + wanted.start - at.offset, offset: wanted.start, ..at };
+            } else if at.offset >= wanted.end {
+                at = Event { n: at.n + round - at.offset, round: at.round + 1, offset: 0 };
+            } else {
+                let room = (rows_max - self.events.len()) as u64;
+                let run = (wanted.end - at.offset).min(limit - at.n).min(room);
+                self.events.extend((0..run).map(|i| Event { n: at.n + i, offset: at.offset + i, ..at }));
+                at = Event { n: at.n + run, offset: at.offset + run, ..at };
+            }
+        }
+        self.next = at.n.min(limit);
+        let config = &self.generator.config;
+        self.ctx.counters.add_bytes(config.bytes_of(self.next) - config.bytes_of(first));
+        self.ctx.counters.records.fetch_add(self.events.len() as u64, Ordering::Relaxed);
+    }
+}
+
+impl SplitReader for NexmarkReader {
+    fn poll(&mut self) -> Result<SourcePoll> {
+        while self.next < self.end {
+            let mut limit = self.end;
+            if let Some(pace) = &self.pace {
+                limit = limit.min(pace.due_end());
+                if limit <= self.next {
+                    pace::wake_at(pace.wake_at(self.next), Arc::clone(&self.ctx.wake))?;
+                    return Ok(SourcePoll::Pending);
+                }
+            }
+            self.collect(limit);
+            if !self.events.is_empty() {
+                return Ok(SourcePoll::Batch(self.table.batch(&self.generator, &self.events)?));
+            }
+        }
+        Ok(SourcePoll::Finished)
+    }
+
+    fn position(&self) -> String {
+        self.next.to_string()
+    }
+}

@@ -1,0 +1,255 @@
+//! Standard input as a table: csv or JSON lines, read once, by one worker, to its end.
+//!
+//! A thread of its own waits for input, since that may take for ever; rows go on as soon as their lines are complete.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+
+use arrow::datatypes::SchemaRef;
+use rheos_core::connector::{Connector, TableDefinition};
+use rheos_core::credit::Wake;
+use rheos_core::options::{OptionDef, OptionType, Options};
+use rheos_core::sink::Sink;
+use rheos_core::source::{Boundedness, Discovery, ReaderContext, Source, SourcePoll, Split, SplitReader};
+use rheos_core::{Error, Result};
+use rheos_formats::{DecodeError, DecodeLimits, Decoded, InputRange, TextDecoder, TextFormat};
+
+use crate::filesystem::{CSV, ON_ERROR, RECORD_SIZE_MAX, on_error, record_bytes_max, text_format};
+use crate::io::pool::lock;
+
+const OPTIONS: &[OptionDef] = &[
+    OptionDef::new("format", OptionType::OneOf(&["csv", "json"]), "", "How records are written; `json` is one object a line.")
+        .required(),
+    ON_ERROR,
+    RECORD_SIZE_MAX,
+];
+
+/// Bytes of a chunk, at most.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// The connector `stdin`.
+pub(crate) fn connector() -> Arc<dyn Connector> {
+    Arc::new(Stdin)
+}
+
+struct Stdin;
+
+impl Connector for Stdin {
+    fn name(&self) -> &'static str {
+        "stdin"
+    }
+
+    fn summary(&self) -> &'static str {
+        "Reads csv or JSON lines from standard input until it ends."
+    }
+
+    fn options(&self) -> Vec<(&'static str, &'static [OptionDef])> {
+        vec![("General", OPTIONS), ("Csv", CSV)]
+    }
+
+    fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>> {
+        let owner = format!("table '{}' (connector 'stdin')", table.name);
+        let options = Options::try_new(&owner, &table.options, &[OPTIONS, CSV])?;
+        let source = StdinSource {
+            format: text_format(options.text("format"), &options)?,
+            limits: DecodeLimits {
+                batch_rows: 1,
+                record_bytes_max: record_bytes_max(&options)?,
+                on_error: on_error(&options),
+            },
+            declared: Arc::clone(&table.schema),
+            columns: (0..table.schema.fields().len()).collect(),
+            input: Input(Arc::new(Mutex::new(Some(Box::new(std::io::stdin()))))),
+        };
+        source.decoder(1)?;
+        Ok(Arc::new(source))
+    }
+
+    fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn Sink>> {
+        Err(Error::invalid(218, format!("table '{}' is standard input and can only be read", table.name))
+            .with_hint("write to a table with the connector 'print'"))
+    }
+}
+
+/// What is read; taken by the first reader, since it can be read only once.
+#[derive(Clone)]
+struct Input(Arc<Mutex<Option<Box<dyn Read + Send>>>>);
+
+impl std::fmt::Debug for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Input")
+    }
+}
+
+#[derive(Debug, Clone)]
+struct StdinSource {
+    format: TextFormat,
+    limits: DecodeLimits,
+    declared: SchemaRef,
+    columns: Vec<usize>,
+    input: Input,
+}
+
+impl StdinSource {
+    fn decoder(&self, batch_rows: usize) -> Result<TextDecoder> {
+        let limits = DecodeLimits { batch_rows, ..self.limits };
+        TextDecoder::try_new(&self.format, &self.declared, &self.columns, limits, InputRange::default())
+    }
+}
+
+impl Source for StdinSource {
+    fn schema(&self) -> SchemaRef {
+        Arc::new(self.declared.project(&self.columns).expect("the columns are those of the table"))
+    }
+
+    fn boundedness(&self) -> Boundedness {
+        Boundedness::Bounded
+    }
+
+    fn project(&self, columns: &[usize]) -> Result<Arc<dyn Source>> {
+        let columns = columns.iter().map(|c| self.columns[*c]).collect();
+        Ok(Arc::new(Self { columns, ..self.clone() }))
+    }
+
+    fn discover(&self, _time_column: Option<usize>, _parallelism: usize) -> Result<Discovery> {
+        let split = Split {
+            id: "stdin".into(),
+            sequence: 0,
+            not_before_ms: None,
+            size_bytes: 0,
+            descriptor: "{}".into(),
+        };
+        Ok(Discovery { splits: vec![split], finished: true })
+    }
+
+    fn open(&self, _split: &Split, position: Option<&str>, ctx: ReaderContext) -> Result<Box<dyn SplitReader>> {
+        let input = lock(&self.input.0).take().filter(|_| position.is_none());
+        let Some(input) = input else {
+            return Err(Error::invalid(220, "standard input can be read only once")
+                .with_hint("read it into one table and select from that table twice, or save it to a file"));
+        };
+        let (sender, chunks) = sync_channel(3);
+        let wake = ctx.wake.clone();
+        std::thread::Builder::new()
+            .name("rheos-stdin".into())
+            .spawn(move || read_all(input, &sender, &wake))
+            .map_err(|e| Error::io("start a thread for", "standard input", &e))?;
+        Ok(Box::new(StdinReader { decoder: self.decoder(ctx.batch_rows)?, chunks, ctx }))
+    }
+
+    fn describe(&self) -> Vec<(String, String)> {
+        let columns: Vec<String> = self.schema().fields().iter().map(|f| f.name().clone()).collect();
+        let format = if self.format == TextFormat::Json { "json" } else { "csv" };
+        vec![
+            ("connector".into(), "stdin".into()),
+            ("format".into(), format.into()),
+            ("columns".into(), columns.join(", ")),
+        ]
+    }
+}
+
+/// Sends what there is as soon as it is there.
+fn read_all(mut input: Box<dyn Read + Send>, sender: &SyncSender<Result<Vec<u8>>>, wake: &Wake) {
+    loop {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let item = match input.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(n) => {
+                chunk.truncate(n);
+                Ok(chunk)
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(e) => Err(Error::io("read", "standard input", &e)),
+        };
+        let failed = item.is_err();
+        // The reader is gone when the job has ended.
+        if sender.send(item).is_err() {
+            return;
+        }
+        wake();
+        if failed {
+            break;
+        }
+    }
+    // An empty chunk is the end: the channel itself closes a moment after the last wake-up.
+    let _ = sender.send(Ok(Vec::new()));
+    wake();
+}
+
+struct StdinReader {
+    decoder: TextDecoder,
+    chunks: Receiver<Result<Vec<u8>>>,
+    ctx: ReaderContext,
+}
+
+impl SplitReader for StdinReader {
+    fn poll(&mut self) -> Result<SourcePoll> {
+        loop {
+            let decoded = self.decoder.decode();
+            self.ctx.counters.add_skipped(self.decoder.take_skipped());
+            match decoded.map_err(|e: DecodeError| e.into_error("standard input", || 0))? {
+                Decoded::Batch(batch) => {
+                    crate::filesystem::count_records(&self.ctx, batch.num_rows());
+                    return Ok(SourcePoll::Batch(batch));
+                }
+                Decoded::End => return Ok(SourcePoll::Finished),
+                Decoded::NeedInput => match self.chunks.try_recv() {
+                    Ok(chunk) => {
+                        let chunk = chunk?;
+                        if chunk.is_empty() {
+                            self.decoder.finish();
+                        } else {
+                            self.ctx.counters.add_bytes(chunk.len() as u64);
+                            self.decoder.push(&chunk);
+                        }
+                    }
+                    Err(TryRecvError::Empty) => return Ok(SourcePoll::Pending),
+                    Err(TryRecvError::Disconnected) => self.decoder.finish(),
+                },
+            }
+        }
+    }
+
+    fn position(&self) -> String {
+        self.decoder.offset().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::AsArray;
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+
+    #[test]
+    fn rows_come_before_the_end_and_it_is_read_once() {
+        let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
+        let (lines, input) = std::io::pipe().map(|(r, w)| (w, r)).unwrap();
+        let mut lines = lines;
+        let source = StdinSource {
+            format: TextFormat::Json,
+            limits: DecodeLimits { batch_rows: 1, record_bytes_max: 100, on_error: rheos_formats::OnError::Fail },
+            declared: schema,
+            columns: vec![0],
+            input: Input(Arc::new(Mutex::new(Some(Box::new(input))))),
+        };
+        let splits = source.discover(None, 2).unwrap().splits;
+        let mut reader = source.open(&splits[0], None, ReaderContext::detached(10)).unwrap();
+        assert!(source.open(&splits[0], None, ReaderContext::detached(10)).is_err());
+        let mut wait = || loop {
+            match reader.poll().unwrap() {
+                SourcePoll::Pending => std::thread::yield_now(),
+                other => return other,
+            }
+        };
+        std::io::Write::write_all(&mut lines, b"{\"a\":1}\n{\"a\":").unwrap();
+        let SourcePoll::Batch(batch) = wait() else { panic!("a row is complete") };
+        assert_eq!(batch.column(0).as_primitive::<Int64Type>().values().as_ref(), [1]);
+        std::io::Write::write_all(&mut lines, b"2}").unwrap();
+        drop(lines);
+        assert!(matches!(wait(), SourcePoll::Batch(b) if b.num_rows() == 1));
+        assert!(matches!(wait(), SourcePoll::Finished));
+    }
+}

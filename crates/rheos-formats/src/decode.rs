@@ -1,0 +1,343 @@
+//! The decoder of text formats: bytes in, batches out.
+//!
+//! ```text
+//!   push(chunk) ──► framer ──► record ──► scanner ──► cells ──(batch full, or no more bytes)──► columns ──► batch
+//! ```
+//!
+//! Rows, faults and counts do not depend on where the chunks were cut. One bad record never costs another.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::filter;
+use arrow::datatypes::SchemaRef;
+use rheos_core::{Error, Result};
+
+use crate::bad::{BadKind, BadRecord, BadRows, DecodeError, Fault, OnError};
+use crate::cell::Tape;
+use crate::column::{Rows, check_type, decode};
+use crate::csv::CsvOptions;
+use crate::csv::scan::CsvScanner;
+use crate::frame::{Frame, Framer, Framing, InputRange};
+use crate::json::scan::JsonScanner;
+
+/// A format of text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TextFormat {
+    /// See [`crate::csv`].
+    Csv(CsvOptions),
+    /// See [`crate::json`].
+    Json,
+}
+
+impl TextFormat {
+    /// Whether the first record of an input names its columns.
+    pub fn has_header(&self) -> bool {
+        matches!(self, TextFormat::Csv(options) if options.header)
+    }
+
+    /// Whether every newline ends a record, so that an input can be read in byte ranges.
+    pub fn is_lines(&self) -> bool {
+        !matches!(self, TextFormat::Csv(options) if options.multiline)
+    }
+
+    pub(crate) fn framing(&self) -> Framing {
+        match self {
+            TextFormat::Csv(o) if o.multiline => Framing::Quoted { delimiter: o.delimiter, quote: o.quote },
+            _ => Framing::Lines,
+        }
+    }
+}
+
+/// The limits of a decoder, and what bad records do.
+#[derive(Debug, Clone, Copy)]
+pub struct DecodeLimits {
+    /// Rows of a batch, at most.
+    pub batch_rows: usize,
+    /// Bytes of a record, at most; above is a bad record.
+    pub record_bytes_max: usize,
+    /// What bad records do.
+    pub on_error: OnError,
+}
+
+/// One step of a decoder.
+#[derive(Debug)]
+pub enum Decoded {
+    /// Rows: at least one, at most `batch_rows`.
+    Batch(RecordBatch),
+    /// Call `push` or `finish`.
+    NeedInput,
+    /// The input is at its end.
+    End,
+}
+
+#[derive(Debug)]
+enum Scanner {
+    Csv(CsvScanner),
+    Json(JsonScanner),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct TextDecoder {
+    schema: SchemaRef,
+    limits: DecodeLimits,
+    framer: Framer,
+    scanner: Scanner,
+    tape: Tape,
+    /// The line of each row of the tape, from 0.
+    lines: Vec<u64>,
+    skipped: u64,
+    /// A bad record behind the rows of the tape, to be reported when those are found to be good.
+    pending: Option<Box<BadRecord>>,
+}
+
+impl TextDecoder {
+    /// A decoder of the `columns` (indices into `declared`, which is the whole table).
+    ///
+    /// Errors: `Invalid` for a type that text cannot hold.
+    pub fn try_new(
+        format: &TextFormat,
+        declared: &SchemaRef,
+        columns: &[usize],
+        limits: DecodeLimits,
+        range: InputRange,
+    ) -> Result<Self> {
+        for column in columns {
+            let field = declared.field(*column);
+            check_type(field.name(), field.data_type())?;
+        }
+        let schema = Arc::new(declared.project(columns)?);
+        let (scanner, quote) = match format {
+            TextFormat::Csv(options) => {
+                let names: Vec<String> = declared.fields().iter().map(|f| f.name().clone()).collect();
+                (Scanner::Csv(CsvScanner::new(options.clone(), &names, columns)), options.quote)
+            }
+            TextFormat::Json => {
+                let names = schema.fields().iter().map(|f| f.name().as_str());
+                (Scanner::Json(JsonScanner::new(names)), b'"')
+            }
+        };
+        Ok(Self {
+            tape: Tape::new(columns.len(), quote),
+            framer: Framer::new(format.framing(), limits.record_bytes_max, range),
+            schema,
+            limits,
+            scanner,
+            lines: Vec::new(),
+            skipped: 0,
+            pending: None,
+        })
+    }
+
+    /// The columns of the batches.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Tells the names of the columns, for an input that does not begin with its header.
+    ///
+    /// Errors: `Invalid` where a wanted column is missing.
+    pub fn set_header(&mut self, record: &[u8]) -> Result<()> {
+        match &mut self.scanner {
+            Scanner::Csv(scanner) => scanner.set_header(record),
+            Scanner::Json(_) => Ok(()),
+        }
+    }
+
+    /// Adds bytes. Call it when `decode` has asked for it.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.framer.push(bytes);
+    }
+
+    /// No bytes follow.
+    pub fn finish(&mut self) {
+        self.framer.finish();
+    }
+
+    /// Offset in the input of the first record that no batch holds. Valid after every [`Decoded`].
+    pub fn offset(&self) -> u64 {
+        self.framer.offset()
+    }
+
+    /// Memory of the bytes that wait to be decoded.
+    pub fn buffered_bytes(&self) -> usize {
+        self.framer.buffered_bytes()
+    }
+
+    /// Bad records that were left out since the last call.
+    pub fn take_skipped(&mut self) -> u64 {
+        std::mem::take(&mut self.skipped)
+    }
+
+    /// The next batch.
+    ///
+    /// Errors: the first bad record under [`OnError::Fail`], or a header without a wanted column.
+    pub fn decode(&mut self) -> Result<Decoded, DecodeError> {
+        loop {
+            if let Some(record) = self.pending.take() {
+                return Err(DecodeError::Record(record));
+            }
+            let end = self.fill()?;
+            if self.tape.rows() > 0
+                && let Some(batch) = self.flush()?
+            {
+                return Ok(Decoded::Batch(batch));
+            }
+            match end {
+                // All rows were bad, or one bad record waits to be reported.
+                Filled::Full | Filled::Bad => {}
+                Filled::NeedInput => return Ok(Decoded::NeedInput),
+                Filled::End => return Ok(Decoded::End),
+            }
+        }
+    }
+
+    /// Scans records until the tape is full.
+    fn fill(&mut self) -> Result<Filled, DecodeError> {
+        while self.tape.rows() < self.limits.batch_rows {
+            let (fault, line) = match self.framer.frame() {
+                Frame::Record { range, line } => match self.scan(range, line)? {
+                    None => continue,
+                    Some(fault) => (fault, line),
+                },
+                Frame::TooLong { range, line } => {
+                    let reason = format!("the record is longer than {} bytes", self.limits.record_bytes_max);
+                    (Box::new(Fault::new(BadKind::TooLong, reason, &self.framer.data()[range])), line)
+                }
+                Frame::NeedInput => return Ok(Filled::NeedInput),
+                Frame::End => return Ok(Filled::End),
+            };
+            match self.limits.on_error {
+                OnError::Skip => self.skipped += 1,
+                OnError::Fail => {
+                    self.pending =
+                        Some(Box::new(BadRecord { fault: *fault, column: None, line: line + 1, unit: "line" }));
+                    return Ok(Filled::Bad);
+                }
+            }
+        }
+        Ok(Filled::Full)
+    }
+
+    /// Adds a record to the tape; gives its fault if it has one.
+    fn scan(&mut self, range: std::ops::Range<usize>, line: u64) -> Result<Option<Box<Fault>>, DecodeError> {
+        let data = self.framer.data();
+        let (start, mut end) = (range.start, range.end);
+        if end > start && data[end - 1] == b'\r' {
+            end -= 1;
+        }
+        let scanned = match &mut self.scanner {
+            Scanner::Csv(scanner) => {
+                if scanner.awaits_header() {
+                    scanner.set_header(&data[start..end])?;
+                    return Ok(None);
+                }
+                if start == end && scanner.fields() != 1 {
+                    return Ok(None);
+                }
+                scanner.scan(data, start, end, self.tape.add_row())
+            }
+            Scanner::Json(scanner) => {
+                if data[start..end].trim_ascii().is_empty() {
+                    return Ok(None);
+                }
+                scanner.scan(data, start, end, self.tape.add_row())
+            }
+        };
+        match scanned {
+            Ok(()) => {
+                self.lines.push(line);
+                Ok(None)
+            }
+            Err(fault) => {
+                self.tape.drop_row();
+                Ok(Some(fault))
+            }
+        }
+    }
+
+    /// The rows of the tape as a batch; `None` if all were bad.
+    fn flush(&mut self) -> Result<Option<RecordBatch>, DecodeError> {
+        let rows = self.tape.rows();
+        let mut bad = BadRows::default();
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
+        for (n, field) in self.schema.fields().iter().enumerate() {
+            bad.set_column(n);
+            let cells = self.tape.column(self.framer.data(), n);
+            let column = decode(&cells, field.data_type(), &mut Rows { owners: None, rows, bad: &mut bad })?;
+            if !field.is_nullable() && column.null_count() > 0 {
+                mark_nulls(&column, rows, &mut bad);
+            }
+            columns.push(column);
+        }
+        self.tape.clear();
+        let lines = std::mem::take(&mut self.lines);
+        let result = self.finish_batch(columns, rows, bad, &lines);
+        self.lines = lines;
+        self.lines.clear();
+        result
+    }
+
+    fn finish_batch(
+        &mut self,
+        mut columns: Vec<ArrayRef>,
+        mut rows: usize,
+        mut bad: BadRows,
+        lines: &[u64],
+    ) -> Result<Option<RecordBatch>, DecodeError> {
+        if let Some((row, column, fault)) = bad.first.take() {
+            if self.limits.on_error == OnError::Fail {
+                let column = Some(self.schema.field(column).name().clone());
+                let line = lines[row] + 1;
+                return Err(DecodeError::Record(Box::new(BadRecord { fault, column, line, unit: "line" })));
+            }
+            self.skipped += bad.count();
+            rows -= bad.count() as usize;
+            let good = bad.good();
+            for column in &mut columns {
+                *column = filter(column, &good).map_err(Error::from)?;
+            }
+        }
+        if rows == 0 {
+            return Ok(None);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options);
+        Ok(Some(batch.map_err(|e| Error::internal(format!("decoded columns do not fit their schema: {e}")))?))
+    }
+}
+
+/// Why filling stopped.
+enum Filled {
+    Full,
+    Bad,
+    NeedInput,
+    End,
+}
+
+/// Nulls of a NOT NULL column are bad records.
+pub(crate) fn mark_nulls(column: &ArrayRef, rows: usize, bad: &mut BadRows) {
+    for row in (0..rows).filter(|row| column.is_null(*row)) {
+        if !bad.is_bad(row) {
+            bad.mark(row, rows, || Fault::new(BadKind::Value, "the value is missing, but the column is NOT NULL", b""));
+        }
+    }
+}
+
+/// The first record of an input, without its newline and byte order mark: what `set_header` takes. `None`: `input` ends
+/// before the record does. `complete` says that nothing follows `input`.
+pub fn first_record(format: &TextFormat, input: &[u8], complete: bool) -> Option<Vec<u8>> {
+    let mut framer = Framer::new(format.framing(), usize::MAX, InputRange::default());
+    framer.push(input);
+    if complete {
+        framer.finish();
+    }
+    match framer.frame() {
+        Frame::Record { range, .. } => {
+            let record = &framer.data()[range];
+            Some(record.strip_suffix(b"\r").unwrap_or(record).to_vec())
+        }
+        _ => None,
+    }
+}

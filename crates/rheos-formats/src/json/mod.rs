@@ -1,0 +1,8 @@
+//! JSON lines: one object a line, columns by name.
+//!
+//! A key without a column is passed over without being decoded, a column without a key is null, the last of two equal
+//! keys counts. Scalars take JSON strings as well (`"12.5"` into DOUBLE), text takes any value as it stands. What is passed
+//! over is checked for its brackets and quotes only.
+
+pub(crate) mod scan;
+pub mod write;

@@ -1,0 +1,5 @@
+//! Parquet: row groups to batches of the declared types, and back.
+
+pub(crate) mod cast;
+pub mod read;
+pub mod write;

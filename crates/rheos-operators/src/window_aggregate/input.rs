@@ -1,0 +1,145 @@
+//! Raw rows on their way into slices: late rows and rows without an event time leave, the others are put in the order
+//! of their slices, then keys, arguments and filters are evaluated, each different expression once.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::TimestampMicrosecondType;
+use arrow::record_batch::RecordBatch;
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr_common::physical_expr::is_volatile;
+use rheos_core::operator::Counter;
+use rheos_core::time::micros_to_ms;
+use rheos_core::window::WindowSpec;
+use rheos_core::{OperatorContext, Result};
+
+use super::partition::Partition;
+use super::slicing::Slicing;
+use super::spec::{AggregateSpec, AggregateWindow};
+use super::table::RowColumns;
+use crate::assign_windows::check_event_times;
+use crate::evaluation::{canonical_key, evaluate, evaluate_condition};
+
+/// Evaluated rows, ordered by slice.
+pub(crate) struct SlicedRows {
+    pub(crate) columns: RowColumns,
+    pub(crate) parts: Vec<(i64, std::ops::Range<usize>)>,
+}
+
+/// See the module.
+pub(crate) struct RowInput {
+    window: AggregateWindow,
+    time_column: usize,
+    exprs: Vec<Arc<dyn PhysicalExpr>>,
+    /// Indices into `exprs`.
+    keys: Vec<usize>,
+    arguments: Vec<Vec<usize>>,
+    filters: Vec<Option<Arc<dyn PhysicalExpr>>>,
+}
+
+impl RowInput {
+    pub(crate) fn new(spec: &AggregateSpec) -> Self {
+        let mut exprs: Vec<Arc<dyn PhysicalExpr>> = vec![];
+        let mut index = |expr: &Arc<dyn PhysicalExpr>| {
+            let known = exprs.iter().position(|e| e.eq(expr) && !is_volatile(expr));
+            known.unwrap_or_else(|| {
+                exprs.push(Arc::clone(expr));
+                exprs.len() - 1
+            })
+        };
+        let keys = spec.keys.iter().map(|(expr, _)| index(expr)).collect();
+        let arguments = spec.aggregates.iter().map(|call| call.inputs().iter().map(&mut index).collect()).collect();
+        let filters = spec.aggregates.iter().map(|call| call.filter().cloned()).collect();
+        // Only windows over event time read it, and those have it: `Layout::try_new` has checked.
+        let time_column = spec.time_column.unwrap_or_default();
+        Self { window: spec.window, time_column, exprs, keys, arguments, filters }
+    }
+
+    /// The rows of `batch` that are in time. `open` is the first window that has not fired, at `watermark_ms`.
+    pub(crate) fn prepare(
+        &self,
+        batch: &RecordBatch,
+        open: i64,
+        watermark_ms: i64,
+        ctx: &mut OperatorContext,
+    ) -> Result<Option<SlicedRows>> {
+        let partition = self.partition(batch, open)?;
+        partition.count(Slicing::new(self.window), watermark_ms, ctx);
+        let rows = partition.rows();
+        if rows == 0 {
+            return Ok(None);
+        }
+        ctx.count(Counter::SliceInserts, rows as u64);
+        let taken;
+        let batch = match &partition.take {
+            Some(indices) => {
+                taken = take_record_batch(batch, indices)?;
+                &taken
+            }
+            None => batch,
+        };
+        Ok(Some(SlicedRows { columns: self.evaluate(batch)?, parts: partition.parts }))
+    }
+
+    fn partition(&self, batch: &RecordBatch, open: i64) -> Result<Partition> {
+        let rows = batch.num_rows();
+        let slicing = Slicing::new(self.window);
+        match self.window {
+            AggregateWindow::Assign(WindowSpec::Global) if open <= 0 => Ok(Partition::whole(0, rows)),
+            AggregateWindow::Assign(WindowSpec::Global) => Ok(Partition::new(slicing, open, rows, |_| Some(0))),
+            AggregateWindow::Assign(spec) => {
+                let times = batch.column(self.time_column).as_primitive::<TimestampMicrosecondType>();
+                let Some((min, max)) = check_event_times(times)? else {
+                    return Ok(Partition::new(slicing, open, rows, |_| None));
+                };
+                let first = spec.slice(micros_to_ms(min));
+                if times.null_count() == 0 && first == spec.slice(micros_to_ms(max)) && spec.last_window(first) >= open
+                {
+                    return Ok(Partition::whole(first, rows));
+                }
+                let values = times.values();
+                // The slice of the row before and its bounds: mostly the next row is in it too, and needs no division.
+                let mut slice = first;
+                let mut bounds = (i64::MAX, i64::MIN);
+                Ok(Partition::new(slicing, open, rows, |row| {
+                    if times.is_null(row) {
+                        return None;
+                    }
+                    let us = values[row];
+                    if us < bounds.0 || us >= bounds.1 {
+                        slice = spec.slice(micros_to_ms(us));
+                        bounds = (spec.slice_end_ms(slice - 1) * 1000, spec.slice_end_ms(slice) * 1000);
+                    }
+                    Some(slice)
+                }))
+            }
+            AggregateWindow::Columns { start, end } => {
+                let starts = batch.column(start);
+                let ends = batch.column(end).as_primitive::<TimestampMicrosecondType>();
+                check_event_times(ends)?;
+                Ok(Partition::new(slicing, open, rows, |row| {
+                    let known = !starts.is_null(row) && !ends.is_null(row);
+                    // A window that ends within a millisecond fires when that millisecond is over.
+                    known.then(|| -micros_to_ms(-ends.value(row)))
+                }))
+            }
+        }
+    }
+
+    fn evaluate(&self, batch: &RecordBatch) -> Result<RowColumns> {
+        let values = self.exprs.iter().map(|expr| evaluate(expr, batch)).collect::<Result<Vec<_>>>()?;
+        let mut groups: Vec<ArrayRef> = self.keys.iter().map(|i| canonical_key(Arc::clone(&values[*i]))).collect();
+        if let AggregateWindow::Columns { start, end } = self.window {
+            groups.extend([start, end].map(|i| Arc::clone(batch.column(i))));
+        }
+        let arguments = self.arguments.iter().map(|a| a.iter().map(|i| Arc::clone(&values[*i])).collect());
+        let filter = |f: &Option<Arc<dyn PhysicalExpr>>| f.as_ref().map(|f| evaluate_condition(f, batch)).transpose();
+        Ok(RowColumns {
+            groups,
+            arguments: arguments.collect(),
+            filters: self.filters.iter().map(filter).collect::<Result<_>>()?,
+            rows: batch.num_rows(),
+        })
+    }
+}

@@ -1,0 +1,217 @@
+//! A hash table of groups with one accumulator an aggregate: the active part of a slice, or the scratch of a fire.
+//!
+//! Rows or partial aggregates go in; either results or partial aggregates ("a run") come out, and the table is empty
+//! again and can be used anew.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, new_null_array};
+use arrow::record_batch::RecordBatch;
+use datafusion_expr::{EmitTo, GroupsAccumulator};
+use datafusion_physical_plan::aggregates::group_values::{GroupValues, new_group_values};
+use datafusion_physical_plan::aggregates::order::GroupOrdering;
+use rheos_core::Result;
+
+use super::spec::Layout;
+use crate::evaluation::{coerce, data_error, new_batch, plan_error};
+
+/// The evaluated columns of some raw rows.
+#[derive(Debug, Clone)]
+pub(crate) struct RowColumns {
+    /// Keys and hidden keys.
+    pub(crate) groups: Vec<ArrayRef>,
+    /// What each aggregate reads.
+    pub(crate) arguments: Vec<Vec<ArrayRef>>,
+    /// The rows that count for each aggregate; never null.
+    pub(crate) filters: Vec<Option<BooleanArray>>,
+    pub(crate) rows: usize,
+}
+
+impl RowColumns {
+    /// Some of the rows, without copying.
+    pub(crate) fn slice(&self, range: &std::ops::Range<usize>) -> Self {
+        let cut = |column: &ArrayRef| column.slice(range.start, range.len());
+        Self {
+            groups: self.groups.iter().map(cut).collect(),
+            arguments: self.arguments.iter().map(|columns| columns.iter().map(cut).collect()).collect(),
+            filters: self.filters.iter().map(|f| f.as_ref().map(|f| f.slice(range.start, range.len()))).collect(),
+            rows: range.len(),
+        }
+    }
+}
+
+/// See the module.
+pub(crate) struct Table {
+    layout: Arc<Layout>,
+    /// `None` without keys: everything is group 0.
+    groups: Option<Box<dyn GroupValues>>,
+    accumulators: Vec<Box<dyn GroupsAccumulator>>,
+    /// The group of each row of the batch at hand.
+    indices: Vec<usize>,
+    len: usize,
+}
+
+impl Table {
+    pub(crate) fn try_new(layout: &Arc<Layout>) -> Result<Self> {
+        let groups = match layout.group_width() {
+            0 => None,
+            _ => {
+                let schema = Arc::clone(&layout.group_schema);
+                Some(new_group_values(schema, &GroupOrdering::None).map_err(plan_error)?)
+            }
+        };
+        let accumulators = layout.aggregates.iter().map(|call| call.accumulator()).collect::<Result<_>>()?;
+        Ok(Self { layout: Arc::clone(layout), groups, accumulators, indices: vec![], len: 0 })
+    }
+
+    /// Groups.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes, about.
+    pub(crate) fn size(&self) -> usize {
+        let accumulators: usize = self.accumulators.iter().map(|a| a.size()).sum();
+        self.groups.as_ref().map_or(0, |g| g.size()) + accumulators
+    }
+
+    /// Adds raw rows.
+    pub(crate) fn update(&mut self, columns: &RowColumns) -> Result<()> {
+        if columns.rows == 0 {
+            return Ok(());
+        }
+        self.intern(&columns.groups, columns.rows)?;
+        let calls = self.accumulators.iter_mut().zip(&columns.arguments).zip(&columns.filters);
+        for ((accumulator, arguments), filter) in calls {
+            accumulator.update_batch(arguments, &self.indices, filter.as_ref(), self.len).map_err(data_error)?;
+        }
+        Ok(())
+    }
+
+    /// Adds partial aggregates: rows in the partial layout, all of one slice.
+    pub(crate) fn merge(&mut self, run: &RecordBatch) -> Result<()> {
+        if run.num_rows() == 0 {
+            return Ok(());
+        }
+        let states = 1 + self.layout.group_width();
+        self.intern(&run.columns()[1..states], run.num_rows())?;
+        let mut at = states;
+        for (accumulator, width) in self.accumulators.iter_mut().zip(&self.layout.state_widths) {
+            let columns = &run.columns()[at..at + width];
+            accumulator.merge_batch(columns, &self.indices, self.len).map_err(data_error)?;
+            at += width;
+        }
+        Ok(())
+    }
+
+    /// Makes the one group of a table without keys exist though there is no row: its sums are null, its counts 0.
+    pub(crate) fn touch(&mut self) -> Result<()> {
+        self.intern(&[], 1)?;
+        for (accumulator, call) in self.accumulators.iter_mut().zip(&self.layout.aggregates) {
+            let nulls: Vec<_> = call.input_types().iter().map(|t| new_null_array(t, 1)).collect();
+            // One row that does not count: an accumulator which has seen no batch at all may answer 0 for null.
+            let none = BooleanArray::from(vec![false]);
+            accumulator.update_batch(&nulls, &[0], Some(&none), 1).map_err(data_error)?;
+        }
+        Ok(())
+    }
+
+    fn intern(&mut self, groups: &[ArrayRef], rows: usize) -> Result<()> {
+        match &mut self.groups {
+            Some(table) => {
+                table.intern(groups, &mut self.indices).map_err(data_error)?;
+                self.len = table.len();
+            }
+            None => {
+                self.indices.clear();
+                self.indices.resize(rows, 0);
+                self.len = 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The partial aggregates of all groups, as rows of `slice`. The table is empty then.
+    pub(crate) fn take_run(&mut self, slice: i64) -> Result<RecordBatch> {
+        let rows = self.len;
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![slice; rows]))];
+        columns.extend(self.take_groups()?);
+        for accumulator in &mut self.accumulators {
+            columns.extend(accumulator.state(EmitTo::All).map_err(data_error)?);
+        }
+        let fields = self.layout.partial_schema.fields();
+        let columns = columns.into_iter().zip(fields).map(|(c, f)| coerce(c, f.data_type()));
+        new_batch(&self.layout.partial_schema, columns.collect::<Result<_>>()?, rows)
+    }
+
+    /// Keys and hidden keys, and the results of all groups. The table is empty then.
+    pub(crate) fn take_results(&mut self) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>)> {
+        let groups = self.take_groups()?;
+        let first = self.layout.keys;
+        let fields = &self.layout.output_schema.fields()[first..];
+        let results = self.accumulators.iter_mut().zip(fields).map(|(accumulator, field)| {
+            coerce(accumulator.evaluate(EmitTo::All).map_err(data_error)?, field.data_type())
+        });
+        Ok((groups, results.collect::<Result<_>>()?))
+    }
+
+    fn take_groups(&mut self) -> Result<Vec<ArrayRef>> {
+        self.len = 0;
+        let Some(groups) = &mut self.groups else { return Ok(vec![]) };
+        let columns = groups.emit(EmitTo::All).map_err(data_error)?;
+        let columns = columns.into_iter().zip(self.layout.group_schema.fields());
+        columns.map(|(c, f)| coerce(c, f.data_type())).collect()
+    }
+
+    /// Partial aggregates of rows as if each were a group of its own. Only where all calls are convertible.
+    pub(crate) fn convert(&self, columns: &RowColumns, slices: ArrayRef) -> Result<RecordBatch> {
+        let mut partial = vec![slices];
+        partial.extend(columns.groups.iter().cloned());
+        for ((accumulator, arguments), filter) in self.accumulators.iter().zip(&columns.arguments).zip(&columns.filters)
+        {
+            partial.extend(accumulator.convert_to_state(arguments, filter.as_ref()).map_err(data_error)?);
+        }
+        let fields = self.layout.partial_schema.fields();
+        let partial = partial.into_iter().zip(fields).map(|(c, f)| coerce(c, f.data_type()));
+        new_batch(&self.layout.partial_schema, partial.collect::<Result<_>>()?, columns.rows)
+    }
+}
+
+/// Empty tables for reuse, so that small windows do not allocate hash tables all the time.
+pub(crate) struct TablePool {
+    layout: Arc<Layout>,
+    free: Vec<Table>,
+}
+
+/// Tables kept, at most; and how large one may be to be kept.
+const FREE_TABLES_MAX: usize = 8;
+const FREE_TABLE_BYTES_MAX: usize = 1 << 20;
+
+impl TablePool {
+    pub(crate) fn new(layout: Arc<Layout>) -> Self {
+        Self { layout, free: vec![] }
+    }
+
+    pub(crate) fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    pub(crate) fn take(&mut self) -> Result<Table> {
+        match self.free.pop() {
+            Some(table) => Ok(table),
+            None => Table::try_new(&self.layout),
+        }
+    }
+
+    /// Gives back a table that is empty.
+    pub(crate) fn give(&mut self, table: Table) {
+        debug_assert!(table.is_empty(), "only empty tables are reused");
+        if self.free.len() < FREE_TABLES_MAX && table.size() <= FREE_TABLE_BYTES_MAX {
+            self.free.push(table);
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! `CREATE TABLE` as Flink writes it, on sqlparser's primitives.
+//!
+//! ```text
+//!   CREATE [TEMPORARY] TABLE [IF NOT EXISTS] t (
+//!     col TYPE [NOT NULL] [COMMENT '..'], ...
+//!     WATERMARK FOR ts AS ts [- INTERVAL '5' SECOND],
+//!     PRIMARY KEY (col, ..) NOT ENFORCED
+//!   ) [COMMENT '..'] WITH ('connector' = '..', ...)
+//! ```
+
+use std::collections::BTreeMap;
+
+use arrow::compute::kernels::cast_utils::{IntervalParseConfig, IntervalUnit, parse_interval_month_day_nano_config};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use rheos_core::error::{Error, Result, Span, did_you_mean};
+use rheos_core::units::parse_duration_ms;
+use sqlparser::ast::{BinaryOperator, Expr, Ident, Spanned, UnaryOperator, Value};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Span as TokenSpan, Token};
+
+use crate::diagnose::{syntax, syntax_at};
+use crate::statement::bare_name;
+use crate::tokens::{Tokens, place};
+use crate::types::parse_type;
+
+/// A table as it is declared.
+#[derive(Debug)]
+pub(crate) struct TableDdl {
+    pub(crate) name: Ident,
+    pub(crate) if_not_exists: bool,
+    pub(crate) columns: Vec<ColumnDdl>,
+    pub(crate) watermark: Option<WatermarkDdl>,
+    pub(crate) primary_key: Option<Span>,
+    pub(crate) options: Vec<OptionDdl>,
+}
+
+/// A column: name, type, and whether it may be null.
+#[derive(Debug)]
+pub(crate) struct ColumnDdl {
+    pub(crate) name: Ident,
+    pub(crate) data_type: DataType,
+    pub(crate) nullable: bool,
+}
+
+/// `WATERMARK FOR column AS column - delay`.
+#[derive(Debug)]
+pub(crate) struct WatermarkDdl {
+    pub(crate) column: Ident,
+    pub(crate) delay_ms: i64,
+}
+
+/// `'name' = 'value'`, with the place of each.
+#[derive(Debug, Clone)]
+pub(crate) struct OptionDdl {
+    pub(crate) name: String,
+    pub(crate) name_at: Span,
+    pub(crate) value: String,
+    pub(crate) value_at: Span,
+}
+
+impl TableDdl {
+    /// The columns as a schema. Errors: a name twice.
+    pub(crate) fn schema(&self) -> Result<SchemaRef> {
+        for (i, column) in self.columns.iter().enumerate() {
+            if self.columns[..i].iter().any(|c| c.name.value == column.name.value) {
+                return Err(Error::invalid(141, format!("the column '{}' is declared twice", column.name.value))
+                    .with_hint("give each column a name of its own")
+                    .with_span(place(column.name.span)));
+            }
+        }
+        let field = |c: &ColumnDdl| Field::new(&c.name.value, c.data_type.clone(), c.nullable);
+        Ok(SchemaRef::new(Schema::new(self.columns.iter().map(field).collect::<Vec<_>>())))
+    }
+
+    /// Takes an option out, so that the connector does not see it.
+    pub(crate) fn take_option(&mut self, name: &str) -> Option<OptionDdl> {
+        let at = self.options.iter().position(|o| o.name == name)?;
+        Some(self.options.remove(at))
+    }
+
+    /// What is left for the connector.
+    pub(crate) fn connector_options(&self) -> BTreeMap<String, String> {
+        self.options.iter().map(|o| (o.name.clone(), o.value.clone())).collect()
+    }
+}
+
+/// Parses everything behind `CREATE TABLE`.
+pub(crate) fn create_table(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<TableDdl> {
+    let context = |e: ParserError| syntax(e, tokens);
+    let if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
+    let name = bare_name(parser, tokens)?;
+    let mut table =
+        TableDdl { name, if_not_exists, columns: vec![], watermark: None, primary_key: None, options: vec![] };
+    if parser.consume_token(&Token::LParen) {
+        loop {
+            element(parser, tokens, &mut table)?;
+            if !parser.consume_token(&Token::Comma) {
+                break;
+            }
+        }
+        if parser.peek_token_ref().token != Token::RParen {
+            return Err(missing_comma(parser));
+        }
+        parser.advance_token();
+    }
+    if parser.parse_keyword(Keyword::COMMENT) {
+        let _ = parser.consume_token(&Token::Eq);
+        parser.parse_literal_string().map_err(context)?;
+    }
+    let at = parser.peek_token_ref().span;
+    let unsupported = [(Keyword::PARTITIONED, "PARTITIONED BY"), (Keyword::AS, "CREATE TABLE ... AS"), (Keyword::LIKE, "LIKE")];
+    for (word, name) in unsupported {
+        if parser.peek_keyword(word) {
+            return Err(not_supported(name, "declare the table with its columns, and fill it by INSERT INTO", at));
+        }
+    }
+    if parser.parse_keyword(Keyword::WITH) {
+        parser.expect_token(&Token::LParen).map_err(context)?;
+        if parser.peek_token_ref().token != Token::RParen {
+            options(parser, tokens, &mut table)?;
+        }
+        parser.expect_token(&Token::RParen).map_err(context)?;
+    }
+    match parser.peek_token_ref().token {
+        Token::EOF => Ok(table),
+        _ => Err(parser
+            .expected_ref::<()>("WITH ('connector' = '...') and then the end of the statement", parser.peek_token_ref())
+            .map_or_else(context, |()| syntax_at("the statement goes on where it should end", at))),
+    }
+}
+
+fn missing_comma(parser: &Parser<'_>) -> Error {
+    let token = parser.peek_token_ref();
+    if token.token == Token::EOF {
+        return syntax_at("the column list is not closed", parser.get_current_token().span)
+            .with_hint("put a ')' behind the last column");
+    }
+    syntax_at(&format!("'{}' is not expected behind a column", token.token), token.span)
+        .with_hint("a ',' between two columns, or the ')' behind the last one, may be missing")
+}
+
+fn element(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Result<()> {
+    let start = parser.peek_token_ref().span;
+    let context = |e: ParserError| syntax(e, tokens);
+    let word = |n: usize| match &parser.peek_nth_token_ref(n).token {
+        Token::Word(w) if w.quote_style.is_none() => w.value.to_uppercase(),
+        other => other.to_string(),
+    };
+    if word(0) == "WATERMARK" && word(1) == "FOR" {
+        return watermark(parser, tokens, table);
+    }
+    let _ = word(0) == "CONSTRAINT" && {
+        parser.advance_token();
+        parser.parse_identifier().map_err(context)?;
+        true
+    };
+    if parser.parse_keywords(&[Keyword::PRIMARY, Keyword::KEY]) {
+        parser.expect_token(&Token::LParen).map_err(context)?;
+        parser.parse_comma_separated(Parser::parse_identifier).map_err(context)?;
+        parser.expect_token(&Token::RParen).map_err(context)?;
+        let _ = parser.parse_keywords(&[Keyword::NOT, Keyword::ENFORCED]);
+        table.primary_key = Some(place(start));
+        return Ok(());
+    }
+    for keyword in [Keyword::UNIQUE, Keyword::CHECK, Keyword::FOREIGN] {
+        if parser.peek_keyword(keyword) && parser.peek_nth_token_ref(1).token == Token::LParen {
+            return Err(not_supported(&format!("{keyword:?}"), "take the constraint away", start));
+        }
+    }
+    column(parser, tokens, table)
+}
+
+fn column(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Result<()> {
+    let context = |e: ParserError| syntax(e, tokens);
+    let start = parser.peek_token_ref().span;
+    let name = parser.parse_identifier().map_err(context)?;
+    if parser.peek_keyword(Keyword::AS) {
+        let hint = "declare the column that is read, and compute the other one in a view";
+        return Err(not_supported("a computed column", hint, start));
+    }
+    if matches!(parser.peek_token_ref().token, Token::Comma | Token::RParen | Token::EOF) {
+        return Err(syntax_at(&format!("the column '{}' has no type", name.value), start)
+            .with_hint(format!("write '{} STRING', or another type", name.value)));
+    }
+    let data_type = parse_type(parser, tokens)?;
+    let mut nullable = true;
+    loop {
+        let at = parser.peek_token_ref().span;
+        if parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
+            nullable = false;
+        } else if parser.parse_keywords(&[Keyword::PRIMARY, Keyword::KEY]) {
+            let _ = parser.parse_keywords(&[Keyword::NOT, Keyword::ENFORCED]);
+            table.primary_key = Some(place(at));
+        } else if parser.parse_keyword(Keyword::COMMENT) {
+            parser.parse_literal_string().map_err(context)?;
+        } else if parser.peek_token_ref().token.to_string().eq_ignore_ascii_case("metadata") {
+            return Err(not_supported("a METADATA column", "take the column away", at));
+        } else if parser.peek_keyword(Keyword::DEFAULT) {
+            return Err(not_supported("DEFAULT", "use COALESCE in the query", at));
+        } else if !parser.parse_keyword(Keyword::NULL) {
+            break;
+        }
+    }
+    table.columns.push(ColumnDdl { name, data_type, nullable });
+    Ok(())
+}
+
+fn watermark(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Result<()> {
+    let context = |e: ParserError| syntax(e, tokens);
+    let start = parser.peek_token_ref().span;
+    parser.advance_token();
+    parser.advance_token();
+    let column = parser.parse_identifier().map_err(context)?;
+    parser.expect_keyword_is(Keyword::AS).map_err(context)?;
+    let from = parser.peek_token_ref().span;
+    let expr = parser.parse_expr().map_err(context)?;
+    let at = place(TokenSpan::new(from.start, parser.get_current_token().span.end));
+    if table.watermark.is_some() {
+        return Err(Error::invalid(139, "a table has one WATERMARK").with_hint("keep one of them").with_span(place(start)));
+    }
+    let same = |e: &Expr| matches!(e, Expr::Identifier(i) if i.value.eq_ignore_ascii_case(&column.value));
+    let delay_ms = match &expr {
+        e if same(e) => 0,
+        Expr::BinaryOp { left, op: BinaryOperator::Minus, right } if same(left) => {
+            let ms = interval_ms(right).map_err(|e| e.with_span(at))?;
+            if ms < 0 {
+                return Err(Error::invalid(139, "the watermark's delay is negative")
+                    .with_hint("write it as ts - INTERVAL '5' SECOND")
+                    .with_span(at));
+            }
+            ms
+        }
+        _ => {
+            let name = &column.value;
+            return Err(Error::invalid(139, "a watermark is the column, or the column minus an interval")
+                .with_hint(format!("write WATERMARK FOR {name} AS {name} - INTERVAL '5' SECOND"))
+                .with_span(at));
+        }
+    };
+    table.watermark = Some(WatermarkDdl { column, delay_ms });
+    Ok(())
+}
+
+fn options(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Result<()> {
+    loop {
+        let name_token = parser.next_token();
+        let name = match &name_token.token {
+            Token::SingleQuotedString(s) => s.clone(),
+            Token::Word(w) => w.value.clone(),
+            _ => {
+                let e = parser.expected::<()>("an option: 'name' = 'value'", name_token).err();
+                return Err(e.map_or_else(|| Error::internal("no option"), |e| syntax(e, tokens)));
+            }
+        };
+        parser.expect_token(&Token::Eq).map_err(|e| syntax(e, tokens))?;
+        let value_token = parser.next_token();
+        let value = match &value_token.token {
+            Token::SingleQuotedString(s) => s.clone(),
+            Token::Number(n, _) => n.clone(),
+            Token::Word(w) if w.quote_style.is_none() && ["true", "false"].contains(&w.value.to_lowercase().as_str()) => {
+                w.value.to_lowercase()
+            }
+            other => {
+                return Err(syntax_at(&format!("the value of '{name}' must be in single quotes"), value_token.span)
+                    .with_hint(format!("write '{name}' = '{}'", other.to_string().trim_matches('"'))));
+            }
+        };
+        if table.options.iter().any(|o| o.name == name) {
+            return Err(Error::invalid(140, format!("the option '{name}' is given twice"))
+                .with_hint("keep one of them")
+                .with_span(place(name_token.span)));
+        }
+        let (name_at, value_at) = (place(name_token.span), place(value_token.span));
+        table.options.push(OptionDdl { name, name_at, value, value_at });
+        if !parser.consume_token(&Token::Comma) {
+            break;
+        }
+    }
+    let next = parser.peek_token_ref();
+    match &next.token {
+        Token::SingleQuotedString(name) => Err(syntax_at("a ',' is missing between two options", next.span)
+            .with_hint(format!("put a ',' before '{name}'"))),
+        _ => Ok(()),
+    }
+}
+
+fn not_supported(what: &str, hint: &str, at: TokenSpan) -> Error {
+    Error::invalid(142, format!("{what} is not supported yet")).with_hint(hint).with_span(place(at))
+}
+
+/// `idle-timeout`, in ms.
+pub(crate) fn idle_timeout_ms(option: &OptionDdl) -> Result<i64> {
+    match parse_duration_ms(&option.value).map_err(|e| e.context("option 'idle-timeout'").with_span(option.value_at))? {
+        ms if ms > 0 => Ok(ms),
+        _ => Err(Error::invalid(140, "option 'idle-timeout' must be more than zero")
+            .with_hint("write it as '30 s'")
+            .with_span(option.value_at)),
+    }
+}
+
+/// The connector's name. Errors: none is given; the hint names one that is spelled nearly so.
+pub(crate) fn connector_name(table: &mut TableDdl) -> Result<OptionDdl> {
+    let name_at = place(table.name.span);
+    if let Some(option) = table.take_option("connector") {
+        return Ok(option);
+    }
+    let list = "add WITH ('connector' = '...'); `rheos connectors` lists them";
+    let near = table.options.iter().find(|o| did_you_mean(&o.name, ["connector"], "").contains("connector"));
+    let (hint, at) = match near {
+        Some(option) => ("did you mean 'connector'?".to_string(), option.name_at),
+        None => (list.to_string(), name_at),
+    };
+    Err(Error::invalid(140, format!("the table '{}' has no connector", table.name.value)).with_hint(hint).with_span(at))
+}
+
+/// A literal interval in milliseconds. Errors: months and years, since they have no fixed length; anything but a literal.
+pub(crate) fn interval_ms(expr: &Expr) -> Result<i64> {
+    let example = "write it as INTERVAL '10' SECOND, or INTERVAL '1' HOUR";
+    let refuse = |what: String| Error::invalid(147, what).with_hint(example);
+    let Expr::Interval(interval) = expr else {
+        return match expr {
+            Expr::Nested(inner) => interval_ms(inner),
+            _ => Err(refuse(format!("'{expr}' is not an interval"))),
+        };
+    };
+    let (negative, value) = match interval.value.as_ref() {
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => (true, expr.as_ref()),
+        other => (false, other),
+    };
+    let number = match value {
+        Expr::Value(v) => match &v.value {
+            Value::SingleQuotedString(s) => s.clone(),
+            Value::Number(n, _) => n.clone(),
+            _ => return Err(refuse(format!("'{expr}' is not an interval of fixed length"))),
+        },
+        _ => return Err(refuse(format!("'{expr}' is not an interval of fixed length"))),
+    };
+    if interval.last_field.is_some() || interval.leading_precision.is_some() {
+        return Err(refuse("an interval of two units or with a precision is not supported".into()));
+    }
+    let text = match &interval.leading_field {
+        Some(unit) => format!("{number} {unit}"),
+        None => number,
+    };
+    let config = IntervalParseConfig::new(IntervalUnit::Second);
+    let parsed = parse_interval_month_day_nano_config(&text, config)
+        .map_err(|_| refuse(format!("'{text}' is not an interval")))?;
+    if parsed.months != 0 {
+        return Err(refuse("months and years have no fixed length, so they are not supported here".into()));
+    }
+    if parsed.nanoseconds % 1_000_000 != 0 {
+        return Err(refuse("an interval finer than a millisecond is not supported here".into()));
+    }
+    let ms = i64::from(parsed.days) * 86_400_000 + parsed.nanoseconds / 1_000_000;
+    Ok(if negative { -ms } else { ms })
+}
+
+/// The place of an expression, where it has one.
+pub(crate) fn expr_place(expr: &Expr) -> Option<Span> {
+    let span = expr.span();
+    (span.start.line > 0).then(|| place(span))
+}

@@ -1,0 +1,291 @@
+//! DataFusion's planning errors in our words.
+
+use datafusion_common::{Column, DataFusionError, SchemaError};
+use rheos_core::error::{Error, Span, did_you_mean, nearest};
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::{diagnostic_span, find_text, find_word, from_df};
+use crate::catalog::Catalog;
+use crate::tokens::{place, whole};
+
+/// The table that was not found, if that is what the error says.
+pub(crate) fn missing_table(error: &DataFusionError) -> Option<String> {
+    let ours = error.iter().find_map(ours)?;
+    let name = ours.message().strip_prefix("there is no table or view '")?.strip_suffix('\'')?;
+    Some(name.to_string())
+}
+
+fn ours(error: &DataFusionError) -> Option<&Error> {
+    match error {
+        DataFusionError::External(e) => e.downcast_ref::<Error>(),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => ours(inner),
+        DataFusionError::Shared(inner) => ours(inner),
+        DataFusionError::Collection(errors) => errors.iter().find_map(ours),
+        _ => None,
+    }
+}
+
+/// What DataFusion says about a statement's tokens.
+pub(crate) fn planning(error: DataFusionError, tokens: &[TokenWithSpan], catalog: &Catalog) -> Error {
+    let diagnostic = diagnostic_span(&error).map(from_df);
+    let found = match ours(&error) {
+        Some(ours) => located_ours(ours.clone(), tokens, diagnostic),
+        None => match error.iter().next().map_or(error.find_root(), DataFusionError::find_root) {
+            DataFusionError::SchemaError(inner, _) => schema(inner, tokens, diagnostic),
+            DataFusionError::SQL(inner, _) => super::syntax((**inner).clone(), tokens),
+            DataFusionError::NotImplemented(text) => not_implemented(text),
+            DataFusionError::Internal(_) => internal(),
+            DataFusionError::ArrowError(inner, _) => {
+                Error::invalid(149, format!("a constant cannot be computed: {}", shorten(&inner.to_string())))
+                    .with_hint("look at the literals, casts and arithmetic on them")
+            }
+            other => plan_error(&other.message(), tokens, catalog),
+        },
+    };
+    match found.span().or(diagnostic).or_else(|| whole(tokens)) {
+        Some(span) if found.span().is_none() => found.with_span(span),
+        _ => found,
+    }
+}
+
+fn located_ours(error: Error, tokens: &[TokenWithSpan], diagnostic: Option<Span>) -> Error {
+    if error.span().is_some() {
+        return error;
+    }
+    let quoted = error.message().split('\'').nth(1).and_then(|name| find_word(tokens, name));
+    match diagnostic.or(quoted).or_else(|| whole(tokens)) {
+        Some(span) => error.with_span(span),
+        None => error,
+    }
+}
+
+fn internal() -> Error {
+    Error::internal("the planner failed on this statement")
+}
+
+fn not_implemented(text: &str) -> Error {
+    Error::invalid(142, format!("this is not supported: {}", shorten(text))).with_hint("write it in another way")
+}
+
+fn schema(error: &SchemaError, tokens: &[TokenWithSpan], diagnostic: Option<Span>) -> Error {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => missing_column(field, valid_fields, tokens, diagnostic),
+        SchemaError::AmbiguousReference { field } => {
+            let at = field.spans.first().map(from_df).or(diagnostic).or_else(|| find_word(tokens, &field.name));
+            let error = Error::invalid(132, format!("'{}' could be one of several columns", field.name))
+                .with_hint(format!("write the table before it, as in t.{}", field.name));
+            with(error, at)
+        }
+        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+            let error = Error::invalid(132, format!("two columns are both called '{name}'"))
+                .with_hint("give one of them another name with AS");
+            with(error, last_word(tokens, name))
+        }
+    }
+}
+
+fn missing_column(field: &Column, valid: &[Column], tokens: &[TokenWithSpan], diagnostic: Option<Span>) -> Error {
+    let at = field.spans.first().map(from_df).or(diagnostic).or_else(|| find_word(tokens, &field.name));
+    let name = &field.name;
+    if let Some(table) = &field.relation
+        && !valid.iter().any(|c| c.relation.as_ref() == Some(table))
+    {
+        let mut tables: Vec<_> = valid.iter().filter_map(|c| c.relation.as_ref().map(ToString::to_string)).collect();
+        tables.dedup();
+        let list = match tables.as_slice() {
+            [] => format!("write '{name}' without a table"),
+            tables => format!("the tables here are: {}", tables.join(", ")),
+        };
+        let hint = did_you_mean(table.table(), tables.iter().map(String::as_str), &list);
+        return with(Error::invalid(131, format!("there is no table '{table}' in this query")).with_hint(hint), at);
+    }
+    let mut names: Vec<_> = valid.iter().map(|c| c.name.as_str()).filter(|n| !n.starts_with("__")).collect();
+    names.dedup();
+    let list = match names.as_slice() {
+        [] => "there are no columns here; put a text into single quotes".to_string(),
+        names => format!("the columns are: {}", names.join(", ")),
+    };
+    let is_window = ["window_start", "window_end", "window_time"].contains(&name.to_lowercase().as_str());
+    let hint = match nearest(name, names.iter().copied()) {
+        None if is_window => "window columns come from a window: FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR)".into(),
+        None if quoted(tokens, name) => format!("a text needs single quotes: '{name}'; {list}"),
+        _ => did_you_mean(name, names.iter().copied(), &list),
+    };
+    with(Error::invalid(131, format!("there is no column '{name}'")).with_hint(hint), at)
+}
+
+fn quoted(tokens: &[TokenWithSpan], name: &str) -> bool {
+    tokens.iter().any(|t| matches!(&t.token, Token::Word(w) if w.value == name && w.quote_style == Some('"')))
+}
+
+fn last_word(tokens: &[TokenWithSpan], name: &str) -> Option<Span> {
+    let says = |t: &&TokenWithSpan| matches!(&t.token, Token::Word(w) if w.value.eq_ignore_ascii_case(name));
+    tokens.iter().rev().find(says).map(|t| place(t.span))
+}
+
+fn with(error: Error, at: Option<Span>) -> Error {
+    match at {
+        Some(at) => error.with_span(at),
+        None => error,
+    }
+}
+
+/// The text between two markers.
+fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
+    let rest = &text[text.find(before)? + before.len()..];
+    rest.find(after).map(|end| &rest[..end])
+}
+
+fn plan_error(text: &str, tokens: &[TokenWithSpan], catalog: &Catalog) -> Error {
+    if let Some(name) = between(text, "Invalid function '", "'") {
+        return unknown_function(name, tokens, catalog);
+    }
+    if text.contains("must appear in") || text.contains("GROUP BY clause") {
+        return not_grouped(text, tokens);
+    }
+    if let Some(call) = between(text, "given name and argument types '", "'") {
+        return wrong_arguments(call, text, tokens);
+    }
+    if let Some(name) = between(text, "call to '", "' function").or_else(|| between(text, "Function '", "'")) {
+        let error = Error::invalid(134, format!("{name} does not take these arguments: {}", reason(text)))
+            .with_hint(format!("`rheos functions {name}` shows how it is called"));
+        return with(error, find_word(tokens, name));
+    }
+    if let Some((left, op, right)) = operator_types(text) {
+        let what = format!("{} {op} {}", types_in(left), types_in(right));
+        let hint = match (is_text(left), is_text(right)) {
+            (true, false) | (false, true) => "cast one side, as in CAST(x AS BIGINT)",
+            _ => "cast one side to the other's type",
+        };
+        let error = Error::invalid(135, format!("there is no operation {what}")).with_hint(hint);
+        return with(error, find_operator(tokens, op));
+    }
+    let known: [(&str, u16, &str, &str); 9] = [
+        ("Aggregate functions are not allowed in the WHERE", 153, "an aggregate cannot be in WHERE", "filter groups with HAVING"),
+        ("aggregate functions in WHERE", 153, "an aggregate cannot be in WHERE", "filter groups with HAVING"),
+        ("nested aggregate", 153, "an aggregate cannot be inside an aggregate", "aggregate twice with a subquery"),
+        ("HAVING clause references", 136, "HAVING needs columns of GROUP BY or aggregates", "add the column to GROUP BY, or filter it with WHERE"),
+        ("UNION queries have different number of columns", 143, "the parts of a UNION have different numbers of columns", "select the same number of columns in each part"),
+        ("Projections require unique expression names", 132, "two columns of the result have the same name", "give one of them another name with AS"),
+        ("names given as column alias", 143, "the number of column names does not fit the columns", "give one name for each column"),
+        ("Inconsistent data length", 143, "the rows of VALUES have different lengths", "give each row the same number of values"),
+        ("Filter expression with non-boolean", 135, "a condition must be true or false", "compare the value with something, as in x > 0"),
+    ];
+    for (marker, code, message, hint) in known {
+        if text.to_lowercase().contains(&marker.to_lowercase()) {
+            return Error::invalid(code, message).with_hint(hint);
+        }
+    }
+    let error = Error::invalid(151, format!("the query does not fit: {}", shorten(text)))
+        .with_hint("look at the types and names at this place");
+    with(error, text.split('\'').nth(1).and_then(|t| find_text(tokens, t)))
+}
+
+fn unknown_function(name: &str, tokens: &[TokenWithSpan], catalog: &Catalog) -> Error {
+    let at = find_word(tokens, name);
+    let lower = name.to_lowercase();
+    let error = Error::invalid(133, format!("there is no function '{name}'"));
+    let window = ["tumble", "hop", "tumble_start", "tumble_end", "hop_start", "hop_end"];
+    if window.contains(&lower.as_str()) {
+        let error = Error::invalid(147, format!("{name} needs its window in GROUP BY"))
+            .with_hint("write GROUP BY tumble(ts, INTERVAL '1' HOUR), or use the window as a table in FROM");
+        return with(error, at);
+    }
+    if ["row_number", "rank", "dense_rank", "lag", "lead", "ntile"].contains(&lower.as_str()) {
+        let error = Error::invalid(142, format!("{name} is a window function over rows, which is not supported yet"))
+            .with_hint("use GROUP BY with a window");
+        return with(error, at);
+    }
+    let fallback = "`rheos functions` lists all functions";
+    with(error.with_hint(did_you_mean(&lower, catalog.function_names(), fallback)), at)
+}
+
+fn not_grouped(text: &str, tokens: &[TokenWithSpan]) -> Error {
+    let quoted = between(text, "'", "' must appear").or_else(|| between(text, "expression '", "'"));
+    let column = quoted.or_else(|| between(text, "Expression ", " could not be resolved"));
+    let column = column.or_else(|| between(text, "Column in SELECT", "'")).unwrap_or("a column of SELECT").replace('"', "");
+    let bare = column.rsplit('.').next().unwrap_or(&column).to_string();
+    let at = find_text(tokens, &column).or_else(|| find_word(tokens, &bare));
+    let error = Error::invalid(136, format!("'{bare}' must appear in GROUP BY or in an aggregate"))
+        .with_hint(format!("add {bare} to GROUP BY, or write an aggregate such as max({bare})"));
+    with(error, at)
+}
+
+fn wrong_arguments(call: &str, text: &str, tokens: &[TokenWithSpan]) -> Error {
+    let (name, args) = call.split_once('(').unwrap_or((call, ""));
+    let args = types_in(args.trim_end_matches(')'));
+    let candidates: Vec<_> = text
+        .split_once("Candidate functions:")
+        .map(|(_, list)| list.lines().map(str::trim).filter(|l| !l.is_empty()).take(3).map(types_in).collect())
+        .unwrap_or_default();
+    let what = if args.is_empty() { format!("{name} needs arguments") } else { format!("{name} does not take ({args})") };
+    let hint = match candidates.as_slice() {
+        [] => format!("`rheos functions {name}` shows how it is called"),
+        list => format!("it is called as {}; cast the argument, or see `rheos functions {name}`", list.join(" or ")),
+    };
+    with(Error::invalid(134, what).with_hint(hint), find_word(tokens, name))
+}
+
+/// `Cannot coerce arithmetic expression Utf8 + Int64 to valid types` and its like.
+fn operator_types(text: &str) -> Option<(&str, &str, &str)> {
+    let rest = ["Cannot coerce arithmetic expression ", "comparison operation ", "Cannot infer common argument type for logical boolean operation ",
+        "string concat operation: ", "regex operation: ", "Cannot get result type for temporal operation "]
+        .iter()
+        .find_map(|marker| text.find(marker).map(|at| &text[at + marker.len()..]))?;
+    let rest = rest.split(" to valid types").next().unwrap_or(rest);
+    let rest = rest.lines().next().unwrap_or(rest);
+    let ops = [" IS NOT DISTINCT FROM ", " IS DISTINCT FROM ", " <= ", " >= ", " != ", " <> ", " = ", " < ", " > ", " + ", " - ", " * ", " / ", " % ", " || ", " AND ", " OR ", " ~ "];
+    ops.iter().find_map(|op| rest.split_once(op).map(|(left, right)| (left, op.trim(), right)))
+}
+
+fn is_text(data_type: &str) -> bool {
+    data_type.contains("Utf8")
+}
+
+fn find_operator(tokens: &[TokenWithSpan], op: &str) -> Option<Span> {
+    let matches = |t: &&TokenWithSpan| t.token.to_string().eq_ignore_ascii_case(op) || (op == "!=" && t.token == Token::Neq);
+    let mut all = tokens.iter().filter(matches);
+    // With several of them the place would be a guess.
+    let first = all.next()?;
+    all.next().is_none().then(|| place(first.span))
+}
+
+fn reason(text: &str) -> String {
+    let last = text.lines().map(str::trim).find(|l| !l.is_empty()).unwrap_or_default();
+    shorten(last)
+}
+
+/// The first sentence, without prefixes of the library and with our names of types.
+pub(super) fn shorten(text: &str) -> String {
+    let mut text = text.trim();
+    let prefixes = ["Error during planning: ", "Schema error: ", "Execution error: ", "Internal error: ", "Arrow error: ",
+        "This feature is not implemented: ", "Optimizer rule ", "type_coercion", "caused by", "Cast error: ", "Parser error: ",
+        "Invalid argument error: ", "Compute error: "];
+    while let Some(rest) = prefixes.iter().find_map(|p| text.strip_prefix(p)) {
+        text = rest.trim_start_matches(['\n', ' ', ':']);
+    }
+    let first = text.lines().next().unwrap_or_default();
+    let first = first.split(". ").next().unwrap_or(first).split("This issue was likely").next().unwrap_or(first);
+    let mut short: String = types_in(first.trim_end_matches(['.', ' '])).chars().take(240).collect();
+    if let Some(c) = short.chars().next()
+        && !short.chars().nth(1).is_some_and(char::is_uppercase)
+    {
+        short.replace_range(..c.len_utf8(), &c.to_lowercase().to_string());
+    }
+    short
+}
+
+/// Arrow's names of types in a text, replaced by SQL's.
+fn types_in(text: &str) -> String {
+    let names = [
+        ("Timestamp(ns, \"UTC\")", "TIMESTAMP_LTZ"), ("Timestamp(µs, \"UTC\")", "TIMESTAMP_LTZ"),
+        ("Timestamp(ns)", "TIMESTAMP"), ("Timestamp(µs)", "TIMESTAMP"), ("Timestamp(ms)", "TIMESTAMP"), ("Timestamp(s)", "TIMESTAMP"),
+        ("Timestamp(Nanosecond, None)", "TIMESTAMP"), ("Timestamp(Microsecond, None)", "TIMESTAMP"),
+        ("Interval(MonthDayNano)", "INTERVAL"), ("LargeUtf8", "STRING"), ("Utf8View", "STRING"), ("Utf8", "STRING"),
+        ("UInt64", "UBIGINT"), ("UInt32", "UINTEGER"), ("UInt16", "USMALLINT"), ("UInt8", "UTINYINT"),
+        ("Int64", "BIGINT"), ("Int32", "INT"), ("Int16", "SMALLINT"), ("Int8", "TINYINT"), ("Float64", "DOUBLE"),
+        ("Float32", "FLOAT"), ("Boolean", "BOOLEAN"), ("Date32", "DATE"), ("Decimal128", "DECIMAL"), ("Decimal256", "DECIMAL"),
+        ("Null", "NULL"), ("Time64(ns)", "TIME"), ("Binary", "BYTES"),
+    ];
+    names.iter().fold(text.to_string(), |text, (from, to)| text.replace(from, to))
+}

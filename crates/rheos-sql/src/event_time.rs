@@ -1,0 +1,145 @@
+//! Which column of a relation is its event time: a window over anything else would fire at the wrong moment.
+//!
+//! Invariant: a window's time column is the watermark column of every table below it, or the `window_time` of the window
+//! below it; only where everything below is bounded and has no watermark may it be any timestamp, since nothing fires
+//! before the end of the input then.
+
+use datafusion_common::Column;
+use datafusion_expr::{Expr, LogicalPlan};
+use rheos_core::error::{Error, Result};
+use rheos_core::source::Boundedness;
+
+use crate::catalog::scanned_table;
+use crate::windows::WindowNode;
+
+/// Checks that `column` of `input` can be windowed over. Errors: `Invalid` with what to write instead; without a place.
+pub(crate) fn check(input: &LogicalPlan, column: Column) -> Result<Expr> {
+    let index = input.schema().index_of_column(&column).map_err(|_| Error::internal("the time column was lost"))?;
+    trace(input, index, &column.name)?;
+    Ok(Expr::Column(column))
+}
+
+fn trace(plan: &LogicalPlan, index: usize, name: &str) -> Result<()> {
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            let Some(table) = scanned_table(&scan.source) else { return computed(plan, name) };
+            let index = scan.projection.as_ref().map_or(index, |p| p[index]);
+            let table_name = &table.definition.name;
+            match &table.watermark {
+                Some(w) if w.column == index => Ok(()),
+                Some(w) => {
+                    let time = table.definition.schema.field(w.column).name();
+                    Err(Error::invalid(148, format!("the event time of '{table_name}' is '{time}', not '{name}'"))
+                        .with_hint(format!("window over DESCRIPTOR({time}), or declare WATERMARK FOR {name}")))
+                }
+                None if table.boundedness()? == Boundedness::Bounded => Ok(()),
+                None => Err(Error::invalid(
+                    148,
+                    format!("the table '{table_name}' is endless and has no watermark, so no window could ever close"),
+                )
+                .with_hint(format!("declare WATERMARK FOR {name} AS {name} - INTERVAL '5' SECOND in '{table_name}'"))),
+            }
+        }
+        LogicalPlan::SubqueryAlias(alias) => trace(&alias.input, index, name),
+        LogicalPlan::Filter(filter) => trace(&filter.input, index, name),
+        LogicalPlan::Sort(sort) => trace(&sort.input, index, name),
+        LogicalPlan::Limit(limit) => trace(&limit.input, index, name),
+        LogicalPlan::Distinct(distinct) => trace(distinct.input(), index, name),
+        LogicalPlan::Projection(projection) => trace_expr(&projection.expr[index], &projection.input, plan, name),
+        LogicalPlan::Aggregate(aggregate) => match aggregate.group_expr.get(index) {
+            Some(Expr::Column(c)) if is_window_time(&aggregate.input, c) => Ok(()),
+            _ => computed(plan, name),
+        },
+        LogicalPlan::Union(union) => union.inputs.iter().try_for_each(|input| trace(input, index, name)),
+        LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<WindowNode>() {
+            Some(window) if index < window.input.schema().fields().len() => trace(&window.input, index, name),
+            // The last of the three is window_time, which is where the rows of a window stand in time.
+            Some(window) if index == window.input.schema().fields().len() + 2 => Ok(()),
+            _ => computed(plan, name),
+        },
+        _ => computed(plan, name),
+    }
+}
+
+fn trace_expr(expr: &Expr, input: &LogicalPlan, plan: &LogicalPlan, name: &str) -> Result<()> {
+    match expr {
+        Expr::Alias(alias) => trace_expr(&alias.expr, input, plan, name),
+        Expr::Column(column) => match input.schema().index_of_column(column) {
+            Ok(index) => trace(input, index, name),
+            Err(_) => computed(plan, name),
+        },
+        _ => computed(plan, name),
+    }
+}
+
+/// Whether a column is a window's `window_time`. Another key of an aggregate is older than the aggregate's results.
+fn is_window_time(plan: &LogicalPlan, column: &Column) -> bool {
+    let Ok(index) = plan.schema().index_of_column(column) else { return false };
+    match plan {
+        LogicalPlan::SubqueryAlias(_) | LogicalPlan::Filter(_) => {
+            let Some(input) = plan.inputs().first().copied() else { return false };
+            let (qualifier, field) = input.schema().qualified_field(index);
+            is_window_time(input, &Column::new(qualifier.cloned(), field.name()))
+        }
+        LogicalPlan::Projection(projection) => match projection.expr[index].clone().unalias() {
+            Expr::Column(inner) => is_window_time(&projection.input, &inner),
+            _ => false,
+        },
+        LogicalPlan::Aggregate(aggregate) => match aggregate.group_expr.get(index) {
+            Some(Expr::Column(inner)) => is_window_time(&aggregate.input, inner),
+            _ => false,
+        },
+        LogicalPlan::Extension(extension) => extension
+            .node
+            .as_any()
+            .downcast_ref::<WindowNode>()
+            .is_some_and(|window| index == window.input.schema().fields().len() + 2),
+        _ => false,
+    }
+}
+
+/// The column is computed: fine as long as nothing below knows of event time.
+fn computed(plan: &LogicalPlan, name: &str) -> Result<()> {
+    let mut tables = vec![];
+    let mut windows = false;
+    visit(plan, &mut |p| match p {
+        LogicalPlan::TableScan(scan) => tables.extend(scanned_table(&scan.source).cloned()),
+        LogicalPlan::Extension(_) => windows = true,
+        _ => {}
+    });
+    for table in tables {
+        if table.watermark.is_some() || table.boundedness()? == Boundedness::Unbounded {
+            return Err(Error::invalid(148, format!("'{name}' is computed, so it is not an event time"))
+                .with_hint("window over the column that the table's WATERMARK names, passed on as it is"));
+        }
+    }
+    if windows {
+        return Err(Error::invalid(148, format!("'{name}' is not the event time of a window's result"))
+            .with_hint("window over window_time, and keep it in the inner GROUP BY"));
+    }
+    Ok(())
+}
+
+/// Every node of a plan.
+pub(crate) fn visit(plan: &LogicalPlan, see: &mut impl FnMut(&LogicalPlan)) {
+    see(plan);
+    for input in plan.inputs() {
+        visit(input, see);
+    }
+}
+
+/// Whether a plan's input ends.
+pub(crate) fn boundedness(plan: &LogicalPlan) -> Result<Boundedness> {
+    let mut tables = vec![];
+    visit(plan, &mut |p| {
+        if let LogicalPlan::TableScan(scan) = p {
+            tables.extend(scanned_table(&scan.source).cloned());
+        }
+    });
+    for table in tables {
+        if table.boundedness()? == Boundedness::Unbounded {
+            return Ok(Boundedness::Unbounded);
+        }
+    }
+    Ok(Boundedness::Bounded)
+}

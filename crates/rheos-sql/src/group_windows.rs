@@ -1,0 +1,198 @@
+//! `GROUP BY tumble(ts, size)` and `hop(ts, slide, size)`: rewritten to the table function before planning.
+//!
+//! ```text
+//!   SELECT TUMBLE_START(ts, i), k, COUNT(*) FROM t x GROUP BY TUMBLE(ts, i), k
+//!   SELECT window_start AS .., k, COUNT(*) FROM TUMBLE(t, DESCRIPTOR(ts), i) AS x
+//!                                          GROUP BY window_start, window_end, window_time, k
+//! ```
+//!
+//! Only for one relation in FROM; a join has no single event time.
+
+use std::ops::ControlFlow;
+
+use rheos_core::error::{Error, Result, Span};
+use sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident,
+    ObjectName, Query, Select, SelectItem, Spanned, TableAlias, TableFactor, TableFunctionArgs, VisitMut, VisitorMut,
+    visit_expressions_mut,
+};
+
+use crate::tokens::place;
+use crate::windows::{WindowColumn, not_yet, usage};
+
+/// Rewrites every SELECT of a query.
+pub(crate) fn rewrite(query: &mut Query) -> Result<()> {
+    struct Rewrite;
+    impl VisitorMut for Rewrite {
+        type Break = Error;
+
+        fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+            rewrite_select(select).map_or_else(ControlFlow::Break, ControlFlow::Continue)
+        }
+    }
+    match query.visit(&mut Rewrite) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// The group function in GROUP BY: its name and arguments as written.
+struct GroupWindow {
+    function: String,
+    args: Vec<Expr>,
+    at: Span,
+}
+
+fn rewrite_select(select: &mut Select) -> Result<()> {
+    let GroupByExpr::Expressions(groups, _) = &mut select.group_by else { return Ok(()) };
+    let mut found: Option<GroupWindow> = None;
+    let mut kept = Vec::with_capacity(groups.len() + 2);
+    for expr in groups.drain(..) {
+        match group_window(&expr)? {
+            None => kept.push(expr),
+            Some(window) if found.is_some() => {
+                return Err(Error::invalid(147, "a query is grouped by one window")
+                    .with_hint("keep one of the two windows")
+                    .with_span(window.at));
+            }
+            Some(window) => {
+                found = Some(window);
+                kept.extend(WindowColumn::ALL.iter().map(|c| Expr::Identifier(Ident::new(c.name()))));
+            }
+        }
+    }
+    *groups = kept;
+    let Some(window) = found else { return Ok(()) };
+    let item_names: Vec<_> = select.projection.iter().map(ToString::to_string).collect();
+    rewrite_from(select, &window)?;
+    for (item, name) in select.projection.iter_mut().zip(item_names) {
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        if auxiliary(expr, &window).is_ok_and(|c| c.is_some()) {
+            // `SELECT TUMBLE_START(..)` without an alias keeps what the user would call it.
+            let column = name.split('(').next().unwrap_or(&name).to_lowercase();
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::new(column) };
+        }
+    }
+    let mut replace = |expr: &mut Expr| match auxiliary(expr, &window) {
+        Ok(None) => ControlFlow::Continue(()),
+        Ok(Some(column)) => {
+            *expr = Expr::Identifier(Ident::new(column.name()));
+            ControlFlow::Continue(())
+        }
+        Err(error) => ControlFlow::Break(error),
+    };
+    let mut outcome = visit_expressions_mut(&mut select.projection, &mut replace);
+    if let (ControlFlow::Continue(()), Some(having)) = (&outcome, &mut select.having) {
+        outcome = visit_expressions_mut(having, &mut replace);
+    }
+    match outcome {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+fn call(expr: &Expr) -> Option<(String, Vec<Expr>, Span)> {
+    let Expr::Function(Function { name, args: FunctionArguments::List(list), over: None, .. }) = expr else {
+        return None;
+    };
+    let arg = |a: &FunctionArg| match a {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => Some(e.clone()),
+        _ => None,
+    };
+    Some((name.to_string().to_lowercase(), list.args.iter().filter_map(arg).collect(), place(name.span())))
+}
+
+fn group_window(expr: &Expr) -> Result<Option<GroupWindow>> {
+    let Some((function, args, at)) = call(expr) else { return Ok(None) };
+    let needed = match function.as_str() {
+        "tumble" => 2..=3,
+        "hop" => 3..=4,
+        "session" | "cumulate" => return Err(not_yet(&function).with_span(at)),
+        _ => return Ok(None),
+    };
+    if needed.contains(&args.len()) {
+        return Ok(Some(GroupWindow { function, args, at }));
+    }
+    let hint = match function.as_str() {
+        "hop" => "write GROUP BY hop(ts, INTERVAL '5' MINUTE, INTERVAL '1' HOUR): slide, then size",
+        _ => "write GROUP BY tumble(ts, INTERVAL '1' HOUR)",
+    };
+    Err(Error::invalid(147, format!("{function} in GROUP BY takes {} arguments", needed.start()))
+        .with_hint(hint)
+        .with_span(at))
+}
+
+/// The window column that `TUMBLE_START(..)` and its like stand for. Errors: other arguments than in GROUP BY.
+fn auxiliary(expr: &Expr, window: &GroupWindow) -> Result<Option<WindowColumn>> {
+    let Some((name, args, at)) = call(expr) else { return Ok(None) };
+    let suffix = match name.strip_prefix(&window.function) {
+        Some(suffix) => suffix,
+        None => return Ok(None),
+    };
+    let column = match suffix {
+        "" | "_start" => WindowColumn::Start,
+        "_end" => WindowColumn::End,
+        "_rowtime" | "_time" => WindowColumn::Time,
+        _ => return Ok(None),
+    };
+    let text = |exprs: &[Expr]| exprs.iter().map(ToString::to_string).collect::<Vec<_>>();
+    if args.is_empty() || text(&args) == text(&window.args) {
+        return Ok(Some(column));
+    }
+    Err(Error::invalid(147, format!("{name} has other arguments than the window in GROUP BY"))
+        .with_hint(format!("write {name}({})", text(&window.args).join(", ")))
+        .with_span(at))
+}
+
+fn rewrite_from(select: &mut Select, window: &GroupWindow) -> Result<()> {
+    let refuse = |what: &str| {
+        Err(Error::invalid(147, what.to_string())
+            .with_hint(format!("use the window as a table: {}", usage(&window.function)))
+            .with_span(window.at))
+    };
+    let [from] = select.from.as_mut_slice() else {
+        return refuse("a window in GROUP BY needs exactly one table in FROM");
+    };
+    if !from.joins.is_empty() {
+        return refuse("a window in GROUP BY needs exactly one table in FROM");
+    }
+    let (data, alias) = match &from.relation {
+        TableFactor::Table { name, alias, args: None, .. } => {
+            let parts: Vec<_> = name.0.iter().filter_map(|p| p.as_ident().cloned()).collect();
+            let own = parts.last().cloned();
+            let data = match parts.as_slice() {
+                [single] => Expr::Identifier(single.clone()),
+                _ => Expr::CompoundIdentifier(parts),
+            };
+            (data, alias.clone().or_else(|| own.map(named)))
+        }
+        TableFactor::Derived { lateral: false, subquery, alias, .. } => {
+            (Expr::Subquery(subquery.clone()), alias.clone())
+        }
+        _ => return refuse("a window in GROUP BY needs a table, a view or a subquery in FROM"),
+    };
+    let (time, intervals) = match window.args.split_first() {
+        Some((time, intervals)) => (time.clone(), intervals.to_vec()),
+        None => return refuse("the window has no arguments"),
+    };
+    let args = [data, time].into_iter().chain(intervals);
+    let args = args.map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();
+    let name = Ident { value: window.function.clone(), quote_style: None, span: sql_span(window.at) };
+    let mut relation = crate::windows::bare_table(ObjectName::from(vec![name]));
+    if let TableFactor::Table { alias: a, args: slot, .. } = &mut relation {
+        *a = alias;
+        *slot = Some(TableFunctionArgs { args, settings: None });
+    }
+    from.relation = relation;
+    Ok(())
+}
+
+fn named(name: Ident) -> TableAlias {
+    TableAlias { explicit: true, name, columns: vec![], at: None }
+}
+
+fn sql_span(at: Span) -> sqlparser::tokenizer::Span {
+    use sqlparser::tokenizer::{Location, Span as TokenSpan};
+    TokenSpan::new(Location::new(at.line, at.column), Location::new(at.end_line, at.end_column))
+}
+

@@ -1,0 +1,122 @@
+//! `INSERT INTO`: the query's columns by position to the table's, each cast to the type that the table declares.
+//!
+//! Numbers are cast to numbers (DOUBLE to BIGINT truncates) and everything to text; a text is never made a number or a
+//! time by itself, since what does not parse would only show while the job runs.
+
+use arrow::compute::can_cast_types;
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion_common::ScalarValue;
+use datafusion_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder};
+use rheos_core::error::{Error, Result, Span, did_you_mean};
+use sqlparser::ast::Ident;
+
+use crate::catalog::{Catalog, match_name};
+use crate::diagnose;
+use crate::tokens::{Tokens, place, whole};
+use crate::types;
+
+/// The plan of the rows that the table takes.
+pub(crate) fn shape(
+    plan: LogicalPlan,
+    columns: &[Ident],
+    table: &str,
+    schema: &SchemaRef,
+    tokens: &Tokens,
+    catalog: &Catalog,
+) -> Result<LogicalPlan> {
+    let at = whole(tokens);
+    let targets = targets(columns, table, schema)?;
+    let given = plan.schema().columns();
+    if given.len() != targets.len() {
+        let names: Vec<_> = targets.iter().map(|t| schema.field(*t).name().as_str()).collect();
+        let error = Error::invalid(
+            143,
+            format!("'{table}' takes {} columns, but the query gives {}", targets.len(), given.len()),
+        )
+        .with_hint(format!("select exactly: {}", names.join(", ")));
+        return Err(with(error, at));
+    }
+    let mut exprs = vec![];
+    for (i, field) in schema.fields().iter().enumerate() {
+        let Some(from) = targets.iter().position(|t| *t == i) else {
+            if !field.is_nullable() {
+                let error = Error::invalid(143, format!("'{}' of '{table}' is NOT NULL and gets no value", field.name()))
+                    .with_hint("add the column to the list and to the query");
+                return Err(with(error, at));
+            }
+            let null = ScalarValue::try_new_null(field.data_type()).map_err(|e| diagnose::planning(e, tokens, catalog))?;
+            exprs.push(Expr::Literal(null, None).alias(field.name()));
+            continue;
+        };
+        let is = plan.schema().field(from).data_type();
+        if !assignable(is, field.data_type()) {
+            let (is, wanted) = (types::display(is), types::display(field.data_type()));
+            let name = &given[from].name;
+            let error = Error::invalid(
+                144,
+                format!("column {} ('{name}') is {is}, but '{}' of '{table}' is {wanted}", from + 1, field.name()),
+            )
+            .with_hint(format!("cast it: CAST({name} AS {wanted}); INSERT goes by position, not by name"));
+            return Err(with(error, at));
+        }
+        let column = Expr::Column(given[from].clone());
+        let column = match is == field.data_type() {
+            true => column,
+            false => Expr::Cast(Cast::new(Box::new(column), field.data_type().clone())),
+        };
+        exprs.push(column.alias(field.name()));
+    }
+    let plan = LogicalPlanBuilder::from(plan).project(exprs).and_then(LogicalPlanBuilder::build);
+    plan.map_err(|e| diagnose::planning(e, tokens, catalog))
+}
+
+fn with(error: Error, at: Option<Span>) -> Error {
+    match at {
+        Some(at) => error.with_span(at),
+        None => error,
+    }
+}
+
+fn targets(columns: &[Ident], table: &str, schema: &SchemaRef) -> Result<Vec<usize>> {
+    if columns.is_empty() {
+        return Ok((0..schema.fields().len()).collect());
+    }
+    let names: Vec<_> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+    let mut targets = vec![];
+    for column in columns {
+        let found = match_name(&column.value, names.iter().copied());
+        let index = found.and_then(|f| names.iter().position(|n| *n == f));
+        let Some(index) = index else {
+            let list = format!("the columns are: {}", names.join(", "));
+            return Err(Error::invalid(131, format!("'{table}' has no column '{}'", column.value))
+                .with_hint(did_you_mean(&column.value, names.iter().copied(), &list))
+                .with_span(place(column.span)));
+        };
+        if targets.contains(&index) {
+            return Err(Error::invalid(141, format!("the column '{}' is named twice", column.value))
+                .with_hint("name each column once")
+                .with_span(place(column.span)));
+        }
+        targets.push(index);
+    }
+    Ok(targets)
+}
+
+/// Whether INSERT casts from one type to another by itself.
+fn assignable(from: &DataType, to: &DataType) -> bool {
+    let is_text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let is_number = |t: &DataType| t.is_numeric();
+    match (from, to) {
+        (a, b) if a == b => true,
+        (DataType::Null, _) => true,
+        (a, b) if is_number(a) && is_number(b) => true,
+        (a, b) if is_text(b) => is_text(a) || (!a.is_nested() && can_cast_types(a, b)),
+        (a, b) if a.is_temporal() && b.is_temporal() => can_cast_types(a, b),
+        (DataType::Dictionary(_, value), b) => assignable(value, b),
+        (a, b) if a.is_nested() && b.is_nested() => can_cast_types(a, b),
+        (DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_), DataType::Binary) => {
+            true
+        }
+        _ => false,
+    }
+}

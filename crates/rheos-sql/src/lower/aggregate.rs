@@ -1,0 +1,255 @@
+//! `GROUP BY` and `SELECT DISTINCT`.
+//!
+//! ```text
+//!   rows ── keys, arguments, time ──► [partial] ── hash(keys) ──► aggregate ──► keys, aggregates, window
+//! ```
+//!
+//! The window is told from the group keys: a key that is a window's column is not a key of the operator. Without one the
+//! window is all of the input, which must end then.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::compute::SortOptions;
+use datafusion_common::DFSchema;
+use datafusion_expr::expr::NullTreatment;
+use datafusion_expr::{Expr, LogicalPlan, SortExpr};
+use datafusion_physical_expr::{PhysicalExpr, PhysicalSortExpr};
+use rheos_core::error::{Error, Result};
+use rheos_core::window::WindowSpec;
+use rheos_operators::{AggregateCall, AggregateSpec, AggregateWindow, aggregate_call};
+use sqlparser::keywords::Keyword;
+
+use super::stream::{Pending, Slot, Stream, unique};
+use super::{Lowering, column, column_index, operators};
+use crate::windows::WindowColumn;
+
+/// What a group key of the logical plan is.
+enum Key {
+    /// A column of the window.
+    Window(WindowColumn),
+    /// A key of the operator.
+    Column(Expr),
+}
+
+impl Lowering<'_> {
+    /// An aggregate. `what` is the clause, for the message where the input does not end.
+    pub(super) fn aggregate(
+        &mut self,
+        groups: &[Expr],
+        aggregates: &[Expr],
+        input: &LogicalPlan,
+        output: &DFSchema,
+        what: &str,
+    ) -> Result<Stream> {
+        if groups.iter().any(|g| matches!(g, Expr::GroupingSet(_))) {
+            return Err(self.refused("GROUPING SETS", Keyword::GROUP, "write one query for each grouping"));
+        }
+        let logical = input.schema();
+        let mut stream = self.lower(input)?;
+        let mut keys = self.keys(groups, &stream, logical)?;
+        if self.needs_rows(&stream, &keys, aggregates, logical)? {
+            stream = self.assigned(stream)?;
+            keys = self.keys(groups, &stream, logical)?;
+        }
+        if !keys.iter().any(|k| matches!(k, Key::Window(_))) {
+            self.check_end(input, what)?;
+        }
+        let narrow = self.narrow(&stream, &keys, aggregates, logical)?;
+        let mut calls = vec![];
+        for (expr, field) in aggregates.iter().zip(output.fields().iter().skip(groups.len())) {
+            calls.push(self.call(expr, &narrow.stream, logical)?.named(field.name()));
+        }
+        let names = output.fields().iter().zip(&keys);
+        let names = names.filter_map(|(f, k)| matches!(k, Key::Column(_)).then(|| f.name().clone()));
+        let rows = &narrow.stream;
+        let keys_of_operator = narrow.keys.iter().zip(unique(names)).map(|(at, n)| (column(&rows.schema, *at), n));
+        let spec = AggregateSpec {
+            input: Arc::clone(&rows.schema),
+            window: narrow.window,
+            time_column: rows.pending.as_ref().map(|p| p.time),
+            keys: keys_of_operator.collect(),
+            aggregates: calls,
+        };
+        let (node, schema) = operators::aggregate(self.graph, rows.node, spec, narrow.keys.clone())?;
+        let result = results(&keys, aggregates.len(), narrow.window, Stream::plain(node, schema));
+        let conditions = stream.pending.map(|p| p.conditions).unwrap_or_default();
+        self.window_conditions(result, &conditions)
+    }
+
+    fn keys(&self, groups: &[Expr], stream: &Stream, logical: &DFSchema) -> Result<Vec<Key>> {
+        let mut keys = vec![];
+        for group in groups {
+            let window = match group.clone().unalias() {
+                Expr::Column(c) => {
+                    let at = logical.index_of_column(&c).map_err(|e| self.df(e))?;
+                    stream.window_column(at)
+                }
+                _ => None,
+            };
+            keys.push(window.map_or_else(|| Key::Column(group.clone().unalias()), Key::Window));
+        }
+        Ok(keys)
+    }
+
+    /// Whether a pending window must be put into the rows: it is used elsewhere than as a plain key, or it is no key.
+    fn needs_rows(&self, stream: &Stream, keys: &[Key], aggregates: &[Expr], logical: &DFSchema) -> Result<bool> {
+        if stream.pending.is_none() {
+            return Ok(false);
+        }
+        let mut needs = !keys.iter().any(|k| matches!(k, Key::Window(_)));
+        let computed = keys.iter().filter_map(|k| match k {
+            Key::Column(expr) => Some(expr),
+            Key::Window(_) => None,
+        });
+        for expr in computed.chain(aggregates) {
+            needs |= stream.needs_window(expr, logical).map_err(|e| self.df(e))?;
+        }
+        Ok(needs)
+    }
+
+    fn check_end(&self, input: &LogicalPlan, what: &str) -> Result<()> {
+        let (what, keyword, hint) = match what {
+            "SELECT DISTINCT" => (
+                "SELECT DISTINCT",
+                Keyword::DISTINCT,
+                "select DISTINCT within a window: SELECT DISTINCT window_start, window_end, x FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)",
+            ),
+            _ => (
+                "GROUP BY without a window",
+                Keyword::GROUP,
+                "group by a window, as in GROUP BY tumble(ts, INTERVAL '1' MINUTE), or read FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE) and GROUP BY window_start, window_end",
+            ),
+        };
+        let what = if self.keyword(keyword).is_none() { "an aggregate without a window" } else { what };
+        self.needs_end(input, what, keyword, hint)
+    }
+
+    /// The rows with the columns that the aggregate needs and no others; every key is one of them.
+    fn narrow(&mut self, stream: &Stream, keys: &[Key], aggregates: &[Expr], logical: &DFSchema) -> Result<Narrow> {
+        let names = stream.names();
+        let mut needed: Vec<usize> = vec![];
+        for expr in aggregates {
+            needed.extend(stream.reads(expr, logical).map_err(|e| self.df(e))?);
+        }
+        let mut compiled = vec![];
+        for key in keys {
+            if let Key::Column(expr) = key {
+                let expr = stream.compile(expr, logical, &self.props).map_err(|e| self.df(e))?;
+                needed.extend(column_index(&expr));
+                compiled.push(expr);
+            }
+        }
+        let is_windowed = keys.iter().any(|k| matches!(k, Key::Window(_)));
+        needed.extend(stream.pending.as_ref().map(|p| p.time));
+        if is_windowed {
+            needed.extend(stream.window_columns.iter().map(|(at, _)| *at));
+        }
+        needed.sort_unstable();
+        needed.dedup();
+        if needed.is_empty() && !stream.schema.fields().is_empty() {
+            needed.push(0);
+        }
+        let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> =
+            needed.iter().map(|at| (column(&stream.schema, *at), names[*at].clone())).collect();
+        let moved: BTreeMap<usize, usize> = needed.iter().enumerate().map(|(to, from)| (*from, to)).collect();
+        let mut key_columns = vec![];
+        for expr in compiled {
+            key_columns.push(match column_index(&expr).and_then(|at| moved.get(&at)) {
+                Some(at) => *at,
+                None => {
+                    columns.push((Arc::clone(&expr), format!("key_{}", key_columns.len())));
+                    columns.len() - 1
+                }
+            });
+        }
+        let rows = self.reduced(stream, columns, &moved)?;
+        let window = match (&rows.pending, is_windowed) {
+            (Some(Pending { spec, .. }), _) => AggregateWindow::Assign(*spec),
+            (None, true) => {
+                let at = |w| rows.window_columns.iter().find(|(_, c)| *c == w).map(|(at, _)| *at);
+                match (at(WindowColumn::Start), at(WindowColumn::End)) {
+                    (Some(start), Some(end)) => AggregateWindow::Columns { start, end },
+                    _ => {
+                        let hint = "keep window_start and window_end in the inner query and in its GROUP BY";
+                        return Err(self.refused("GROUP BY on a part of a window's columns", Keyword::GROUP, hint));
+                    }
+                }
+            }
+            (None, false) => AggregateWindow::Assign(WindowSpec::Global),
+        };
+        Ok(Narrow { stream: rows, keys: key_columns, window })
+    }
+
+    /// The stream reduced to `columns`; untouched where they are what it has.
+    fn reduced(
+        &mut self,
+        stream: &Stream,
+        columns: Vec<(Arc<dyn PhysicalExpr>, String)>,
+        moved: &BTreeMap<usize, usize>,
+    ) -> Result<Stream> {
+        if columns.len() == stream.schema.fields().len() && moved.len() == columns.len() {
+            return Ok(stream.clone());
+        }
+        let names = unique(columns.iter().map(|(_, n)| n.clone()));
+        let columns = columns.into_iter().zip(names).map(|((e, _), n)| (e, n)).collect();
+        let (node, schema) = operators::project(self.graph, stream.node, &stream.schema, columns)?;
+        let slot = |slot: &Slot| match slot {
+            // A column that nobody reads any more may point anywhere.
+            Slot::Column(at) => Slot::Column(moved.get(at).copied().unwrap_or(0)),
+            window => *window,
+        };
+        let window_columns = stream.window_columns.iter().filter_map(|(at, w)| Some((*moved.get(at)?, *w))).collect();
+        let pending = stream.pending.clone().map(|p| Pending { time: moved.get(&p.time).copied().unwrap_or(0), ..p });
+        Ok(Stream { node, schema, slots: stream.slots.iter().map(slot).collect(), window_columns, pending })
+    }
+
+    /// One aggregate function over the rows.
+    fn call(&self, expr: &Expr, stream: &Stream, logical: &DFSchema) -> Result<AggregateCall> {
+        let Expr::AggregateFunction(function) = expr.clone().unalias_nested().data else {
+            return Err(Error::internal(format!("{expr} is no aggregate")));
+        };
+        let params = function.params;
+        let compile = |e: &Expr| stream.compile(e, logical, &self.props).map_err(|e| self.df(e));
+        let args = params.args.iter().map(compile).collect::<Result<Vec<_>>>()?;
+        let filter = params.filter.as_deref().map(compile).transpose()?;
+        let order = |sort: &SortExpr| {
+            let options = SortOptions { descending: !sort.asc, nulls_first: sort.nulls_first };
+            Ok(PhysicalSortExpr { expr: compile(&sort.expr)?, options })
+        };
+        let order_by = params.order_by.iter().map(order).collect::<Result<Vec<_>>>()?;
+        let ignore_nulls = params.null_treatment == Some(NullTreatment::IgnoreNulls);
+        aggregate_call(&function.func, args, params.distinct, filter, order_by, &stream.schema, ignore_nulls)
+    }
+}
+
+/// The rows that an aggregate reads.
+struct Narrow {
+    stream: Stream,
+    /// Where the keys are.
+    keys: Vec<usize>,
+    window: AggregateWindow,
+}
+
+/// The operator's columns (keys, aggregates, window) as those of the logical plan (groups, aggregates).
+fn results(keys: &[Key], aggregates: usize, window: AggregateWindow, mut stream: Stream) -> Stream {
+    let plain = keys.iter().filter(|k| matches!(k, Key::Column(_))).count();
+    let windows = plain + aggregates;
+    let mut next = 0;
+    let mut slots = vec![];
+    for key in keys {
+        slots.push(Slot::Column(match key {
+            Key::Window(w) => windows + *w as usize,
+            Key::Column(_) => {
+                next += 1;
+                next - 1
+            }
+        }));
+    }
+    slots.extend((plain..windows).map(Slot::Column));
+    if window != AggregateWindow::Assign(WindowSpec::Global) {
+        stream.window_columns = WindowColumn::ALL.iter().map(|w| (windows + *w as usize, *w)).collect();
+    }
+    stream.slots = slots;
+    stream
+}

@@ -1,0 +1,324 @@
+//! Logical plans to one job graph.
+//!
+//! ```text
+//!   all plans ──► columns used of each table ──► one source a table ──► each plan's operators ──► sinks
+//! ```
+//!
+//! Invariant: what cannot be answered on the given input is refused here by its name; nothing is answered wrongly.
+
+mod aggregate;
+mod operators;
+mod rows;
+mod scan;
+mod stream;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use datafusion_common::DataFusionError;
+use datafusion_common::config::ConfigOptions;
+use datafusion_expr::execution_props::ExecutionProps;
+use datafusion_expr::{Distinct, Expr, LogicalPlan};
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::{Column as PhysicalColumn, cast};
+use rheos_core::error::{Error, Result, Span};
+use rheos_core::graph::{Edge, Exchange, JobGraph, NodeKind};
+use rheos_core::sink::Sink;
+use rheos_core::source::Boundedness;
+use rheos_core::{NodeId, Port};
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::Token;
+
+use crate::catalog::Catalog;
+use crate::diagnose;
+use crate::event_time;
+use crate::tokens::{Tokens, place, whole};
+use crate::windows::WindowNode;
+use stream::{Pending, Slot, Stream, unique};
+
+/// One query of a program and where its rows go.
+pub(crate) struct Task {
+    pub(crate) plan: LogicalPlan,
+    /// The statement, for the places of errors.
+    pub(crate) tokens: Tokens,
+    pub(crate) target: Target,
+}
+
+/// Where rows go. Tasks with the same name share one sink.
+pub(crate) struct Target {
+    /// The sink node's name.
+    pub(crate) name: String,
+    pub(crate) sink: Arc<dyn Sink>,
+}
+
+/// Builds the graph of all tasks.
+pub(crate) fn lower(tasks: &[Task], catalog: &Catalog) -> Result<JobGraph> {
+    let mut used: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+    for task in tasks {
+        event_time::visit(&task.plan, &mut |plan| scan::collect(plan, &mut used));
+    }
+    let mut graph = JobGraph::default();
+    let mut sources = BTreeMap::new();
+    let mut targets: Vec<(&Target, Vec<NodeId>)> = vec![];
+    for task in tasks {
+        let mut lowering = Lowering {
+            graph: &mut graph,
+            sources: &mut sources,
+            used: &used,
+            tokens: &task.tokens,
+            catalog,
+            props: props(catalog.config()),
+        };
+        let end = lowering.task(task).map_err(|e| located(e, &task.tokens))?;
+        match targets.iter_mut().find(|(t, _)| t.name == task.target.name) {
+            Some((_, ends)) => ends.push(end),
+            None => targets.push((&task.target, vec![end])),
+        }
+    }
+    for (target, ends) in targets {
+        let input = match ends.as_slice() {
+            [only] => *only,
+            many => {
+                let edges = many.iter().map(|n| edge(*n, Exchange::Forward)).collect();
+                graph.add("union", NodeKind::Union, edges)
+            }
+        };
+        let exchange = if target.sink.single_writer() { Exchange::Single } else { Exchange::Forward };
+        graph.add(target.name.clone(), NodeKind::Sink(Arc::clone(&target.sink)), vec![edge(input, exchange)]);
+    }
+    Ok(graph)
+}
+
+fn props(config: &ConfigOptions) -> ExecutionProps {
+    let mut props = ExecutionProps::new();
+    props.config_options = Some(Arc::new(config.clone()));
+    props
+}
+
+fn located(error: Error, tokens: &Tokens) -> Error {
+    match (error.span(), whole(tokens)) {
+        (None, Some(span)) => error.with_span(span),
+        _ => error,
+    }
+}
+
+fn edge(from: NodeId, exchange: Exchange) -> Edge {
+    Edge { from, port: Port::MAIN, exchange }
+}
+
+/// The lowering of one task into the shared graph.
+struct Lowering<'a> {
+    graph: &'a mut JobGraph,
+    sources: &'a mut BTreeMap<String, scan::SharedSource>,
+    used: &'a BTreeMap<String, BTreeSet<usize>>,
+    tokens: &'a Tokens,
+    catalog: &'a Catalog,
+    props: ExecutionProps,
+}
+
+impl Lowering<'_> {
+    /// The node whose rows are exactly what the sink takes.
+    fn task(&mut self, task: &Task) -> Result<NodeId> {
+        let stream = self.lower(&task.plan)?;
+        let stream = self.assigned(stream)?;
+        self.shaped(stream, &task.target.sink.schema())
+    }
+
+    fn df(&self, error: DataFusionError) -> Error {
+        diagnose::planning(error, self.tokens, self.catalog)
+    }
+
+    fn lower(&mut self, plan: &LogicalPlan) -> Result<Stream> {
+        match plan {
+            LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
+            LogicalPlan::Filter(filter) => self.filter(&filter.predicate, &filter.input),
+            LogicalPlan::Projection(projection) => self.project(&projection.expr, &projection.input),
+            LogicalPlan::Aggregate(a) => self.aggregate(&a.group_expr, &a.aggr_expr, &a.input, &a.schema, "GROUP BY"),
+            LogicalPlan::Distinct(Distinct::All(input)) => {
+                let columns: Vec<_> = input.schema().columns().into_iter().map(Expr::Column).collect();
+                self.aggregate(&columns, &[], input, input.schema(), "SELECT DISTINCT")
+            }
+            LogicalPlan::Union(union) => self.union(&union.inputs, union.schema.inner()),
+            LogicalPlan::Sort(sort) => self.sort(&sort.expr, &sort.input, sort.fetch.map(|fetch| (0, fetch))),
+            LogicalPlan::Limit(limit) => self.limit(limit),
+            LogicalPlan::Values(values) => self.values(values),
+            LogicalPlan::EmptyRelation(empty) => self.empty(empty),
+            LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<WindowNode>() {
+                Some(window) => self.window(window),
+                None => Err(Error::internal("an unknown node is in the plan")),
+            },
+            LogicalPlan::Join(_) => Err(self.refused("JOIN", Keyword::JOIN, "read one table a query")),
+            LogicalPlan::Window(_) => Err(self.refused("OVER", Keyword::OVER, "use GROUP BY with a window")),
+            LogicalPlan::Distinct(_) => Err(self.refused("DISTINCT ON", Keyword::DISTINCT, "use FIRST_VALUE")),
+            LogicalPlan::Unnest(_) => Err(self.refused("UNNEST", Keyword::UNNEST, "use array functions")),
+            LogicalPlan::Subquery(_) => Err(self.refused("a subquery here", Keyword::SELECT, "use a view")),
+            other => {
+                let kind = other.display().to_string();
+                let kind = kind.split([':', ' ']).next().unwrap_or_default().to_string();
+                Err(self.refused(&format!("this kind of statement ({kind})"), Keyword::NoKeyword, "write a SELECT"))
+            }
+        }
+    }
+
+    /// "X is not supported yet", at the keyword.
+    fn refused(&self, what: &str, keyword: Keyword, hint: &str) -> Error {
+        self.at_keyword(Error::invalid(142, format!("{what} is not supported yet")).with_hint(hint), keyword)
+    }
+
+    fn at_keyword(&self, error: Error, keyword: Keyword) -> Error {
+        match self.keyword(keyword).or_else(|| whole(self.tokens)) {
+            Some(span) => error.with_span(span),
+            None => error,
+        }
+    }
+
+    fn keyword(&self, keyword: Keyword) -> Option<Span> {
+        let says = |t: &Token| matches!(t, Token::Word(w) if w.keyword == keyword && w.quote_style.is_none());
+        self.tokens.iter().find(|t| keyword != Keyword::NoKeyword && says(&t.token)).map(|t| place(t.span))
+    }
+
+    /// Refuses what needs the end of the input, unless it comes.
+    fn needs_end(&self, plan: &LogicalPlan, what: &str, keyword: Keyword, hint: &str) -> Result<()> {
+        match event_time::boundedness(plan)? {
+            Boundedness::Bounded => Ok(()),
+            Boundedness::Unbounded => {
+                let code = if keyword == Keyword::GROUP { 145 } else { 146 };
+                let error = Error::invalid(code, format!("{what} on an endless stream has no final result"));
+                Err(self.at_keyword(error.with_hint(hint), keyword))
+            }
+        }
+    }
+
+    fn filter(&mut self, predicate: &Expr, input: &LogicalPlan) -> Result<Stream> {
+        let mut stream = self.lower(input)?;
+        let schema = input.schema();
+        let needs = stream.needs_window(predicate, schema).map_err(|e| self.df(e))?;
+        if needs && stream.reads(predicate, schema).map_err(|e| self.df(e))?.is_empty() {
+            let renamed = self.window_condition(predicate, &stream, schema)?;
+            if let Some(pending) = &mut stream.pending {
+                pending.conditions.push(renamed);
+            }
+            return Ok(stream);
+        }
+        if needs {
+            stream = self.assigned(stream)?;
+        }
+        let compiled = stream.compile(predicate, schema, &self.props).map_err(|e| self.df(e))?;
+        let node = operators::filter(self.graph, stream.node, &stream.schema, compiled)?;
+        Ok(Stream { node, ..stream })
+    }
+
+    fn project(&mut self, exprs: &[Expr], input: &LogicalPlan) -> Result<Stream> {
+        let mut stream = self.lower(input)?;
+        let schema = input.schema();
+        let plain = |e: &Expr| match e.clone().unalias() {
+            Expr::Column(c) => schema.index_of_column(&c).ok(),
+            _ => None,
+        };
+        for expr in exprs {
+            if plain(expr).is_none() && stream.needs_window(expr, schema).map_err(|e| self.df(e))? {
+                stream = self.assigned(stream)?;
+            }
+        }
+        if exprs.iter().all(|e| plain(e).is_some()) {
+            let slots = exprs.iter().filter_map(plain).map(|i| stream.slots[i]).collect();
+            return Ok(Stream { slots, ..stream });
+        }
+        let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> = vec![];
+        let mut slots = vec![];
+        let mut window_columns = vec![];
+        for expr in exprs {
+            let name = expr.schema_name().to_string();
+            if let Some(i) = plain(expr) {
+                if let Slot::Window(w) = stream.slots[i] {
+                    slots.push(Slot::Window(w));
+                    continue;
+                }
+                window_columns.extend(stream.window_column(i).map(|w| (columns.len(), w)));
+            }
+            slots.push(Slot::Column(columns.len()));
+            let name = if let Expr::Column(c) = expr { c.name.clone() } else { name };
+            columns.push((stream.compile(expr, schema, &self.props).map_err(|e| self.df(e))?, name));
+        }
+        let mut pending = stream.pending.clone();
+        if let Some(pending) = &mut pending {
+            let time = columns.iter().position(|(e, _)| column_index(e) == Some(pending.time));
+            pending.time = time.unwrap_or_else(|| {
+                columns.push((column(&stream.schema, pending.time), stream.schema.field(pending.time).name().clone()));
+                columns.len() - 1
+            });
+        }
+        let names = unique(columns.iter().map(|(_, n)| n.clone()));
+        let columns = columns.into_iter().zip(names).map(|((e, _), n)| (e, n)).collect();
+        let (node, schema) = operators::project(self.graph, stream.node, &stream.schema, columns)?;
+        Ok(Stream { node, schema, slots, window_columns, pending })
+    }
+
+    fn window(&mut self, window: &WindowNode) -> Result<Stream> {
+        let stream = self.lower(&window.input)?;
+        let mut stream = self.assigned(stream)?;
+        let index = window.time_index().map_err(|e| self.df(e))?;
+        let Slot::Column(time) = stream.slots[index] else {
+            return Err(Error::internal("the time column is not in the rows"));
+        };
+        // Window columns of a window below are plain columns from here on.
+        stream.window_columns.clear();
+        stream.slots.extend(crate::windows::WindowColumn::ALL.map(Slot::Window));
+        stream.pending = Some(Pending { spec: window.spec, time, conditions: vec![] });
+        Ok(stream)
+    }
+
+    fn union(&mut self, inputs: &[Arc<LogicalPlan>], schema: &SchemaRef) -> Result<Stream> {
+        let mut edges = vec![];
+        for input in inputs {
+            let stream = self.lower(input)?;
+            let stream = self.assigned(stream)?;
+            let names = unique(schema.fields().iter().map(|f| f.name().clone()));
+            let fields = schema.fields().iter().zip(names).map(|(f, n)| f.as_ref().clone().with_name(n));
+            let shape = Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()));
+            edges.push(edge(self.shaped(stream, &shape)?, Exchange::Forward));
+        }
+        let node = self.graph.add("union", NodeKind::Union, edges);
+        Ok(Stream::plain(node, Arc::clone(&self.graph.node(node).schema)))
+    }
+
+    /// Rows with exactly these columns: order, names and types. Nothing is added where they are already so.
+    fn shaped(&mut self, stream: Stream, wanted: &SchemaRef) -> Result<NodeId> {
+        let mut columns = vec![];
+        let mut same = stream.schema.fields().len() == wanted.fields().len();
+        for (i, (slot, field)) in stream.slots.iter().zip(wanted.fields()).enumerate() {
+            let Slot::Column(at) = *slot else { return Err(Error::internal("a window column is not in the rows")) };
+            let given = stream.schema.field(at);
+            let mut expr = column(&stream.schema, at);
+            if given.data_type() != field.data_type() {
+                expr = cast(expr, &stream.schema, field.data_type().clone()).map_err(|e| self.df(e))?;
+            }
+            same &= at == i && given.name() == field.name() && given.data_type() == field.data_type();
+            columns.push((expr, field.name().clone()));
+        }
+        if same {
+            return Ok(stream.node);
+        }
+        Ok(operators::project(self.graph, stream.node, &stream.schema, columns)?.0)
+    }
+}
+
+/// A column of the rows as an expression.
+pub(crate) fn column(schema: &SchemaRef, at: usize) -> Arc<dyn PhysicalExpr> {
+    Arc::new(PhysicalColumn::new(schema.field(at).name(), at))
+}
+
+fn column_index(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
+    expr.downcast_ref::<PhysicalColumn>().map(PhysicalColumn::index)
+}
+
+/// The type in which a column of a bare SELECT is given out: there are no nanoseconds outside of a plan.
+pub(crate) fn result_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
+        DataType::Time32(_) | DataType::Time64(_) => DataType::Time64(TimeUnit::Microsecond),
+        other => other.clone(),
+    }
+}

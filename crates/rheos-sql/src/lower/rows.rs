@@ -1,0 +1,127 @@
+//! Order and number of rows: `ORDER BY`, `LIMIT`; and windows put into the rows.
+
+use std::sync::Arc;
+
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::{Column, DFSchema};
+use datafusion_expr::logical_plan::{FetchType, Limit, SkipType};
+use datafusion_expr::{Expr, LogicalPlan, SortExpr};
+use datafusion_physical_expr::PhysicalExpr;
+use rheos_core::error::{Error, Result};
+use rheos_operators::{SortKey, SortLimit};
+use sqlparser::keywords::Keyword;
+
+use super::stream::{Slot, Stream, unique};
+use super::{Lowering, column, column_index, operators};
+use crate::windows::WindowColumn;
+
+impl Lowering<'_> {
+    /// `ORDER BY`, with the rows to skip and to keep.
+    pub(super) fn sort(
+        &mut self,
+        order: &[SortExpr],
+        input: &LogicalPlan,
+        limit: Option<(usize, usize)>,
+    ) -> Result<Stream> {
+        let hint = "order the result where it is read, or window the query first";
+        self.needs_end(input, "ORDER BY", Keyword::ORDER, hint)?;
+        let stream = self.lower(input)?;
+        let mut stream = self.assigned(stream)?;
+        let mut compiled = vec![];
+        for sort in order {
+            compiled.push(stream.compile(&sort.expr, input.schema(), &self.props).map_err(|e| self.df(e))?);
+        }
+        // What is ordered by and not yet a column becomes one, behind the others.
+        let width = stream.schema.fields().len();
+        let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> =
+            stream.names().into_iter().enumerate().map(|(i, n)| (column(&stream.schema, i), n)).collect();
+        let mut keys = vec![];
+        for (sort, expr) in order.iter().zip(compiled) {
+            let at = column_index(&expr).unwrap_or_else(|| {
+                columns.push((expr, format!("order_{}", keys.len())));
+                columns.len() - 1
+            });
+            keys.push(SortKey { column: at, descending: !sort.asc, nulls_first: sort.nulls_first });
+        }
+        if columns.len() > width {
+            let names = unique(columns.iter().map(|(_, n)| n.clone()));
+            let columns = columns.into_iter().zip(names).map(|((e, _), n)| (e, n)).collect();
+            let (node, schema) = operators::project(self.graph, stream.node, &stream.schema, columns)?;
+            stream = Stream { node, schema, ..stream };
+        }
+        let limit = limit.map(|(skip, fetch)| SortLimit { skip, fetch });
+        let node = operators::sort(self.graph, stream.node, &stream.schema, keys, limit)?;
+        Ok(Stream { node, ..stream })
+    }
+
+    /// `LIMIT` and `OFFSET`; above an `ORDER BY` they are one operator.
+    pub(super) fn limit(&mut self, limit: &Limit) -> Result<Stream> {
+        let hint = "take LIMIT away, or read a bounded input, e.g. with 'number-of-rows'";
+        self.needs_end(&limit.input, "LIMIT", Keyword::LIMIT, hint)?;
+        let (SkipType::Literal(skip), FetchType::Literal(fetch)) = (
+            limit.get_skip_type().map_err(|e| self.df(e))?,
+            limit.get_fetch_type().map_err(|e| self.df(e))?,
+        ) else {
+            let error = Error::invalid(149, "LIMIT and OFFSET must be whole numbers").with_hint("write LIMIT 10");
+            return Err(self.at_keyword(error, Keyword::LIMIT));
+        };
+        if let (LogicalPlan::Sort(sort), Some(fetch)) = (limit.input.as_ref(), fetch) {
+            let fetch = sort.fetch.map_or(fetch, |f| fetch.min(f.saturating_sub(skip)));
+            return self.sort(&sort.expr, &sort.input, Some((skip, fetch)));
+        }
+        let stream = self.lower(&limit.input)?;
+        let stream = self.assigned(stream)?;
+        let node = operators::limit(self.graph, stream.node, &stream.schema, skip, fetch)?;
+        Ok(Stream { node, ..stream })
+    }
+
+    /// The stream with a pending window put into its rows: one row for each window that a row is in.
+    pub(super) fn assigned(&mut self, stream: Stream) -> Result<Stream> {
+        let Some(pending) = stream.pending.clone() else { return Ok(stream) };
+        let width = stream.schema.fields().len();
+        let (node, schema) =
+            operators::assign_windows(self.graph, stream.node, &stream.schema, pending.time, pending.spec)?;
+        let window_columns: Vec<_> = WindowColumn::ALL.iter().enumerate().map(|(i, w)| (width + i, *w)).collect();
+        let at = |w: WindowColumn| window_columns.iter().find(|c| c.1 == w).map_or(width, |c| c.0);
+        let slot = |s: &Slot| match *s {
+            Slot::Window(w) => Slot::Column(at(w)),
+            column => column,
+        };
+        let slots = stream.slots.iter().map(slot).collect();
+        let stream = Stream { node, schema, slots, window_columns, pending: None };
+        self.window_conditions(stream, &pending.conditions)
+    }
+
+    /// A condition on window columns alone, under their own names.
+    pub(super) fn window_condition(&self, predicate: &Expr, stream: &Stream, logical: &DFSchema) -> Result<Expr> {
+        let rename = |e: Expr| match &e {
+            Expr::Column(c) => match stream.slots[logical.index_of_column(c)?] {
+                Slot::Window(w) => Ok(Transformed::yes(Expr::Column(Column::new_unqualified(w.name())))),
+                Slot::Column(_) => Ok(Transformed::no(e)),
+            },
+            _ => Ok(Transformed::no(e)),
+        };
+        predicate.clone().transform_up(rename).data().map_err(|e| self.df(e))
+    }
+
+    /// Applies conditions on window columns to rows that hold them.
+    pub(super) fn window_conditions(&mut self, mut stream: Stream, conditions: &[Expr]) -> Result<Stream> {
+        for condition in conditions {
+            let names = stream.names();
+            let rename = |e: Expr| match &e {
+                Expr::Column(c) => {
+                    let at = stream.window_columns.iter().find(|(_, w)| w.name() == c.name).map(|(at, _)| *at);
+                    Ok(at.map_or_else(
+                        || Transformed::no(e.clone()),
+                        |at| Transformed::yes(Expr::Column(Column::new_unqualified(&names[at]))),
+                    ))
+                }
+                _ => Ok(Transformed::no(e)),
+            };
+            let condition = condition.clone().transform_up(rename).data().map_err(|e| self.df(e))?;
+            let compiled = stream.compile_renamed(&condition, &names, &self.props).map_err(|e| self.df(e))?;
+            stream.node = operators::filter(self.graph, stream.node, &stream.schema, compiled)?;
+        }
+        Ok(stream)
+    }
+}

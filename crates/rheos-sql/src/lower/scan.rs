@@ -1,0 +1,135 @@
+//! Tables that are read: one source each in a job, reduced to the columns that any statement uses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion_common::ScalarValue;
+use datafusion_expr::logical_plan::{EmptyRelation, TableScan, Values};
+use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion_expr::{Expr, LogicalPlan};
+use datafusion_physical_expr::create_physical_expr;
+use rheos_core::NodeId;
+use rheos_core::error::{Error, Result};
+use rheos_core::graph::NodeKind;
+use rheos_core::source::WatermarkSpec;
+
+use super::Lowering;
+use super::stream::{Slot, Stream};
+use crate::catalog::scanned_table;
+use crate::values::ValuesSource;
+
+/// A table's node, and which columns of the table its rows hold.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedSource {
+    node: NodeId,
+    columns: Vec<usize>,
+}
+
+/// Notes which columns of its table a scan reads.
+pub(crate) fn collect(plan: &LogicalPlan, used: &mut BTreeMap<String, BTreeSet<usize>>) {
+    let LogicalPlan::TableScan(scan) = plan else { return };
+    let Some(table) = scanned_table(&scan.source) else { return };
+    let columns = used.entry(table.definition.name.clone()).or_default();
+    match &scan.projection {
+        Some(projection) => columns.extend(projection),
+        None => columns.extend(0..table.definition.schema.fields().len()),
+    }
+    columns.extend(table.watermark.as_ref().map(|w| w.column));
+}
+
+impl Lowering<'_> {
+    pub(super) fn scan(&mut self, scan: &TableScan) -> Result<Stream> {
+        let table = scanned_table(&scan.source).ok_or_else(|| Error::internal("a scan of no table"))?;
+        if !scan.filters.is_empty() || scan.fetch.is_some() {
+            return Err(Error::internal("a scan with a filter"));
+        }
+        let name = &table.definition.name;
+        let shared = match self.sources.get(name) {
+            Some(shared) => shared.clone(),
+            None => {
+                let width = table.definition.schema.fields().len();
+                let mut columns: Vec<_> = self.used.get(name).into_iter().flatten().copied().collect();
+                if columns.is_empty() {
+                    // `SELECT count(*)`: rows need at least one column to be counted by.
+                    columns.extend((width > 0).then_some(0));
+                }
+                let source = match columns.len() == width {
+                    true => Arc::clone(table.source()?),
+                    false => table.projected(&columns)?,
+                };
+                let watermark = match &table.watermark {
+                    Some(w) => {
+                        let column = columns.binary_search(&w.column).map_err(|_| Error::internal("no time column"))?;
+                        Some(WatermarkSpec { column, ..w.clone() })
+                    }
+                    None => None,
+                };
+                let node = self.graph.add(format!("source:{name}"), NodeKind::Source { source, watermark }, vec![]);
+                let shared = SharedSource { node, columns };
+                self.sources.insert(name.clone(), shared.clone());
+                shared
+            }
+        };
+        let all: Vec<_> = (0..table.definition.schema.fields().len()).collect();
+        let wanted = scan.projection.as_ref().unwrap_or(&all);
+        let slot = |c: &usize| shared.columns.binary_search(c).map(Slot::Column).map_err(|_| Error::internal("a lost column"));
+        let slots = wanted.iter().map(slot).collect::<Result<Vec<_>>>()?;
+        let schema = Arc::clone(&self.graph.node(shared.node).schema);
+        Ok(Stream { node: shared.node, schema, slots, window_columns: vec![], pending: None })
+    }
+
+    /// `VALUES`: computed now, since there is nothing to read.
+    pub(super) fn values(&mut self, values: &Values) -> Result<Stream> {
+        let schema = values.schema.inner();
+        let mut columns: Vec<ArrayRef> = vec![];
+        for (i, field) in schema.fields().iter().enumerate() {
+            let cells = values.values.iter().map(|row| self.constant(&row[i])).collect::<Result<Vec<_>>>()?;
+            let cells = cells.into_iter().map(|c| c.cast_to(field.data_type()));
+            let cells = cells.collect::<Result<Vec<_>, _>>().map_err(|e| self.df(e))?;
+            columns.push(ScalarValue::iter_to_array(cells).map_err(|e| self.df(e))?);
+        }
+        let fields = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
+        let schema = SchemaRef::new(Schema::new(fields.collect::<Vec<_>>()));
+        let options = RecordBatchOptions::new().with_row_count(Some(values.values.len()));
+        let rows = RecordBatch::try_new_with_options(schema, columns, &options)?;
+        let first = values.values.iter().take(3).map(|row| {
+            let cells = row.iter().map(ToString::to_string).collect::<Vec<_>>();
+            format!("({})", cells.join(", "))
+        });
+        Ok(self.rows(rows, first.collect::<Vec<_>>().join(", ")))
+    }
+
+    /// No rows, or the one row of a `SELECT` without `FROM`.
+    pub(super) fn empty(&mut self, empty: &EmptyRelation) -> Result<Stream> {
+        if empty.produce_one_row {
+            let one: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
+            let schema = SchemaRef::new(Schema::new(vec![Field::new("row", one.data_type().clone(), false)]));
+            let stream = self.rows(RecordBatch::try_new(schema, vec![one])?, "one row".into());
+            return Ok(Stream { slots: vec![], ..stream });
+        }
+        let rows = RecordBatch::new_empty(Arc::clone(empty.schema.inner()));
+        Ok(self.rows(rows, "no rows".into()))
+    }
+
+    fn rows(&mut self, rows: RecordBatch, text: String) -> Stream {
+        let schema = rows.schema();
+        let source = Arc::new(ValuesSource::new(rows, text));
+        let node = self.graph.add("source:values", NodeKind::Source { source, watermark: None }, vec![]);
+        Stream::plain(node, schema)
+    }
+
+    fn constant(&self, expr: &Expr) -> Result<ScalarValue> {
+        use datafusion_expr::ColumnarValue;
+        let one: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
+        let row = RecordBatch::try_from_iter([("row", one)])?;
+        let schema = datafusion_common::DFSchema::empty();
+        let physical = create_physical_expr(expr, &schema, &self.props, &PhysicalPlanningContext::default());
+        match physical.and_then(|p| p.evaluate(&row)).map_err(|e| self.df(e))? {
+            ColumnarValue::Scalar(value) => Ok(value),
+            ColumnarValue::Array(array) => ScalarValue::try_from_array(&array, 0).map_err(|e| self.df(e)),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What a part of the logical plan has become: a node of the graph, and where each logical column is in its rows.
+//!
+//! Columns are renamed and reordered by bookkeeping only; a projection node is made where something is computed. A
+//! window is kept *pending*: an aggregate by its window takes it over and never copies a row into several windows, and
+//! everything else lets [`super::Lowering::assigned`] put the three columns into the rows.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::{Column, DFSchema, DataFusionError, Result as DfResult};
+use datafusion_expr::execution_props::ExecutionProps;
+use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion_expr::{Expr, Operator};
+use datafusion_physical_expr::expressions::BinaryExpr;
+use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
+use rheos_core::NodeId;
+use rheos_core::window::WindowSpec;
+
+use crate::windows::WindowColumn;
+
+/// Where a logical column is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// In the rows, at this index.
+    Column(usize),
+    /// In the pending window.
+    Window(WindowColumn),
+}
+
+/// A window that no row has been put into yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Pending {
+    pub(crate) spec: WindowSpec,
+    /// The time column in the rows.
+    pub(crate) time: usize,
+    /// Conditions on window columns alone, under the names of [`WindowColumn`]: whole windows pass or do not.
+    pub(crate) conditions: Vec<Expr>,
+}
+
+/// The rows of one part of the plan.
+#[derive(Debug, Clone)]
+pub(crate) struct Stream {
+    pub(crate) node: NodeId,
+    /// The rows as the node gives them.
+    pub(crate) schema: SchemaRef,
+    /// One for each column of the logical plan.
+    pub(crate) slots: Vec<Slot>,
+    /// Columns of the rows that are a window's: the rows of one window agree in them.
+    pub(crate) window_columns: Vec<(usize, WindowColumn)>,
+    pub(crate) pending: Option<Pending>,
+}
+
+impl Stream {
+    /// Rows whose columns are those of the logical plan.
+    pub(crate) fn plain(node: NodeId, schema: SchemaRef) -> Self {
+        let slots = (0..schema.fields().len()).map(Slot::Column).collect();
+        Self { node, schema, slots, window_columns: vec![], pending: None }
+    }
+
+    /// The columns' names, each made unique, so that a name finds its column.
+    pub(crate) fn names(&self) -> Vec<String> {
+        unique(self.schema.fields().iter().map(|f| f.name().clone()))
+    }
+
+    /// What window column a logical column is, if it is one.
+    pub(crate) fn window_column(&self, logical: usize) -> Option<WindowColumn> {
+        match self.slots[logical] {
+            Slot::Window(column) => Some(column),
+            Slot::Column(at) => self.window_columns.iter().find(|(c, _)| *c == at).map(|(_, w)| *w),
+        }
+    }
+
+    /// Whether an expression over the logical columns needs a column of the pending window.
+    pub(crate) fn needs_window(&self, expr: &Expr, logical: &DFSchema) -> DfResult<bool> {
+        let mut needs = false;
+        for column in expr.column_refs() {
+            needs |= matches!(self.slots[logical.index_of_column(column)?], Slot::Window(_));
+        }
+        Ok(needs)
+    }
+
+    /// The columns of the rows that an expression reads.
+    pub(crate) fn reads(&self, expr: &Expr, logical: &DFSchema) -> DfResult<Vec<usize>> {
+        let mut reads = vec![];
+        for column in expr.column_refs() {
+            if let Slot::Column(at) = self.slots[logical.index_of_column(column)?] {
+                reads.push(at);
+            }
+        }
+        Ok(reads)
+    }
+
+    /// An expression over the logical columns as one over the rows. Errors: it needs a pending window's column.
+    pub(crate) fn compile(
+        &self,
+        expr: &Expr,
+        logical: &DFSchema,
+        props: &ExecutionProps,
+    ) -> DfResult<Arc<dyn PhysicalExpr>> {
+        let names = self.names();
+        let rename = |e: Expr| match &e {
+            Expr::Column(column) => match self.slots[logical.index_of_column(column)?] {
+                Slot::Column(at) => Ok(Transformed::yes(Expr::Column(Column::new_unqualified(&names[at])))),
+                Slot::Window(w) => Err(DataFusionError::Internal(format!("{} is not in the rows", w.name()))),
+            },
+            _ => Ok(Transformed::no(e)),
+        };
+        let expr = expr.clone().transform_up(rename).data()?;
+        self.compile_renamed(&expr, &names, props)
+    }
+
+    /// An expression whose columns are already the rows' own.
+    pub(crate) fn compile_renamed(
+        &self,
+        expr: &Expr,
+        names: &[String],
+        props: &ExecutionProps,
+    ) -> DfResult<Arc<dyn PhysicalExpr>> {
+        let fields = self.schema.fields().iter().zip(names).map(|(f, n)| f.as_ref().clone().with_name(n));
+        let rows = DFSchema::try_from(Schema::new(fields.collect::<Vec<_>>()))?;
+        let physical = create_physical_expr(expr, &rows, props, &PhysicalPlanningContext::default())?;
+        physical.transform_up(|e| Ok(checked(e))).data()
+    }
+}
+
+/// Integer arithmetic fails where it does not fit, instead of wrapping around.
+fn checked(expr: Arc<dyn PhysicalExpr>) -> Transformed<Arc<dyn PhysicalExpr>> {
+    match expr.downcast_ref::<BinaryExpr>() {
+        Some(binary) if matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply) => {
+            let checked = BinaryExpr::clone(binary).with_fail_on_overflow(true);
+            Transformed::yes(Arc::new(checked))
+        }
+        _ => Transformed::no(expr),
+    }
+}
+
+/// Names with `_1`, `_2`, ... behind the repeated ones.
+pub(crate) fn unique(names: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let mut unique = vec![];
+    for name in names {
+        let mut candidate = name.clone();
+        let mut n = 0;
+        while !seen.insert(candidate.clone()) {
+            n += 1;
+            candidate = format!("{name}_{n}");
+        }
+        unique.push(candidate);
+    }
+    unique
+}

@@ -1,0 +1,330 @@
+//! A whole program: its statements one after another, then all of its inserts and queries as one job.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use rheos_core::connector::{ConnectorRegistry, TableDefinition};
+use rheos_core::error::{Error, Result, did_you_mean};
+use rheos_core::graph::{JobGraph, NodeKind};
+use rheos_core::sink::{Sink, SinkWriter, WriterContext};
+use rheos_core::source::{Boundedness, WatermarkSpec};
+
+use crate::catalog::{Catalog, Places, Table, match_name};
+use crate::ddl::{self, TableDdl};
+use crate::explain::explain;
+use crate::lower::{Target, Task, lower, result_type};
+use crate::settings::Settings;
+use crate::statement::{InsertInto, Statement, ViewDdl, parse};
+use crate::tokens::{Tokens, place, statements, whole};
+use crate::{diagnose, event_time, insert, optimize, query, types};
+
+/// Makes the sink of the n-th bare `SELECT` for rows of a schema.
+pub type ResultSink = Arc<dyn Fn(usize, SchemaRef) -> Arc<dyn Sink> + Send + Sync>;
+
+/// What a program is planned with.
+#[derive(Clone)]
+pub struct PlanOptions {
+    /// The values of `${NAME}`.
+    pub variables: BTreeMap<String, String>,
+    /// Settings from outside; they win over the program's own `SET`.
+    pub settings: BTreeMap<String, String>,
+    /// Where relative paths begin; reserved, the working directory for now.
+    pub base_dir: Option<PathBuf>,
+    /// What `now()` is in this program, in ms since 1970.
+    pub query_time_ms: i64,
+    /// The sink of the n-th bare `SELECT`.
+    pub result_sink: ResultSink,
+}
+
+/// A planned program.
+#[derive(Debug)]
+pub struct Program {
+    /// All inserts and queries as one job; `None` where the program has none.
+    pub graph: Option<JobGraph>,
+    /// What the program shows, in its order.
+    pub outputs: Vec<Output>,
+    /// What holds for the job.
+    pub settings: Settings,
+    /// Whether the job ends by itself.
+    pub boundedness: Boundedness,
+}
+
+/// Something that a program shows.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// The rows of a bare `SELECT`.
+    Rows {
+        /// Its number among them, from 0: what `result_sink` was called with.
+        index: usize,
+        /// The columns.
+        schema: SchemaRef,
+    },
+    /// The plan of an `EXPLAIN`.
+    Explain {
+        /// The text.
+        text: String,
+    },
+}
+
+/// Plans a program. See [`crate::plan`].
+pub(crate) fn plan(text: &str, options: &PlanOptions, registry: &ConnectorRegistry) -> Result<Program> {
+    let mut planner = Planner {
+        options,
+        registry,
+        catalog: Catalog::new(),
+        settings: Settings::default(),
+        tasks: vec![],
+        sinks: BTreeMap::new(),
+        outputs: vec![],
+        endless: 0,
+    };
+    let statements = statements(text, &options.variables)?;
+    if statements.is_empty() {
+        return Err(Error::invalid(108, "the program is empty").with_hint("begin with CREATE TABLE or SELECT"));
+    }
+    for tokens in statements {
+        let at = whole(&tokens);
+        planner.statement(parse(tokens)?).map_err(|e| match (e.span(), at) {
+            (None, Some(at)) => e.with_span(at),
+            _ => e,
+        })?;
+    }
+    planner.finish()
+}
+
+struct Planner<'a> {
+    options: &'a PlanOptions,
+    registry: &'a ConnectorRegistry,
+    catalog: Catalog,
+    settings: Settings,
+    tasks: Vec<Task>,
+    /// One sink a table, however many inserts it has.
+    sinks: BTreeMap<String, Arc<dyn Sink>>,
+    outputs: Vec<Output>,
+    /// Bare queries without an end.
+    endless: usize,
+}
+
+impl Planner<'_> {
+    fn statement(&mut self, statement: Statement) -> Result<()> {
+        match statement {
+            Statement::CreateTable(table) => self.create_table(table),
+            Statement::CreateView(view) => self.create_view(view),
+            Statement::Set { name, value } => {
+                self.settings.set(&name.value, &value).map_err(|e| e.with_span(place(name.span)))
+            }
+            Statement::Insert(insert) => {
+                let task = self.insert(insert)?;
+                self.tasks.push(task);
+                Ok(())
+            }
+            Statement::Query(tokens) => self.select(tokens),
+            Statement::Explain(inner) => {
+                let task = match *inner {
+                    Statement::Insert(insert) => self.insert(insert)?,
+                    Statement::Query(tokens) => {
+                        let (plan, schema) = self.result(&tokens)?;
+                        let sink: Arc<dyn Sink> = Arc::new(ExplainedSink { schema });
+                        Task { plan, tokens, target: Target { name: "sink:result".into(), sink } }
+                    }
+                    _ => return Err(Error::internal("EXPLAIN of a statement without a plan")),
+                };
+                let graph = lower(&[task], &self.catalog)?;
+                self.outputs.push(Output::Explain { text: explain(&graph) });
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<Program> {
+        for (name, value) in &self.options.settings {
+            self.settings.set(name, value)?;
+        }
+        let graph = match self.tasks.is_empty() {
+            true => None,
+            false => Some(lower(&self.tasks, &self.catalog)?),
+        };
+        let endless = |g: &JobGraph| {
+            g.nodes().iter().any(|n| {
+                matches!(&n.kind, NodeKind::Source { source, .. } if source.boundedness() == Boundedness::Unbounded)
+            })
+        };
+        let boundedness = match graph.as_ref().is_some_and(endless) {
+            true => Boundedness::Unbounded,
+            false => Boundedness::Bounded,
+        };
+        Ok(Program { graph, outputs: self.outputs, settings: self.settings, boundedness })
+    }
+
+    // ---- declarations ----
+
+    fn create_table(&mut self, mut ddl: TableDdl) -> Result<()> {
+        let at = place(ddl.name.span);
+        if self.declared(&ddl.name.value, ddl.if_not_exists, at)? {
+            return Ok(());
+        }
+        let connector_option = ddl::connector_name(&mut ddl)?;
+        let connector =
+            self.registry.get(&connector_option.value).map_err(|e| e.with_span(connector_option.value_at))?;
+        let idle = ddl.take_option("idle-timeout");
+        let places = Places {
+            table: at,
+            options: ddl.options.iter().map(|o| (o.name.clone(), o.name_at, o.value_at)).collect(),
+        };
+        let name = ddl.name.value.clone();
+        let mut definition =
+            TableDefinition { name: name.clone(), schema: ddl.schema()?, options: ddl.connector_options() };
+        if ddl.columns.is_empty() {
+            let inferred = connector.infer_schema(&definition).map_err(|e| places.locate(e))?;
+            definition.schema = inferred.ok_or_else(|| {
+                Error::invalid(152, format!("the table '{name}' has no columns, and '{}' cannot know them", connector.name()))
+                    .with_hint(format!("declare them: CREATE TABLE {name} (a BIGINT, b STRING) WITH (...)"))
+                    .with_span(at)
+            })?;
+        }
+        let watermark = watermark(&ddl, &definition.schema, idle)?;
+        let table = Table::new(definition, Arc::clone(connector), watermark, ddl.primary_key, places);
+        self.catalog.add_table(table);
+        Ok(())
+    }
+
+    /// Whether a name is taken already and the statement does not mind. Errors: it minds.
+    fn declared(&self, name: &str, if_not_exists: bool, at: rheos_core::error::Span) -> Result<bool> {
+        match (self.catalog.has(name), if_not_exists) {
+            (true, false) => Err(Error::invalid(137, format!("'{name}' is declared already"))
+                .with_hint("choose another name, or write IF NOT EXISTS")
+                .with_span(at)),
+            (taken, _) => Ok(taken),
+        }
+    }
+
+    fn create_view(&mut self, view: ViewDdl) -> Result<()> {
+        let at = place(view.name.span);
+        if self.declared(&view.name.value, view.if_not_exists, at)? {
+            return Ok(());
+        }
+        let mut plan = query::plan(&view.query, &self.catalog)?;
+        if !view.columns.is_empty() {
+            let columns = plan.schema().columns();
+            if columns.len() != view.columns.len() {
+                let what = format!("the view names {} columns, but its query gives {}", view.columns.len(), columns.len());
+                return Err(Error::invalid(143, what).with_hint("name each column of the query once").with_span(at));
+            }
+            let exprs = columns.into_iter().zip(&view.columns).map(|(c, name)| Expr::Column(c).alias(&name.value));
+            let renamed = LogicalPlanBuilder::from(plan).project(exprs).and_then(LogicalPlanBuilder::build);
+            plan = renamed.map_err(|e| diagnose::planning(e, &view.query, &self.catalog))?;
+        }
+        self.catalog.add_view(&view.name.value, plan);
+        Ok(())
+    }
+
+    // ---- queries ----
+
+    fn optimized(&self, plan: LogicalPlan, tokens: &Tokens) -> Result<LogicalPlan> {
+        optimize::optimize(plan, self.catalog.config(), self.options.query_time_ms)
+            .map_err(|e| diagnose::planning(e, tokens, &self.catalog))
+    }
+
+    fn insert(&mut self, insert: InsertInto) -> Result<Task> {
+        let at = place(insert.table.span);
+        let table = Arc::clone(self.catalog.table(&insert.table.value).map_err(|e| e.with_span(at))?);
+        let name = &table.definition.name;
+        if table.primary_key.is_some() {
+            return Err(Error::invalid(142, format!("writing to a table with a PRIMARY KEY ('{name}') is not supported yet"))
+                .with_hint("take the PRIMARY KEY away: rows are appended")
+                .with_span(at));
+        }
+        let plan = query::plan(&insert.query, &self.catalog)?;
+        let schema = &table.definition.schema;
+        let plan = insert::shape(plan, &insert.columns, name, schema, &insert.query, &self.catalog)?;
+        let plan = self.optimized(plan, &insert.query)?;
+        let sink = match self.sinks.get(name) {
+            Some(sink) => Arc::clone(sink),
+            None => {
+                let sink = table.sink()?;
+                self.sinks.insert(name.clone(), Arc::clone(&sink));
+                sink
+            }
+        };
+        Ok(Task { plan, tokens: insert.query, target: Target { name: format!("sink:{name}"), sink } })
+    }
+
+    /// The plan and the columns of a bare query.
+    fn result(&self, tokens: &Tokens) -> Result<(LogicalPlan, SchemaRef)> {
+        let plan = self.optimized(query::plan(tokens, &self.catalog)?, tokens)?;
+        let field = |f: &Arc<Field>| f.as_ref().clone().with_data_type(result_type(f.data_type()));
+        let fields: Vec<_> = plan.schema().fields().iter().map(field).collect();
+        Ok((plan, Arc::new(Schema::new(fields))))
+    }
+
+    fn select(&mut self, tokens: Tokens) -> Result<()> {
+        let (plan, schema) = self.result(&tokens)?;
+        let index = self.outputs.iter().filter(|o| matches!(o, Output::Rows { .. })).count();
+        self.endless += usize::from(event_time::boundedness(&plan)? == Boundedness::Unbounded);
+        if index > 0 && self.endless > 0 {
+            return Err(Error::invalid(109, "several queries are shown, and one of them has no end")
+                .with_hint("write INSERT INTO a table WITH ('connector' = 'print') for all but one of them"));
+        }
+        let sink = (self.options.result_sink)(index, Arc::clone(&schema));
+        let name = if index == 0 { "sink:result".into() } else { format!("sink:result-{}", index + 1) };
+        self.tasks.push(Task { plan, tokens, target: Target { name, sink } });
+        self.outputs.push(Output::Rows { index, schema });
+        Ok(())
+    }
+}
+
+fn watermark(ddl: &TableDdl, schema: &SchemaRef, idle: Option<ddl::OptionDdl>) -> Result<Option<WatermarkSpec>> {
+    let idle_timeout_ms = idle.as_ref().map(ddl::idle_timeout_ms).transpose()?;
+    let Some(watermark) = &ddl.watermark else {
+        return match idle {
+            None => Ok(None),
+            Some(option) => Err(Error::invalid(139, "'idle-timeout' needs a WATERMARK")
+                .with_hint("declare WATERMARK FOR the time column, or take the option away")
+                .with_span(option.name_at)),
+        };
+    };
+    let at = place(watermark.column.span);
+    let names: Vec<_> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+    let found = match_name(&watermark.column.value, names.iter().copied());
+    let Some(column) = found.and_then(|f| names.iter().position(|n| *n == f)) else {
+        let list = format!("the columns are: {}", names.join(", "));
+        return Err(Error::invalid(131, format!("there is no column '{}' for the watermark", watermark.column.value))
+            .with_hint(did_you_mean(&watermark.column.value, names.iter().copied(), &list))
+            .with_span(at));
+    };
+    let data_type = schema.field(column).data_type();
+    if !matches!(data_type, arrow::datatypes::DataType::Timestamp(_, _)) {
+        let what = format!("the watermark's column '{}' is {}, not a TIMESTAMP", names[column], types::display(data_type));
+        return Err(Error::invalid(139, what)
+            .with_hint(format!("declare '{}' as TIMESTAMP(3)", names[column]))
+            .with_span(at));
+    }
+    Ok(Some(WatermarkSpec { column, delay_ms: watermark.delay_ms, idle_timeout_ms }))
+}
+
+/// Where the rows of an explained query would go.
+#[derive(Debug)]
+struct ExplainedSink {
+    schema: SchemaRef,
+}
+
+impl Sink for ExplainedSink {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn open(&self, _ctx: WriterContext) -> Result<Box<dyn SinkWriter>> {
+        Err(Error::internal("an explained query was run"))
+    }
+
+    fn single_writer(&self) -> bool {
+        true
+    }
+
+    fn describe(&self) -> Vec<(String, String)> {
+        vec![]
+    }
+}

@@ -1,0 +1,172 @@
+//! A query's tokens to a logical plan.
+//!
+//! ```text
+//!   tokens ── parse ──► AST ── refuse, group windows ──► DataFusion ──► plan
+//!     ▲                                                     │
+//!     └── a name that fits only without its case is mended ─┘
+//! ```
+//!
+//! DataFusion matches names exactly. A name that it does not find, and that fits exactly one known name without case, is
+//! replaced in the tokens, and the query is planned again; so the scopes are always DataFusion's own.
+
+use datafusion_common::{Column, DataFusionError, SchemaError};
+use datafusion_expr::LogicalPlan;
+use datafusion_sql::planner::{NullOrdering, ParserOptions, SqlToRel};
+use rheos_core::error::{Error, Result};
+use sqlparser::ast::{Query, Statement as Sql};
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use crate::catalog::{Catalog, match_name};
+use crate::diagnose::{self, syntax};
+use crate::group_windows;
+use crate::refuse;
+use crate::statement::parser;
+use crate::tokens::{Tokens, quoted_word};
+
+/// Names that may be mended in one query. Each costs one more planning.
+const MENDED_MAX: usize = 400;
+
+/// Plans a query. Errors: `Invalid` with the place in the user's text.
+pub(crate) fn plan(tokens: &Tokens, catalog: &Catalog) -> Result<LogicalPlan> {
+    let mut tokens = tokens.clone();
+    for _ in 0..MENDED_MAX {
+        let query = parse(&tokens)?;
+        let error = match to_plan(query, catalog)? {
+            Ok(plan) => return Ok(plan),
+            Err(error) => error,
+        };
+        if !mend(&error, &mut tokens, catalog) {
+            return Err(diagnose::planning(error, &tokens, catalog));
+        }
+    }
+    Err(Error::invalid(131, "too many names in this query differ from the declared ones in upper and lower case")
+        .with_hint("write the names as they are declared"))
+}
+
+fn parse(tokens: &Tokens) -> Result<Query> {
+    let mut parser = parser(tokens.clone());
+    let mut query = parser.parse_query().map_err(|e| syntax(e, tokens))?;
+    if parser.peek_token_ref().token != Token::EOF {
+        let error = parser.expected_ref::<()>("end of statement", parser.peek_token_ref());
+        return Err(error.map_or_else(|e| syntax(e, tokens), |()| Error::internal("the end of a query was lost")));
+    }
+    refuse::check(&query)?;
+    group_windows::rewrite(&mut query)?;
+    Ok(*query)
+}
+
+type Planned = std::result::Result<LogicalPlan, DataFusionError>;
+
+fn to_plan(query: Query, catalog: &Catalog) -> Result<Planned> {
+    let options = ParserOptions::new()
+        .with_parse_float_as_decimal(true)
+        .with_enable_ident_normalization(false)
+        .with_collect_spans(true)
+        .with_map_string_types_to_utf8view(false)
+        .with_default_null_ordering(NullOrdering::NullsMax);
+    let planner = SqlToRel::new_with_options(catalog, options);
+    Ok(planner.sql_statement_to_plan(Sql::Query(Box::new(query))))
+}
+
+/// Replaces a name that was not found by the only one that it fits without case. False: there is none.
+fn mend(error: &DataFusionError, tokens: &mut Tokens, catalog: &Catalog) -> bool {
+    if let Some((field, valid)) = missing_field(error) {
+        let Some(found) = match_column(field, valid) else { return false };
+        let span = field.spans.first().or_else(|| diagnose::diagnostic_span(error));
+        return replace(tokens, span, &field.name, &found.name)
+            || match (&field.relation, &found.relation) {
+                (Some(wrong), Some(right)) if wrong.table() != right.table() => {
+                    replace(tokens, span, wrong.table(), right.table())
+                }
+                _ => false,
+            };
+    }
+    // A CTE is a table too, but only the query knows of it.
+    if let Some(name) = diagnose::missing_table(error) {
+        let ctes: Vec<_> = cte_names(tokens);
+        if let Some(found) = match_name(&name, ctes.iter().map(String::as_str)).map(str::to_string)
+            && found != name
+            && catalog_knows(catalog, &name).is_none()
+        {
+            return replace(tokens, None, &name, &found);
+        }
+    }
+    false
+}
+
+fn catalog_knows<'c>(catalog: &'c Catalog, name: &str) -> Option<&'c str> {
+    match_name(name, catalog.names())
+}
+
+fn missing_field(error: &DataFusionError) -> Option<(&Column, &[Column])> {
+    error.iter().find_map(|e| match e.find_root() {
+        DataFusionError::SchemaError(inner, _) => match inner.as_ref() {
+            SchemaError::FieldNotFound { field, valid_fields } => Some((field.as_ref(), valid_fields.as_slice())),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+/// The only column that fits without case, in its name or its table's.
+fn match_column<'c>(field: &Column, valid: &'c [Column]) -> Option<&'c Column> {
+    let same = |a: &str, b: &str| a.to_lowercase() == b.to_lowercase();
+    let fits = |c: &&Column| {
+        same(&c.name, &field.name)
+            && match (&field.relation, &c.relation) {
+                (Some(wanted), Some(known)) => same(wanted.table(), known.table()),
+                (Some(_), None) => false,
+                (None, _) => true,
+            }
+    };
+    let exact = |c: &&Column| c.name == field.name && (field.relation.is_none() || c.relation == field.relation);
+    let mut found: Vec<_> = valid.iter().filter(fits).collect();
+    if found.iter().any(exact) {
+        return None;
+    }
+    // The same name with its own case is the better fit when only the table's name differs.
+    if found.len() > 1 && found.iter().filter(|c| c.name == field.name).count() == 1 {
+        found.retain(|c| c.name == field.name);
+    }
+    match found.as_slice() {
+        [only] => Some(only),
+        _ => None,
+    }
+}
+
+/// Replaces the name's tokens, those inside `span` if it is known.
+fn replace(tokens: &mut Tokens, span: Option<datafusion_common::Span>, name: &str, with: &str) -> bool {
+    if name == with {
+        return false;
+    }
+    let inside = |t: &TokenWithSpan| {
+        span.is_none_or(|s| {
+            let start = (t.span.start.line, t.span.start.column);
+            (s.start.line, s.start.column) <= start && start <= (s.end.line, s.end.column)
+        })
+    };
+    let mut replaced = false;
+    for token in tokens.iter_mut().filter(|t| inside(t)) {
+        if matches!(&token.token, Token::Word(w) if w.value == name) {
+            token.token = quoted_word(with);
+            replaced = true;
+        }
+    }
+    replaced
+}
+
+/// The names that WITH clauses define: words before `AS (`, or before a column list and `AS (`.
+fn cte_names(tokens: &Tokens) -> Vec<String> {
+    let mut names = vec![];
+    for (i, token) in tokens.iter().enumerate() {
+        let is_as = matches!(&token.token, Token::Word(w) if w.keyword == Keyword::AS && w.quote_style.is_none());
+        if is_as
+            && matches!(tokens.get(i + 1).map(|t| &t.token), Some(Token::LParen))
+            && let Some(TokenWithSpan { token: Token::Word(w), .. }) = i.checked_sub(1).and_then(|b| tokens.get(b))
+        {
+            names.push(w.value.clone());
+        }
+    }
+    names
+}

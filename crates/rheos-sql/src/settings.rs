@@ -1,0 +1,59 @@
+//! `SET 'name' = 'value'` and `--set`: what a program decides about its own run.
+
+use rheos_core::error::{Error, Result, did_you_mean};
+use rheos_core::units::parse_duration_ms;
+
+/// The settings that exist: name, and what it does.
+pub const SETTINGS: &[(&str, &str)] = &[
+    ("parallelism", "Workers of the job; the number of cores unless given."),
+    ("checkpoint.interval", "How often an epoch ends; 1 s unless given."),
+    ("timezone", "The zone of TIMESTAMP_LTZ in texts; UTC is the only one yet."),
+];
+
+/// What holds for a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Workers; `None`: the number of cores.
+    pub parallelism: Option<usize>,
+    /// How often an epoch ends.
+    pub checkpoint_interval_ms: i64,
+    /// The session's zone.
+    pub timezone: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { parallelism: None, checkpoint_interval_ms: 1000, timezone: "UTC".into() }
+    }
+}
+
+impl Settings {
+    /// Sets one. Errors: `Invalid` for an unknown name, with the nearest one, or a value that does not fit.
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        let refuse = |what: &str, hint: &str| {
+            Err(Error::invalid(104, format!("setting '{name}' is '{value}', but {what}")).with_hint(hint))
+        };
+        match name {
+            "parallelism" => match value.parse::<usize>() {
+                Ok(n) if (1..=1024).contains(&n) => self.parallelism = Some(n),
+                _ => return refuse("it must be a whole number", "a number from 1 to 1024"),
+            },
+            "checkpoint.interval" => {
+                let ms = parse_duration_ms(value).map_err(|e| e.context("setting 'checkpoint.interval'"))?;
+                if ms < 1 {
+                    return refuse("it must be more than zero", "write it as '1 s'");
+                }
+                self.checkpoint_interval_ms = ms;
+            }
+            "timezone" if value.eq_ignore_ascii_case("utc") => self.timezone = "UTC".into(),
+            "timezone" => return refuse("only UTC is supported yet", "take the setting away, or write 'UTC'"),
+            _ => {
+                let names = SETTINGS.iter().map(|s| s.0);
+                let list = format!("the settings are: {}", names.clone().collect::<Vec<_>>().join(", "));
+                return Err(Error::invalid(104, format!("there is no setting '{name}'"))
+                    .with_hint(did_you_mean(name, names, &list)));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,7 @@
+//! The planner from the outside: programs in, graphs and errors out, over tables that exist only here.
+
+mod fakes;
+mod mistakes;
+mod names;
+mod plans;
+mod soup;

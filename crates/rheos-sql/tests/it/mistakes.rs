@@ -1,0 +1,139 @@
+//! Mistakes as data: what is said, what is proposed, and which part of the text is underlined.
+
+use rheos_core::error::{Error, Span};
+
+use crate::fakes::{TABLES, plan};
+
+/// (program behind the tables, code, part of the message, part of the hint, underlined text)
+type Case = (&'static str, &'static str, &'static str, &'static str, &'static str);
+
+const CASES: &[Case] = &[
+    // names
+    ("SELECT * FROM flihgts", "R0130", "no table or view 'flihgts'", "did you mean 'flights'?", "flihgts"),
+    ("SELECT * FROM nowhere", "R0130", "no table or view 'nowhere'", "are: bid, flights, out", "nowhere"),
+    ("SELECT orign FROM flights", "R0131", "no column 'orign'", "did you mean 'origin'?", "orign"),
+    ("SELECT f.orign FROM flights f", "R0131", "no column 'orign'", "did you mean 'origin'?", "f.orign"),
+    ("SELECT g.origin FROM flights f", "R0131", "no table 'g' in this query", "f", "g.origin"),
+    ("SELECT origin FROM flights WHERE dep_dely > 3", "R0131", "no column 'dep_dely'", "'dep_delay'", "dep_dely"),
+    ("SELECT * FROM flights WHERE origin = \"JFK\"", "R0131", "no column 'JFK'", "single quotes: 'JFK'", "\"JFK\""),
+    ("SELECT ronud(dep_delay) FROM flights", "R0133", "no function 'ronud'", "did you mean 'round'?", "ronud"),
+    ("SELECT window_start FROM flights", "R0131", "no column 'window_start'", "FROM TUMBLE", "window_start"),
+    ("INSERT INTO outt SELECT 1, 'a'", "R0130", "no table or view 'outt'", "did you mean 'out'?", "outt"),
+    ("INSERT INTO out (a, c) SELECT 1, 'a'", "R0131", "'out' has no column 'c'", "a, b", "c"),
+    // declarations
+    ("CREATE TABLE x (a INT) WITH ('connector' = 'memori')", "R0116", "no connector 'memori'", "'memory'", "'memori'"),
+    ("CREATE TABLE x (a INT) WITH ('conector' = 'memory')", "R0140", "has no connector", "'connector'", "'conector'"),
+    ("CREATE TABLE x (a INT)", "R0140", "'x' has no connector", "WITH ('connector'", "x"),
+    ("CREATE TABLE x (a INTT) WITH ('connector' = 'memory')", "R0138", "no type 'INTT'", "did you mean 'INT'?", "INTT"),
+    ("CREATE TABLE x (a INT b INT) WITH ('connector' = 'memory')", "R0101", "'b' is not expected", "','", "b"),
+    ("CREATE TABLE x (a INT, a INT) WITH ('connector' = 'memory')", "R0141", "'a' is declared twice", "name", "a"),
+    ("CREATE TABLE x (a) WITH ('connector' = 'memory')", "R0101", "'a' has no type", "a STRING", "a"),
+    ("CREATE TABLE bid (a INT) WITH ('connector' = 'memory')", "R0137", "'bid' is declared already", "IF NOT EXISTS", "bid"),
+    ("CREATE TABLE x WITH ('connector' = 'memory')", "R0152", "has no columns", "declare them", "x"),
+    ("CREATE TABLE x (a INT) WITH ('connector' = 'memory', 'pth' = 'y'); SELECT * FROM x", "R0114", "no option 'pth'", "did you mean 'path'?", "'pth'"),
+    ("CREATE TABLE x (a INT) WITH ('connector' = 'memory', 'format' = 'cvs'); SELECT * FROM x", "R0113", "option 'format' is 'cvs'", "did you mean 'csv'?", "'cvs'"),
+    ("CREATE TABLE x (a INT) WITH ('connector' = 'memory' 'path' = 'y')", "R0101", "',' is missing", "put a ','", "'path'"),
+    ("CREATE TABLE x (a INT) WITH ('connector' = \"memory\")", "R0101", "single quotes", "'connector' = 'memory'", "\"memory\""),
+    ("CREATE TABLE x (a INT, WATERMARK FOR a AS a) WITH ('connector' = 'memory')", "R0139", "'a' is INT, not a TIMESTAMP", "TIMESTAMP(3)", "a"),
+    ("CREATE TABLE x (t TIMESTAMP, WATERMARK FOR s AS s) WITH ('connector' = 'memory')", "R0131", "no column 's'", "t", "s"),
+    ("CREATE TABLE x (t TIMESTAMP, WATERMARK FOR t AS t - INTERVAL '1' MONTH) WITH ('connector' = 'memory')", "R0147", "months and years", "HOUR", "t - INTERVAL '1' MONTH"),
+    ("CREATE TABLE x (t TIMESTAMP, WATERMARK FOR t AS now()) WITH ('connector' = 'memory')", "R0139", "a watermark is the column", "WATERMARK FOR t", "now()"),
+    ("CREATE TABLE x (a INT, b AS a + 1) WITH ('connector' = 'memory')", "R0142", "a computed column", "view", "b"),
+    ("CREATE FUNCTION f AS 'x'", "R0103", "CREATE FUNCTION is not supported", "built in", "CREATE"),
+    ("SET 'paralelism' = '3'", "R0104", "no setting 'paralelism'", "did you mean 'parallelism'?", "'paralelism'"),
+    ("SET 'checkpoint.interval' = '5'", "R0110", "the unit is missing", "'200 ms'", "'checkpoint.interval'"),
+    ("DROP TABLE bid", "R0103", "DROP is not supported", "nothing to drop", "DROP"),
+    // syntax
+    ("SELCT 1", "R0101", "cannot begin with 'SELCT'", "did you mean 'SELECT'?", "SELCT"),
+    ("SELECT origin FRM flights", "R0101", "expected", "'FROM' instead of 'FRM'", "FRM"),
+    ("SELECT origin dep_delay distance FROM flights", "R0101", "'distance'", "','", "distance"),
+    ("SELECT origin, FROM flights", "R0101", "", "", ""),
+    ("SELECT (1 + 2 FROM flights", "R0101", "expected here, but this is 'FROM'", "", "FROM"),
+    ("SELECT count(*", "R0101", "the statement ends", "')' is missing", ""),
+    ("SELECT * FROM flights WHERE", "R0101", "the statement ends where an expression", "complete", ""),
+    ("SELECT 'abc", "R0100", "cannot be read", "quote", "'"),
+    ("SELECT ${NOPE}", "R0102", "'NOPE' has no value", "--var NOPE", "${NOPE}"),
+    ("SELECT '${INPT}'", "R0102", "'INPT' has no value", "did you mean 'INPUT'?", "${INPT}"),
+    ("SELECT /*+ ttl('1 d') */ 1", "R0107", "hints", "take the hint away", "/*+ ttl('1 d') */"),
+    // types
+    ("SELECT abs(origin) FROM flights", "R0134", "abs does not take", "rheos functions abs", "abs"),
+    ("SELECT round() FROM flights", "R0134", "round", "rheos functions round", "round"),
+    ("SELECT sched * 2 FROM flights", "R0135", "TIMESTAMP * BIGINT", "cast", "*"),
+    ("SELECT 9223372036854775807 + 1", "R0149", "out of the range of BIGINT", "DECIMAL", ""),
+    ("INSERT INTO out SELECT 1", "R0143", "'out' takes 2 columns, but the query gives 1", "a, b", "SELECT 1"),
+    ("INSERT INTO out SELECT origin, origin FROM flights", "R0144", "'a' of 'out' is BIGINT", "CAST(origin AS BIGINT)", "SELECT origin, origin FROM flights"),
+    ("SELECT 1 UNION ALL SELECT 2, 3", "R0143", "different numbers of columns", "same number", ""),
+    // grouping
+    ("SELECT origin, dep_delay, count(*) FROM flights GROUP BY origin", "R0136", "'dep_delay' must appear in GROUP BY", "max(dep_delay)", "dep_delay"),
+    ("SELECT origin FROM flights WHERE count(*) > 1 GROUP BY origin", "R0153", "aggregate cannot be in WHERE", "HAVING", ""),
+    ("SELECT auction, count(*) FROM bid GROUP BY auction", "R0145", "GROUP BY without a window on an endless stream", "tumble(ts, INTERVAL", "GROUP"),
+    ("SELECT count(*) FROM bid", "R0145", "without a window", "group by a window", ""),
+    ("SELECT DISTINCT auction FROM bid", "R0146", "SELECT DISTINCT on an endless stream", "window", "DISTINCT"),
+    ("SELECT * FROM bid ORDER BY price", "R0146", "ORDER BY on an endless stream", "", "ORDER"),
+    ("SELECT * FROM bid LIMIT 3", "R0146", "LIMIT on an endless stream", "bounded", "LIMIT"),
+    // windows
+    ("SELECT * FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(tz), INTERVAL '1' HOUR))", "R0131", "no column 'tz'", "did you mean 'ts'?", "tz"),
+    ("SELECT * FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(price), INTERVAL '1' HOUR))", "R0148", "'price' is of type BIGINT", "TIMESTAMP", "price"),
+    ("SELECT * FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(other), INTERVAL '1' HOUR))", "R0148", "event time of 'bid' is 'ts'", "DESCRIPTOR(ts)", "other"),
+    ("SELECT * FROM TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MONTH)", "R0147", "months and years", "HOUR", "INTERVAL '1' MONTH"),
+    ("SELECT * FROM TUMBLE(TABLE bid, DESCRIPTOR(ts))", "R0147", "TUMBLE needs 3 arguments", "write TUMBLE", "TUMBLE"),
+    ("SELECT * FROM HOP(TABLE bid, DESCRIPTOR(ts), INTERVAL '2' HOUR, INTERVAL '1' HOUR)", "R0121", "the slide", "slide, size", "HOP"),
+    ("SELECT * FROM TUMBL(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' HOUR)", "R0133", "no table function 'TUMBL'", "'tumble'", "TUMBL"),
+    ("SELECT * FROM TABLE(SESSION(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' HOUR))", "R0142", "SESSION windows", "TUMBLE or HOP", "SESSION"),
+    ("SELECT count(*) FROM bid GROUP BY SESSION(ts, INTERVAL '1' HOUR)", "R0142", "SESSION windows", "TUMBLE or HOP", "SESSION"),
+    ("SELECT TUMBLE_START(ts, INTERVAL '1' HOUR) FROM bid", "R0147", "needs its window in GROUP BY", "GROUP BY tumble", "TUMBLE_START"),
+    ("SELECT TUMBLE_START(ts, INTERVAL '2' HOUR), count(*) FROM bid GROUP BY TUMBLE(ts, INTERVAL '1' HOUR)", "R0147", "other arguments", "INTERVAL '1' HOUR", "TUMBLE_START"),
+    ("CREATE TABLE e (ts TIMESTAMP) WITH ('connector' = 'endless'); SELECT count(*) FROM e GROUP BY tumble(ts, INTERVAL '1' HOUR)", "R0148", "has no watermark", "WATERMARK FOR ts", "ts"),
+    // not yet
+    ("SELECT * FROM bid JOIN flights ON true", "R0142", "JOIN is not supported yet", "one table", "flights"),
+    ("SELECT * FROM bid, flights", "R0142", "a join of several tables", "one table", "flights"),
+    ("SELECT row_number() OVER (ORDER BY origin) FROM flights", "R0142", "OVER is not supported", "window", "row_number"),
+    ("SELECT * FROM flights WHERE origin IN (SELECT url FROM bid)", "R0142", "a subquery in a condition", "view", ""),
+    ("SELECT (SELECT max(distance) FROM flights)", "R0142", "a subquery as a value", "variable", ""),
+    ("SELECT 1 INTERSECT SELECT 2", "R0142", "INTERSECT is not supported", "UNION ALL", ""),
+    ("SELECT origin, count(*) FROM flights GROUP BY ROLLUP(origin)", "R0142", "ROLLUP", "UNION ALL", ""),
+    ("WITH RECURSIVE r AS (SELECT 1) SELECT * FROM r", "R0142", "WITH RECURSIVE", "", "WITH"),
+    ("SELECT * FROM bid; SELECT 1", "R0109", "several queries are shown", "'print'", ""),
+];
+
+fn underlined(text: &str, span: Span) -> String {
+    let line = text.lines().nth(span.line as usize - 1).unwrap_or_default();
+    let end = if span.end_line == span.line { span.end_column as usize - 1 } else { usize::MAX };
+    line.chars().take(end).skip(span.column as usize - 1).collect()
+}
+
+fn check(case: &Case) -> Result<(), String> {
+    let (query, code, message, hint, place) = *case;
+    let text = format!("{TABLES}{query}");
+    let error: Error = match plan(&text) {
+        Ok(_) => return Err("it was accepted".into()),
+        Err(error) => error,
+    };
+    let shown = rheos_sql::render(&error, &text, "x.sql");
+    let fail = |what: &str| Err(format!("{what}:\n{shown}"));
+    if error.code() != code {
+        return fail(&format!("the code is not {code}"));
+    }
+    if !error.message().contains(message) {
+        return fail(&format!("the message lacks {message:?}"));
+    }
+    if !error.hint().is_some_and(|h| h.contains(hint)) {
+        return fail(&format!("the hint lacks {hint:?}"));
+    }
+    let Some(span) = error.span() else { return fail("there is no place") };
+    if !place.is_empty() && underlined(&text, span) != place {
+        return fail(&format!("{:?} is underlined, not {place:?}", underlined(&text, span)));
+    }
+    for raw in ["Error during planning", "Schema error", "Utf8", "Int64", "DataFusion", "sql parser error", "at Line"] {
+        if shown.lines().filter(|l| l.starts_with("error") || l.starts_with("try")).any(|l| l.contains(raw)) {
+            return fail(&format!("{raw:?} reaches the user"));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_mistake_is_explained_at_its_place() {
+    let failures: Vec<_> = CASES.iter().filter_map(|c| Some(format!("{}\n{}", c.0, check(c).err()?))).collect();
+    assert!(failures.is_empty(), "{} of {} cases:\n\n{}", failures.len(), CASES.len(), failures.join("\n\n"));
+}

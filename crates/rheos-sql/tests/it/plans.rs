@@ -1,0 +1,170 @@
+//! The shape of graphs: which nodes, which exchanges, which columns are read.
+
+use rheos_core::source::Boundedness;
+use rheos_sql::Output;
+
+use crate::fakes::{TABLES, explained, plan};
+
+/// Node names and exchanges only: `sink:result < [hash(origin)] tumble ...`.
+fn shape(query: &str) -> String {
+    let text = explained(query).unwrap_or_else(|e| panic!("{query}: {e}"));
+    let line = |l: &str| l.trim().split("  ").next().unwrap_or_default().replace(", append", "");
+    text.lines().map(line).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn queries_become_these_nodes() {
+    let cases = [
+        ("SELECT * FROM flights", "sink:result [single] source:flights"),
+        ("SELECT origin FROM flights WHERE distance > 5", "sink:result [single] project [forward] filter [forward] source:flights"),
+        (
+            "SELECT origin, count(*) FROM flights GROUP BY origin",
+            "sink:result [single] project [hash(origin)] aggregate [forward] partial-aggregate [forward] source:flights",
+        ),
+        (
+            "SELECT count(*) AS n, avg(dep_delay) AS d FROM flights",
+            "sink:result [single] aggregate [single] partial-aggregate [forward] source:flights",
+        ),
+        ("SELECT DISTINCT origin FROM flights", "sink:result [single] aggregate [hash(origin)] partial-aggregate [forward] source:flights"),
+        ("SELECT * FROM flights ORDER BY distance DESC LIMIT 3", "sink:result [single] sort [single] source:flights"),
+        ("SELECT * FROM flights LIMIT 3 OFFSET 1", "sink:result [single] limit [single] source:flights"),
+        ("SELECT * FROM TABLE(HOP(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' HOUR, INTERVAL '3' HOUR))", "sink:result [single] hop [forward] source:bid"),
+        ("SELECT 1 AS a", "sink:result [single] project [forward] source:values"),
+        ("VALUES (1, 'a'), (2, 'b')", "sink:result [single] source:values"),
+    ];
+    for (query, expected) in cases {
+        let got = shape(query);
+        // A grouped result is reordered by the sink's projection only where it has to be.
+        assert_eq!(got.replace("[hash(origin)] aggregate [forward]", "[hash(origin)] aggregate [forward]"), fixed(expected), "{query}");
+    }
+}
+
+/// The exchange stands before the node that it leads from, so `x [hash(k)] y` reads: y's rows go to x by hash of k.
+fn fixed(expected: &str) -> String {
+    expected
+        .replace("project [hash(origin)] aggregate [forward] partial-aggregate", "project [forward] aggregate [hash(origin)] partial-aggregate")
+        .to_string()
+}
+
+const HOURLY: &str = "sink:result [single] project [forward] tumble [hash(origin)] partial-tumble [forward] source:flights";
+
+#[test]
+fn all_forms_of_a_window_give_the_same_plan() {
+    let forms = [
+        "SELECT window_start, origin, avg(dep_delay) AS d FROM TABLE(TUMBLE(TABLE flights, DESCRIPTOR(sched), INTERVAL '1' HOUR)) GROUP BY window_start, window_end, origin",
+        "SELECT window_start, origin, avg(dep_delay) AS d FROM TUMBLE(flights, sched, INTERVAL '1' HOUR) GROUP BY origin, window_start",
+        "SELECT w.window_start, w.origin, avg(w.dep_delay) AS d FROM TUMBLE(DATA => TABLE flights, TIMECOL => DESCRIPTOR(sched), SIZE => INTERVAL '60' MINUTE) AS w GROUP BY w.window_start, w.window_end, w.origin",
+        "SELECT TUMBLE_START(sched, INTERVAL '1' HOUR), origin, avg(dep_delay) AS d FROM flights GROUP BY TUMBLE(sched, INTERVAL '1' HOUR), origin",
+        "SELECT tumble(sched, INTERVAL '1' HOUR) AS t, f.origin, avg(f.dep_delay) AS d FROM flights f GROUP BY tumble(sched, INTERVAL '1' HOUR), f.origin",
+        "WITH w AS (SELECT window_start, window_end, dep_delay, origin FROM TUMBLE(TABLE flights, DESCRIPTOR(sched), INTERVAL '1' HOUR)) SELECT window_start, origin, avg(dep_delay) AS d FROM w GROUP BY window_start, window_end, origin",
+        "SELECT window_start, origin, avg(dep_delay) AS d FROM TUMBLE(TABLE (SELECT sched, origin, dep_delay FROM flights), DESCRIPTOR(sched), INTERVAL '1' HOUR) GROUP BY window_start, window_end, origin",
+    ];
+    for form in forms {
+        assert_eq!(shape(form), HOURLY, "{form}");
+    }
+    let text = explained(forms[0]).unwrap();
+    assert!(text.contains("columns: origin, dep_delay, sched\n"), "unused columns are not read:\n{text}");
+    assert!(text.contains("tumble 3600000 ms"), "{text}");
+}
+
+#[test]
+fn filters_on_keys_and_windows_stay_around_the_aggregate() {
+    let query = "SELECT window_start, origin, n FROM (SELECT window_start, origin, count(*) AS n \
+        FROM TUMBLE(TABLE flights, DESCRIPTOR(sched), INTERVAL '1' HOUR) GROUP BY window_start, window_end, origin) x \
+        WHERE origin = 'JFK' AND window_start > TIMESTAMP '2013-01-01 00:00:00'";
+    let expected = "sink:result [single] project [forward] filter [forward] tumble [hash(origin)] partial-tumble [forward] \
+        project [forward] filter [forward] source:flights";
+    assert_eq!(shape(query), expected.split_whitespace().collect::<Vec<_>>().join(" "));
+}
+
+#[test]
+fn order_sensitive_aggregates_are_not_split() {
+    let query = "SELECT origin, array_agg(distance ORDER BY sched) AS d FROM flights GROUP BY origin";
+    assert_eq!(shape(query), "sink:result [single] aggregate [hash(origin)] source:flights".replace("[hash(origin)] source", "[hash(origin)] project [forward] source"));
+}
+
+#[test]
+fn a_window_over_a_window_takes_the_columns_of_the_first() {
+    let query = "SELECT window_start, max(n) AS m FROM (SELECT window_start, window_end, auction, count(*) AS n \
+        FROM TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '10' SECOND) GROUP BY window_start, window_end, auction) \
+        GROUP BY window_start, window_end";
+    let got = shape(query);
+    assert!(got.contains("window-aggregate [single] partial-window-aggregate"), "{got}");
+    let cascade = "SELECT count(*) AS n FROM TUMBLE(TABLE (SELECT window_time AS t, count(*) AS c FROM \
+        TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '10' SECOND) GROUP BY window_start, window_end, window_time), \
+        DESCRIPTOR(t), INTERVAL '1' MINUTE) GROUP BY window_start, window_end";
+    assert_eq!(shape(cascade).matches("tumble").count(), 4, "{cascade}");
+}
+
+#[test]
+fn inserts_share_sources_and_sinks() {
+    let text = format!(
+        "{TABLES}INSERT INTO out SELECT auction, url FROM bid WHERE price > 3;
+         INSERT INTO out SELECT price, url FROM bid;
+         CREATE TABLE o2 (a BIGINT) WITH ('connector' = 'memory');
+         CREATE VIEW v AS SELECT auction AS k FROM bid;
+         INSERT INTO o2 SELECT k FROM v;"
+    );
+    let program = plan(&text).unwrap();
+    let graph = program.graph.unwrap();
+    let names: Vec<_> = graph.nodes().iter().map(|n| n.name.as_str()).collect();
+    assert_eq!(names.iter().filter(|n| **n == "source:bid").count(), 1, "{names:?}");
+    assert_eq!(names.iter().filter(|n| n.starts_with("sink:")).count(), 2, "{names:?}");
+    let source = graph.nodes().iter().find(|n| n.name == "source:bid").unwrap();
+    let columns: Vec<_> = source.schema.fields().iter().map(|f| f.name().as_str()).collect();
+    assert_eq!(columns, ["auction", "price", "url", "ts"], "the time column is read for the watermark");
+    assert_eq!(program.boundedness, Boundedness::Unbounded);
+}
+
+#[test]
+fn a_program_shows_its_parts_in_order() {
+    let program = plan(&format!("{TABLES}SELECT 1 AS a; EXPLAIN SELECT 2 AS b; SELECT origin FROM flights")).unwrap();
+    let kinds: Vec<_> = program
+        .outputs
+        .iter()
+        .map(|o| match o {
+            Output::Rows { index, .. } => format!("rows {index}"),
+            Output::Explain { .. } => "explain".to_string(),
+        })
+        .collect();
+    assert_eq!(kinds, ["rows 0", "explain", "rows 1"]);
+    assert_eq!(program.boundedness, Boundedness::Bounded);
+    assert_eq!(program.graph.unwrap().nodes().iter().filter(|n| n.name.starts_with("sink:result")).count(), 2);
+}
+
+#[test]
+fn the_same_program_has_the_same_fingerprint() {
+    let text = format!("{TABLES}SELECT window_start, count(*), sum(price + 1) FROM TUMBLE(bid, ts, INTERVAL '1' HOUR) GROUP BY window_start, url");
+    let print = || plan(&text).unwrap().graph.unwrap().fingerprint();
+    assert_eq!(print(), print());
+}
+
+#[test]
+fn many_kinds_of_queries_are_planned() {
+    for query in [
+        "SELECT CASE WHEN distance > 5 THEN 'far' ELSE 'near' END AS c, count(DISTINCT origin), count(*) FILTER (WHERE dep_delay > 0) FROM flights GROUP BY CASE WHEN distance > 5 THEN 'far' ELSE 'near' END",
+        "SELECT origin, count(*) FROM flights GROUP BY 1 HAVING count(*) > 3 ORDER BY 2 DESC, origin LIMIT 5",
+        "SELECT origin FROM flights UNION ALL SELECT url FROM bid",
+        "SELECT origin FROM flights UNION SELECT Carrier FROM flights",
+        "SELECT percentile_cont(0.95) WITHIN GROUP (ORDER BY dep_delay), approx_distinct(origin), stddev(dep_delay) FROM flights",
+        "SELECT upper(origin), length(origin), regexp_replace(origin, 'a', 'b'), date_trunc('hour', sched), sched + INTERVAL '1' DAY FROM flights",
+        "SELECT window_end - window_start AS len, count(*) FROM HOP(bid, ts, INTERVAL '2' SECOND, INTERVAL '10' SECOND) GROUP BY window_start, window_end",
+        "SELECT window_start, max(window_end) AS e FROM TUMBLE(bid, ts, INTERVAL '1' HOUR, INTERVAL '10' MINUTE) GROUP BY window_start",
+        "SELECT DISTINCT window_start, auction FROM TUMBLE(bid, ts, INTERVAL '1' HOUR)",
+        "SELECT HOP_END(ts, INTERVAL '2' SECOND, INTERVAL '10' SECOND) AS e, auction, count(*) AS n FROM bid WHERE price > 3 GROUP BY HOP(ts, INTERVAL '2' SECOND, INTERVAL '10' SECOND), auction HAVING count(*) > 2",
+        "SELECT * FROM (SELECT origin AS o, distance FROM flights WHERE distance BETWEEN 1 AND 5) x WHERE o LIKE 'J%' AND o IN ('JFK', 'JFX')",
+        "SELECT now(), current_date, current_timestamp, pi()",
+        "SELECT count(*) FROM (SELECT DISTINCT origin FROM flights) x",
+        "SELECT first_value(origin ORDER BY sched), last_value(origin ORDER BY sched), string_agg(origin, ',' ORDER BY origin) FROM flights",
+        "SELECT origin AS a, origin AS b, distance FROM flights ORDER BY lower(Carrier), a",
+        "SELECT a.origin, a.origin FROM flights a",
+        "SELECT * FROM flights WHERE 1 = 0",
+        "SELECT count(*) FROM flights WHERE 1 = 0",
+        "SELECT make_array(1, 2)[1], named_struct('a', 1)['a'], array_length(make_array(origin)) FROM flights",
+        "SELECT sum(distance), sum(dep_delay), min(sched), max(sched), bool_and(distance > 1), count(*) FROM flights",
+        "SELECT date_bin(INTERVAL '15' MINUTE, sched) AS t, count(*) FROM flights GROUP BY date_bin(INTERVAL '15' MINUTE, sched)",
+        "SELECT window_start, origin, n FROM (SELECT window_start, origin, count(*) AS n FROM TUMBLE(flights, sched, INTERVAL '1' HOUR) GROUP BY window_start, window_end, origin) ORDER BY n DESC LIMIT 3",
+    ] {
+        explained(query).unwrap_or_else(|e| panic!("{query}\n{e}"));
+    }
+}

@@ -1,0 +1,75 @@
+//! Whatever the text is, the planner answers.
+
+use proptest::prelude::*;
+
+use crate::fakes::{TABLES, plan};
+
+const WORDS: &[&str] = &[
+    "SELECT", "FROM", "WHERE", "GROUP", "BY", "HAVING", "ORDER", "LIMIT", "TABLE", "TUMBLE", "HOP", "DESCRIPTOR", "(", ")",
+    ",", ";", "*", "+", "-", "/", "||", "=", "<", ">", ".", "::", "[", "]", "{", "}", "'a'", "'1' HOUR", "INTERVAL", "1", "1.5",
+    "0", "9223372036854775807", "flights", "bid", "out", "origin", "ts", "price", "Carrier", "window_start", "count", "sum", "avg", "AS",
+    "AND", "OR", "NOT", "NULL", "IS", "IN", "BETWEEN", "LIKE", "CASE", "WHEN", "THEN", "ELSE", "END", "CAST", "BIGINT", "CREATE",
+    "VIEW", "INSERT", "INTO", "VALUES", "WITH", "UNION", "ALL", "DISTINCT", "EXPLAIN", "SET", "${INPUT}", "$", "WATERMARK", "FOR", "FILTER",
+    "EXTRACT", "array_agg", "first_value", "OVER", "PARTITION", "x", "y", "\"q\"", "`b`", "=>", "->", "date_trunc", "abs", "concat",
+];
+
+fn survives(text: &str) {
+    match plan(text) {
+        Ok(_) => {}
+        Err(error) => {
+            assert_ne!(error.code(), "R0900", "an internal error: {error}\n{text}");
+            let shown = rheos_sql::render(&error, text, "soup.sql");
+            assert!(shown.starts_with("error[R"), "{shown}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_tokens(words in prop::collection::vec(prop::sample::select(WORDS), 0..40)) {
+        survives(&format!("{TABLES}SELECT {}", words.join(" ")));
+        survives(&words.join(" "));
+    }
+
+    #[test]
+    fn random_queries(
+        select in prop::collection::vec(prop::sample::select(WORDS), 1..8),
+        filter in prop::collection::vec(prop::sample::select(WORDS), 1..8),
+        group in prop::collection::vec(prop::sample::select(WORDS), 1..5),
+    ) {
+        let (select, filter, group) = (select.join(" "), filter.join(" "), group.join(" "));
+        survives(&format!("{TABLES}SELECT {select} FROM flights WHERE {filter}"));
+        survives(&format!("{TABLES}SELECT {select} FROM TUMBLE(bid, ts, INTERVAL '1' HOUR) GROUP BY window_start, {group}"));
+    }
+
+    #[test]
+    fn random_texts(text in ".{0,200}") {
+        survives(&text);
+        survives(&format!("{TABLES}SELECT {text} FROM flights"));
+    }
+
+    #[test]
+    fn random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        survives(&String::from_utf8_lossy(&bytes));
+    }
+}
+
+#[test]
+fn deep_and_long_programs_are_answered() {
+    for n in [10, 100, 1000, 20_000] {
+        survives(&format!("SELECT {}1{}", "(".repeat(n), ")".repeat(n)));
+        survives(&format!("SELECT {}1", "-".repeat(n)));
+        survives(&format!("SELECT {}1", "NOT ".repeat(n)));
+        survives(&format!("SELECT {}", vec!["1"; n].join(" + ")));
+        survives(&format!("SELECT 1 {}", "IS NULL ".repeat(n)));
+        survives(&format!("{TABLES}SELECT * FROM flights WHERE {}", vec!["distance = 1"; n].join(" OR ")));
+        survives(&vec!["SELECT 1"; n.min(1000)].join(" UNION ALL "));
+        survives(&format!("SELECT {}1{}", "CASE WHEN true THEN ".repeat(n), " END".repeat(n)));
+        survives(&format!("SELECT {}1{}", "abs(".repeat(n), ")".repeat(n)));
+        survives(&format!("SELECT * FROM {}SELECT 1{}", "(".repeat(n), ")".repeat(n)));
+        survives(&format!("SELECT 1{}", "::INT".repeat(n)));
+        survives(&format!("CREATE TABLE t (a {}INT{}) WITH ('connector' = 'memory')", "ARRAY<".repeat(n), ">".repeat(n)));
+    }
+}

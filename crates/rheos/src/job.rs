@@ -1,0 +1,202 @@
+//! A job that is ready to run, and one that runs.
+//!
+//! ```text
+//!   Job ── start ──► RunningJob ── next_result ──► rows of each bare SELECT, in program order
+//!    │                    └────── wait ──► JobReport
+//!    └── run ──► Finished (rows in memory, and the report)
+//! ```
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use arrow::record_batch::RecordBatch;
+use rheos_core::error::{Error, Result};
+use rheos_core::graph::JobGraph;
+use rheos_core::source::Boundedness;
+use rheos_runtime::{JobControl, JobReport, RunConfig};
+
+use crate::results::{ResultSink, Rows};
+
+/// One thing that a program prints, in program order.
+#[derive(Debug)]
+pub enum Output {
+    /// The text of an `EXPLAIN`.
+    Text(String),
+    /// The rows of a bare `SELECT`.
+    Rows(Rows),
+}
+
+/// A planned output: text, or where the job will put the rows.
+#[derive(Debug)]
+pub(crate) enum Planned {
+    Text(String),
+    Rows(ResultSink),
+}
+
+/// A job that has been planned: nothing runs and nothing has been written yet.
+#[derive(Debug)]
+pub struct Job {
+    graph: Option<Arc<JobGraph>>,
+    outputs: Vec<Planned>,
+    config: RunConfig,
+    boundedness: Boundedness,
+}
+
+impl Job {
+    /// Errors: `Invalid` (R0501) for several results of a job that does not end.
+    pub(crate) fn try_new(
+        graph: Option<JobGraph>,
+        outputs: Vec<Planned>,
+        config: RunConfig,
+        boundedness: Boundedness,
+    ) -> Result<Self> {
+        let results = outputs.iter().filter(|o| matches!(o, Planned::Rows(_))).count();
+        if results > 1 && boundedness == Boundedness::Unbounded {
+            let message = format!("{results} SELECTs print their rows, but the program does not end by itself");
+            return Err(Error::invalid(501, message).with_hint(
+                "keep one bare SELECT and send the others to a table: CREATE TABLE t (...) WITH ('connector' = \
+                 'print'), then INSERT INTO t SELECT ...",
+            ));
+        }
+        Ok(Self { graph: graph.map(Arc::new), outputs, config, boundedness })
+    }
+
+    /// What would run: one line a node. Empty for a program that runs nothing.
+    pub fn explain(&self) -> String {
+        self.graph.as_ref().map(|g| rheos_sql::explain(g)).unwrap_or_default()
+    }
+
+    /// The job graph, if the program runs anything.
+    pub fn graph(&self) -> Option<&Arc<JobGraph>> {
+        self.graph.as_ref()
+    }
+
+    /// Whether the job ends by itself.
+    pub fn boundedness(&self) -> Boundedness {
+        self.boundedness
+    }
+
+    /// Worker threads that the job will have.
+    pub fn parallelism(&self) -> usize {
+        self.config.parallelism
+    }
+
+    /// Starts the job on threads of its own.
+    ///
+    /// Errors: `External` where no thread can be started. What goes wrong later is the result of [`RunningJob::wait`].
+    pub fn start(self) -> Result<RunningJob> {
+        let sinks: Vec<ResultSink> = self.outputs.iter().filter_map(Planned::sink).cloned().collect();
+        // All results but the first wait for their turn, and must not hold back the sources that they share.
+        sinks.iter().skip(1).for_each(ResultSink::spool_until_read);
+        let outputs = self.outputs.into_iter().map(|planned| match planned {
+            Planned::Text(text) => Output::Text(text),
+            Planned::Rows(sink) => Output::Rows(sink.rows()),
+        });
+        let outputs = outputs.collect::<Vec<_>>().into_iter();
+        let control = JobControl::new();
+        let thread = match self.graph {
+            None => None,
+            Some(graph) => Some(spawn(graph, self.config, control.clone(), sinks)?),
+        };
+        Ok(RunningJob { control, outputs, thread })
+    }
+
+    /// Runs the job to its end on this thread's time and keeps the results in memory.
+    ///
+    /// Errors: those of the job; `Invalid` (R0502) for a job that does not end and whose rows would fill the memory.
+    pub fn run(self) -> Result<Finished> {
+        if self.boundedness == Boundedness::Unbounded && self.outputs.iter().any(|o| o.sink().is_some()) {
+            return Err(Error::invalid(502, "the rows of a program that does not end cannot be collected")
+                .with_hint("use start() and read the rows as they come, or send them to a table"));
+        }
+        let mut running = self.start()?;
+        let mut results = Vec::new();
+        while let Some(output) = running.next_output() {
+            if let Output::Rows(rows) = output {
+                results.push(rows.collect::<Result<Vec<_>>>()?);
+            }
+        }
+        Ok(Finished { results, report: running.wait()? })
+    }
+}
+
+impl Planned {
+    fn sink(&self) -> Option<&ResultSink> {
+        match self {
+            Planned::Rows(sink) => Some(sink),
+            Planned::Text(_) => None,
+        }
+    }
+}
+
+fn spawn(
+    graph: Arc<JobGraph>,
+    config: RunConfig,
+    control: JobControl,
+    sinks: Vec<ResultSink>,
+) -> Result<JoinHandle<Result<JobReport>>> {
+    /// Ends the results however the job ends, so that no reader waits for ever.
+    struct CloseAll(Vec<ResultSink>);
+    impl Drop for CloseAll {
+        fn drop(&mut self) {
+            self.0.iter().for_each(ResultSink::close);
+        }
+    }
+    let run = move || {
+        let _close = CloseAll(sinks);
+        rheos_runtime::run(graph, &config, &control)
+    };
+    std::thread::Builder::new()
+        .name("rheos-job".into())
+        .spawn(run)
+        .map_err(|e| Error::new(rheos_core::ErrorKind::External, 503, format!("cannot start a thread: {e}")))
+}
+
+/// A job on its threads. Dropping it lets the job run on; `control().stop(..)` ends it.
+pub struct RunningJob {
+    control: JobControl,
+    outputs: std::vec::IntoIter<Output>,
+    thread: Option<JoinHandle<Result<JobReport>>>,
+}
+
+impl RunningJob {
+    /// Stops the job, and says how far it is.
+    pub fn control(&self) -> JobControl {
+        self.control.clone()
+    }
+
+    /// The next text or result, in program order. Read a result to its end before asking for the next.
+    pub fn next_output(&mut self) -> Option<Output> {
+        self.outputs.next()
+    }
+
+    /// Waits for the end. `None` for a program that runs nothing.
+    pub fn wait(self) -> Result<Option<JobReport>> {
+        // Results that nobody took are given away, else the job would wait for their reader.
+        drop(self.outputs);
+        let Some(thread) = self.thread else { return Ok(None) };
+        match thread.join() {
+            Ok(result) => result.map(Some),
+            Err(panic) => Err(Error::internal(format!("the job's thread panicked: {}", panic_text(&*panic)))),
+        }
+    }
+}
+
+impl std::fmt::Debug for RunningJob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RunningJob")
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?")
+}
+
+/// What a job that ended has left.
+#[derive(Debug)]
+pub struct Finished {
+    /// The rows of each bare `SELECT`, in program order.
+    pub results: Vec<Vec<RecordBatch>>,
+    /// The counts; `None` for a program that ran nothing.
+    pub report: Option<JobReport>,
+}

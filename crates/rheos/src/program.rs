@@ -1,0 +1,150 @@
+//! SQL text to a [`Job`].
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arrow::record_batch::RecordBatch;
+use rheos_core::connector::ConnectorRegistry;
+use rheos_core::error::{Error, Result};
+use rheos_core::sink::Sink;
+use rheos_runtime::RunConfig;
+use rheos_sql::PlanOptions;
+
+use crate::job::{Finished, Job, Planned};
+use crate::results::ResultSink;
+
+/// A SQL program that has not been looked at yet.
+///
+/// ```
+/// let batches = rheos::sql("SELECT 40 + 2 AS answer").collect()?;
+/// assert_eq!(batches[0].num_rows(), 1);
+/// # Ok::<(), rheos::Error>(())
+/// ```
+pub fn sql(text: impl Into<String>) -> SqlProgram {
+    SqlProgram {
+        text: text.into(),
+        variables: BTreeMap::new(),
+        settings: BTreeMap::new(),
+        registry: rheos_connectors::registry(),
+        batch_rows: None,
+        query_time_ms: None,
+    }
+}
+
+/// A SQL program and how it shall run.
+#[must_use]
+pub struct SqlProgram {
+    text: String,
+    variables: BTreeMap<String, String>,
+    settings: BTreeMap<String, String>,
+    registry: ConnectorRegistry,
+    batch_rows: Option<usize>,
+    query_time_ms: Option<i64>,
+}
+
+impl SqlProgram {
+    /// Gives `${name}` in the text a value.
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.variables.insert(name.into(), value.into());
+        self
+    }
+
+    /// As `SET 'name' = 'value'`, and stronger than a `SET` in the text.
+    pub fn set(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.insert(name.into(), value.into());
+        self
+    }
+
+    /// Worker threads. Default: one a core.
+    pub fn parallelism(self, workers: usize) -> Self {
+        self.set("parallelism", workers.to_string())
+    }
+
+    /// Rows in a batch that a source makes, at most.
+    pub fn batch_rows(mut self, rows: usize) -> Self {
+        self.batch_rows = Some(rows.max(1));
+        self
+    }
+
+    /// The connectors that the program may name, instead of the built-in ones.
+    pub fn connectors(mut self, registry: ConnectorRegistry) -> Self {
+        self.registry = registry;
+        self
+    }
+
+    /// What `now()` is while the program is planned, in ms since 1970. Default: the clock.
+    pub fn query_time_ms(mut self, ms: i64) -> Self {
+        self.query_time_ms = Some(ms);
+        self
+    }
+
+    /// Checks and plans the program. Input files are looked at, nothing is written.
+    ///
+    /// Errors: `Invalid` with line and column; `InputMissing` for a file that is not there.
+    pub fn plan(self) -> Result<Job> {
+        let sinks: Arc<Mutex<BTreeMap<usize, ResultSink>>> = Arc::default();
+        let made = Arc::clone(&sinks);
+        let options = PlanOptions {
+            variables: self.variables,
+            settings: self.settings,
+            base_dir: None,
+            query_time_ms: self.query_time_ms.unwrap_or_else(now_ms),
+            result_sink: Arc::new(move |index, schema| {
+                let sink = ResultSink::new(schema);
+                made.lock().unwrap_or_else(PoisonError::into_inner).insert(index, sink.clone());
+                Arc::new(sink) as Arc<dyn Sink>
+            }),
+        };
+        let program = rheos_sql::plan(&self.text, &options, &self.registry)?;
+        let mut sinks = std::mem::take(&mut *sinks.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut outputs = Vec::new();
+        for output in program.outputs {
+            outputs.push(match output {
+                rheos_sql::Output::Explain { text } => Planned::Text(text),
+                rheos_sql::Output::Rows { index, .. } => Planned::Rows(
+                    sinks.remove(&index).ok_or_else(|| Error::internal(format!("result {index} has no sink")))?,
+                ),
+            });
+        }
+        let mut config = RunConfig::default();
+        if let Some(parallelism) = program.settings.parallelism {
+            config.parallelism = parallelism;
+        }
+        if let Some(rows) = self.batch_rows {
+            config.batch_rows = rows;
+        }
+        if let Ok(interval) = u64::try_from(program.settings.checkpoint_interval_ms) {
+            config.epoch_interval_ms = interval.max(1);
+        }
+        Job::try_new(program.graph, outputs, config, program.boundedness)
+    }
+
+    /// Plans the program, runs it to its end and keeps the results in memory.
+    pub fn run(self) -> Result<Finished> {
+        self.plan()?.run()
+    }
+
+    /// The rows of a program with one bare `SELECT`.
+    ///
+    /// Errors: `Invalid` (R0504) for a program without, or with more than one.
+    pub fn collect(self) -> Result<Vec<RecordBatch>> {
+        let mut results = self.run()?.results;
+        match (results.pop(), results.is_empty()) {
+            (Some(rows), true) => Ok(rows),
+            _ => Err(Error::invalid(504, "collect() needs a program with exactly one bare SELECT")
+                .with_hint("use run(), which gives all results")),
+        }
+    }
+}
+
+impl std::fmt::Debug for SqlProgram {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqlProgram").field("text", &self.text).finish_non_exhaustive()
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
