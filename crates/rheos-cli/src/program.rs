@@ -4,11 +4,15 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use anyhow::Result;
+use rheos::graph::{Node, NodeKind};
 use rheos::{Boundedness, Error, ErrorKind, Job, SqlProgram};
 
 use crate::args::{Cli, ProgramArgs};
 use crate::config;
 use crate::report::{Failure, code, exit_code};
+
+/// What a program from stdin is called in messages.
+const STDIN: &str = "<stdin>";
 
 /// A program's text and the name under which its errors are shown.
 #[derive(Debug)]
@@ -26,7 +30,7 @@ impl Source {
         // Clap has made sure that there is one or the other.
         let path = args.file.as_deref().unwrap_or(Path::new("-"));
         let from_stdin = path == Path::new("-");
-        let name = if from_stdin { "<stdin>".to_string() } else { path.display().to_string() };
+        let name = if from_stdin { STDIN.to_string() } else { path.display().to_string() };
         let mut bytes = Vec::new();
         let read = if from_stdin {
             std::io::stdin().lock().read_to_end(&mut bytes).map(drop)
@@ -68,6 +72,19 @@ impl Source {
             let code = exit_code(error.kind());
             self.failure(error, code)
         })
+    }
+
+    /// Refuses to run a program from stdin that also reads a table from there: the table would be empty.
+    pub(crate) fn check_stdin(&self, job: &Job) -> Result<()> {
+        let reads_stdin = |node: &Node| {
+            matches!(node.kind, NodeKind::Source { .. })
+                && node.describe().iter().any(|(name, value)| name == "connector" && value == "stdin")
+        };
+        if self.name == STDIN && job.graph().is_some_and(|g| g.nodes().iter().any(reads_stdin)) {
+            let error = Error::invalid(501, "the program and a table of it both want standard input");
+            return Err(Failure::plain(error.with_hint("put the program into a file, or give it with -c")).into());
+        }
+        Ok(())
     }
 }
 

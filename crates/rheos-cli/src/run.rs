@@ -17,6 +17,7 @@ pub(crate) fn run(args: &RunArgs, cli: &Cli) -> Result<()> {
         program = program.batch_rows(rows as usize);
     }
     let job = source.plan(program)?;
+    source.check_stdin(&job)?;
     if cli.verbose {
         eprint!("{}", job.explain());
         eprintln!("{} workers", job.parallelism());

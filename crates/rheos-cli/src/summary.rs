@@ -63,9 +63,9 @@ pub(crate) fn steps(report: &JobReport) -> String {
     text
 }
 
-/// Whether a job failed because the reader of its output has gone.
+/// Whether a job failed because nobody reads what its `print` tables write any more.
 pub(crate) fn is_broken_pipe(error: &rheos::Error) -> bool {
-    error.message().contains("Broken pipe")
+    error.code() == "R0216"
 }
 
 /// `1204` as `1,204`.

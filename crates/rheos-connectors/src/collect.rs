@@ -208,7 +208,9 @@ mod tests {
         let (sink, handle) = CollectSink::with_limit(batch(1).schema(), 100);
         let wakes = Arc::new(AtomicUsize::new(0));
         let seen = Arc::clone(&wakes);
-        let wake: Wake = Arc::new(move || drop(seen.fetch_add(1, Ordering::SeqCst)));
+        let wake: Wake = Arc::new(move || {
+            seen.fetch_add(1, Ordering::SeqCst);
+        });
         let mut writer = sink.open(WriterContext { worker: 0, wake }).unwrap();
         let pool = CreditPool::new(1, Arc::new(|| ()));
         assert!(writer.ready().unwrap());

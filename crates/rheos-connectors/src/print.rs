@@ -23,7 +23,12 @@ const OPTIONS: &[OptionDef] = &[
         "json",
         "How a row is printed: as a JSON object, as csv with a header, or as `a | b | NULL`.",
     ),
-    OptionDef::new("standard-error", OptionType::Bool, "false", "Whether rows go to standard error instead of standard output."),
+    OptionDef::new(
+        "standard-error",
+        OptionType::Bool,
+        "false",
+        "Whether rows go to standard error instead of standard output.",
+    ),
     OptionDef::new("print-identifier", OptionType::Text, "", "A text before every line, to tell several prints apart."),
 ];
 

@@ -20,8 +20,13 @@ use crate::filesystem::{CSV, ON_ERROR, RECORD_SIZE_MAX, on_error, record_bytes_m
 use crate::io::pool::lock;
 
 const OPTIONS: &[OptionDef] = &[
-    OptionDef::new("format", OptionType::OneOf(&["csv", "json"]), "", "How records are written; `json` is one object a line.")
-        .required(),
+    OptionDef::new(
+        "format",
+        OptionType::OneOf(&["csv", "json"]),
+        "",
+        "How records are written; `json` is one object a line.",
+    )
+    .required(),
     ON_ERROR,
     RECORD_SIZE_MAX,
 ];
@@ -114,13 +119,8 @@ impl Source for StdinSource {
     }
 
     fn discover(&self, _time_column: Option<usize>, _parallelism: usize) -> Result<Discovery> {
-        let split = Split {
-            id: "stdin".into(),
-            sequence: 0,
-            not_before_ms: None,
-            size_bytes: 0,
-            descriptor: "{}".into(),
-        };
+        let split =
+            Split { id: "stdin".into(), sequence: 0, not_before_ms: None, size_bytes: 0, descriptor: "{}".into() };
         Ok(Discovery { splits: vec![split], finished: true })
     }
 

@@ -81,7 +81,13 @@ impl Tape {
     }
 
     pub(crate) fn column<'a>(&'a self, data: &'a [u8], column: usize) -> Cells<'a> {
-        Cells { data, cells: self.cells.get(column..).unwrap_or(&[]), stride: self.columns, rows: self.rows, quote: self.quote }
+        Cells {
+            data,
+            cells: self.cells.get(column..).unwrap_or(&[]),
+            stride: self.columns,
+            rows: self.rows,
+            quote: self.quote,
+        }
     }
 }
 
@@ -159,9 +165,7 @@ pub(crate) fn unescape_json(mut raw: &[u8], out: &mut Vec<u8>) -> bool {
 
 /// The character of `XXXX` or of a surrogate pair `XXXX\uXXXX`, and how many bytes it takes.
 fn unicode_escape(raw: &[u8]) -> Option<(char, usize)> {
-    let hex = |b: &[u8]| -> Option<u32> {
-        b.iter().try_fold(0, |n, c| Some(n * 16 + char::from(*c).to_digit(16)?))
-    };
+    let hex = |b: &[u8]| -> Option<u32> { b.iter().try_fold(0, |n, c| Some(n * 16 + char::from(*c).to_digit(16)?)) };
     let first = hex(raw.get(..4)?)?;
     if !(0xD800..0xDC00).contains(&first) {
         return char::from_u32(first).map(|c| (c, 4));

@@ -53,8 +53,10 @@ pub(crate) fn check_type(column: &str, data_type: &DataType) -> Result<()> {
             Struct(children) => children.iter().try_for_each(|child| check_type(column, child.data_type())),
             _ => Err(Error::internal("a map without key and value")),
         },
-        other => Err(Error::invalid(308, format!("column '{column}' has type {other}, which text formats cannot hold"))
-            .with_hint("declare the column as VARCHAR and cast it in the query")),
+        other => {
+            Err(Error::invalid(308, format!("column '{column}' has type {other}, which text formats cannot hold"))
+                .with_hint("declare the column as VARCHAR and cast it in the query"))
+        }
     }
 }
 
@@ -75,7 +77,9 @@ pub(crate) fn decode(cells: &Cells<'_>, data_type: &DataType, rows: &mut Rows<'_
         Float32 => Arc::new(primitive::<Float32Type>(cells, data_type, rows, parse_f32)),
         Float64 => Arc::new(primitive::<Float64Type>(cells, data_type, rows, parse_f64)),
         Date32 => Arc::new(primitive::<Date32Type>(cells, data_type, rows, parse_date)),
-        Time64(TimeUnit::Microsecond) => Arc::new(primitive::<Time64MicrosecondType>(cells, data_type, rows, parse_time)),
+        Time64(TimeUnit::Microsecond) => {
+            Arc::new(primitive::<Time64MicrosecondType>(cells, data_type, rows, parse_time))
+        }
         Timestamp(TimeUnit::Microsecond, zone) => {
             let values = primitive::<TimestampMicrosecondType>(cells, data_type, rows, parse_timestamp);
             Arc::new(values.with_timezone_opt(zone.clone()))

@@ -62,9 +62,7 @@ impl Guess {
                 time @ (Guess::Date | Guess::Timestamp) => time,
                 _ => Guess::Text,
             },
-            Value::Array(items) => {
-                Guess::List(Box::new(items.iter().map(Guess::of_json).fold(Guess::Any, Guess::or)))
-            }
+            Value::Array(items) => Guess::List(Box::new(items.iter().map(Guess::of_json).fold(Guess::Any, Guess::or))),
             Value::Object(map) => Guess::Row(map.iter().map(|(k, v)| (k.clone(), Guess::of_json(v))).collect()),
         }
     }
@@ -141,7 +139,9 @@ pub fn infer_text_schema(format: &TextFormat, sample: &[u8], complete: bool) -> 
         TextFormat::Json => infer_json(data, &records),
     };
     if columns.is_empty() {
-        return Err(Error::invalid(206, "no column can be found in it").with_hint("declare the columns in CREATE TABLE"));
+        return Err(
+            Error::invalid(206, "no column can be found in it").with_hint("declare the columns in CREATE TABLE")
+        );
     }
     Ok(Arc::new(Schema::new(
         columns.iter().map(|(name, guess)| Field::new(name, guess.data_type(), true)).collect::<Vec<_>>(),
@@ -212,7 +212,10 @@ mod tests {
     #[test]
     fn the_narrowest_type_of_all_values() {
         let csv = TextFormat::Csv(CsvOptions::default());
-        let got = types(&csv, "i,f,b,d,t,s,n,z\n1,1,true,2013-01-01,2013-01-01 05:00,a,,07a\n2,2.5,false,2013-01-02,2013-01-02,2,,1\n");
+        let got = types(
+            &csv,
+            "i,f,b,d,t,s,n,z\n1,1,true,2013-01-01,2013-01-01 05:00,a,,07a\n2,2.5,false,2013-01-02,2013-01-02,2,,1\n",
+        );
         let time = DataType::Timestamp(TimeUnit::Microsecond, None);
         let want = [DataType::Int64, DataType::Float64, DataType::Boolean, DataType::Date32, time, TEXT, TEXT, TEXT];
         assert_eq!(got.iter().map(|g| g.1.clone()).collect::<Vec<_>>(), want);

@@ -123,12 +123,7 @@ pub(crate) fn decode_list(cells: &Cells<'_>, child: &FieldRef, rows: &mut Rows<'
 }
 
 /// MAP: a JSON object; its keys are text and are cast to the key's type.
-pub(crate) fn decode_map(
-    cells: &Cells<'_>,
-    entries: &FieldRef,
-    sorted: bool,
-    rows: &mut Rows<'_>,
-) -> Result<ArrayRef> {
+pub(crate) fn decode_map(cells: &Cells<'_>, entries: &FieldRef, sorted: bool, rows: &mut Rows<'_>) -> Result<ArrayRef> {
     let DataType::Struct(fields) = entries.data_type() else { return Err(Error::internal("a map without entries")) };
     let [key, value] = fields.as_ref() else { return Err(Error::internal("a map without key and value")) };
     let Texts { data, ranges } = texts(cells, rows);

@@ -49,8 +49,7 @@ fn decode(
     input: &[u8],
     cut: usize,
 ) -> Result<(RecordBatch, u64), String> {
-    let mut decoder =
-        TextDecoder::try_new(format, schema, columns, limits(on_error), InputRange::default()).unwrap();
+    let mut decoder = TextDecoder::try_new(format, schema, columns, limits(on_error), InputRange::default()).unwrap();
     let batches = drive(&mut decoder, input, cut).map_err(|e| e.into_error("x", || 0).message().to_string())?;
     assert!(batches.iter().all(|b| (1..=7).contains(&b.num_rows())));
     Ok((concat_batches(decoder.schema(), &batches).unwrap(), decoder.take_skipped()))
@@ -154,12 +153,9 @@ fn a_line_of_100_mb_is_dropped_in_bounded_memory() {
 #[test]
 fn json_scalars_and_nested_values() {
     let row = DataType::Struct(vec![Field::new("x", DataType::Int64, true), Field::new("t", TS, true)].into());
-    let map = arrow::array::MapBuilder::new(
-        None,
-        arrow::array::StringViewBuilder::new(),
-        arrow::array::Int64Builder::new(),
-    )
-    .finish();
+    let map =
+        arrow::array::MapBuilder::new(None, arrow::array::StringViewBuilder::new(), arrow::array::Int64Builder::new())
+            .finish();
     let table = schema(&[
         ("a", DataType::Int64),
         ("s", DataType::Utf8View),
@@ -251,10 +247,8 @@ type WideRow = (
 fn wide_batch(rows: &[WideRow]) -> RecordBatch {
     use arrow::array::*;
     let mut list = ListBuilder::new(Int64Builder::new());
-    let mut row = StructBuilder::from_fields(
-        vec![Field::new("x", DataType::Int64, true), Field::new("y", TS, true)],
-        rows.len(),
-    );
+    let mut row =
+        StructBuilder::from_fields(vec![Field::new("x", DataType::Int64, true), Field::new("y", TS, true)], rows.len());
     for r in rows {
         match &r.7 {
             Some(items) => list.append_value(items.iter().copied()),
@@ -345,7 +339,8 @@ proptest! {
 fn parquet_file() -> Vec<u8> {
     let table = schema(&[("a", DataType::UInt64), ("b", DataType::Utf8), ("t", TS)]);
     let a: ArrayRef = Arc::new(arrow::array::UInt64Array::from_iter_values((0..100).chain([u64::MAX])));
-    let b: ArrayRef = Arc::new(arrow::array::StringArray::from_iter_values((0..101).map(|n| format!("text number {n}"))));
+    let b: ArrayRef =
+        Arc::new(arrow::array::StringArray::from_iter_values((0..101).map(|n| format!("text number {n}"))));
     let t: ArrayRef = Arc::new(arrow::array::TimestampMicrosecondArray::from_iter_values((0..101).map(|n| n * 1_500)));
     let properties = WriterProperties::builder().set_max_row_group_row_count(Some(40)).build();
     let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&table), Some(properties)).unwrap();
@@ -411,4 +406,52 @@ fn parquet_round_trip_with_two_columns_of_one_name() {
     let back = schema(&[("a", DataType::Int64), ("a_1", DataType::Utf8View)]);
     let (batches, _) = read_parquet(file, &back, OnError::Fail).unwrap();
     assert_eq!(batches[0].columns(), batch.columns());
+}
+
+/// Throughput of the decoders: 10 columns, 3 of them wanted, as in a query over a wide file.
+#[test]
+#[ignore = "a measurement, not a check: cargo test --release -- --ignored --nocapture speed"]
+fn speed() {
+    let names = ["id", "ts", "origin", "dest", "delay", "distance", "carrier", "tail", "flight", "cancelled"];
+    let types = [
+        DataType::Int64,
+        TS,
+        DataType::Utf8View,
+        DataType::Utf8View,
+        DataType::Float64,
+        DataType::Int32,
+        DataType::Utf8View,
+        DataType::Utf8View,
+        DataType::Int32,
+        DataType::Boolean,
+    ];
+    let table = schema(&names.iter().copied().zip(types).collect::<Vec<_>>());
+    let (mut csv_text, mut json_text) = (names.join(","), String::new());
+    csv_text.push('\n');
+    for n in 0..200_000 {
+        let (min, sec) = (n / 60 % 60, n % 60);
+        csv_text.push_str(&format!("{n},2013-01-01 05:{min:02}:{sec:02},JFK,LAX,{}.5,2475,UA,N{n},17,false\n", n % 90));
+        json_text.push_str(&format!(
+            "{{\"id\":{n},\"ts\":\"2013-01-01 05:{min:02}:{sec:02}\",\"origin\":\"JFK\",\"dest\":\"LAX\",\"delay\":{}.5,\
+             \"distance\":2475,\"carrier\":\"UA\",\"tail\":\"N{n}\",\"flight\":17,\"cancelled\":false}}\n",
+            n % 90
+        ));
+    }
+    let limits = DecodeLimits { batch_rows: 8192, record_bytes_max: 1 << 20, on_error: OnError::Fail };
+    let inputs = [("csv", csv(), &csv_text), ("json", TextFormat::Json, &json_text)];
+    for (name, format, text) in inputs {
+        for columns in [vec![1, 2, 4], (0..10).collect()] {
+            let started = std::time::Instant::now();
+            let mut rows = 0;
+            for _ in 0..5 {
+                let mut decoder =
+                    TextDecoder::try_new(&format, &table, &columns, limits, InputRange::default()).unwrap();
+                let batches = drive(&mut decoder, text.as_bytes(), 1 << 20).unwrap();
+                rows += batches.iter().map(RecordBatch::num_rows).sum::<usize>();
+            }
+            let ns = started.elapsed().as_nanos() as f64;
+            let mb_s = text.len() as f64 * 5e3 / ns;
+            println!("{name}, {} of 10 columns: {:.0} ns/row, {mb_s:.0} MB/s", columns.len(), ns / rows as f64);
+        }
+    }
 }

@@ -83,7 +83,8 @@ impl ColumnText {
             LargeUtf8 => Values::LargeText(array.as_string::<i64>().clone()),
             Utf8View => Values::TextView(array.as_string_view().clone()),
             Binary | LargeBinary | BinaryView | FixedSizeBinary(_) => {
-                let array = if matches!(array.data_type(), FixedSizeBinary(_)) { shown(&Binary)? } else { array.clone() };
+                let array =
+                    if matches!(array.data_type(), FixedSizeBinary(_)) { shown(&Binary)? } else { array.clone() };
                 let views = cast(&array, &BinaryView).map_err(|e| Error::internal(e.to_string()))?;
                 Values::Bytes(views.as_binary_view().clone())
             }

@@ -159,6 +159,13 @@ impl Catalog {
             relation_planners: vec![Arc::new(WindowFunctions)],
         };
         for f in scalar_functions() {
+            // What tells the time does so in the session's zone.
+            let f = match f.name() {
+                "now" | "current_date" | "current_time" => {
+                    f.inner().with_updated_config(&catalog.config).map_or(f, Arc::new)
+                }
+                _ => f,
+            };
             for name in std::iter::once(f.name()).chain(f.aliases().iter().map(String::as_str)) {
                 catalog.scalars.insert(name.to_lowercase(), Arc::clone(&f));
             }

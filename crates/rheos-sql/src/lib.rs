@@ -23,6 +23,7 @@ mod optimize;
 mod program;
 mod query;
 mod refuse;
+mod select_names;
 mod settings;
 mod statement;
 mod tokens;

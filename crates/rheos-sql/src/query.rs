@@ -21,6 +21,7 @@ use crate::catalog::{Catalog, match_name};
 use crate::diagnose::{self, syntax};
 use crate::group_windows;
 use crate::refuse;
+use crate::select_names;
 use crate::statement::parser;
 use crate::tokens::{Tokens, quoted_word};
 
@@ -53,6 +54,7 @@ fn parse(tokens: &Tokens) -> Result<Query> {
     }
     refuse::check(&query)?;
     group_windows::rewrite(&mut query)?;
+    select_names::rewrite(&mut query);
     Ok(*query)
 }
 

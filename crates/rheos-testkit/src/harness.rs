@@ -132,7 +132,7 @@ impl OperatorHarness {
                     let of_worker = |(_, hash): &(usize, &u64)| self.assignment.worker(**hash) == worker;
                     let rows = hashes.iter().enumerate().filter(of_worker).map(|(row, _)| row as u32);
                     let rows = UInt32Array::from_iter_values(rows);
-                    if rows.values().len() > 0 {
+                    if !rows.values().is_empty() {
                         parts.push((worker, take_record_batch(&batch, &rows)?));
                     }
                 }

@@ -43,22 +43,13 @@ pub struct Job {
 }
 
 impl Job {
-    /// Errors: `Invalid` (R0501) for several results of a job that does not end.
-    pub(crate) fn try_new(
+    pub(crate) fn new(
         graph: Option<JobGraph>,
         outputs: Vec<Planned>,
         config: RunConfig,
         boundedness: Boundedness,
-    ) -> Result<Self> {
-        let results = outputs.iter().filter(|o| matches!(o, Planned::Rows(_))).count();
-        if results > 1 && boundedness == Boundedness::Unbounded {
-            let message = format!("{results} SELECTs print their rows, but the program does not end by itself");
-            return Err(Error::invalid(501, message).with_hint(
-                "keep one bare SELECT and send the others to a table: CREATE TABLE t (...) WITH ('connector' = \
-                 'print'), then INSERT INTO t SELECT ...",
-            ));
-        }
-        Ok(Self { graph: graph.map(Arc::new), outputs, config, boundedness })
+    ) -> Self {
+        Self { graph: graph.map(Arc::new), outputs, config, boundedness }
     }
 
     /// What would run: one line a node. Empty for a program that runs nothing.

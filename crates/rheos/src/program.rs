@@ -117,7 +117,7 @@ impl SqlProgram {
         if let Ok(interval) = u64::try_from(program.settings.checkpoint_interval_ms) {
             config.epoch_interval_ms = interval.max(1);
         }
-        Job::try_new(program.graph, outputs, config, program.boundedness)
+        Ok(Job::new(program.graph, outputs, config, program.boundedness))
     }
 
     /// Plans the program, runs it to its end and keeps the results in memory.

@@ -112,7 +112,7 @@ impl Stream {
         lowering.add_sink(&built, Arc::new(sink.clone()));
         let graph = lowering.into_graph();
         let ends = boundedness(&graph);
-        Job::try_new(Some(graph), vec![Planned::Rows(sink)], options.config.clone(), ends)
+        Ok(Job::new(Some(graph), vec![Planned::Rows(sink)], options.config.clone(), ends))
     }
 }
 
@@ -197,7 +197,7 @@ impl Pipeline {
         }
         let graph = lowering.into_graph();
         let ends = boundedness(&graph);
-        Job::try_new(Some(graph), Vec::new(), self.options.config, ends)
+        Ok(Job::new(Some(graph), Vec::new(), self.options.config, ends))
     }
 
     /// Runs the job until its input ends.

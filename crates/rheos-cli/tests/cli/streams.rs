@@ -112,3 +112,10 @@ fn rows_from_stdin() {
     let outcome = Sandbox::new().run_with_input(&["run", "-c", sql], b"origin,n\nJFK,1\nEWR,2\nJFK,3\n");
     outcome.expect_code(0).expect_data("{\"origin\":\"EWR\",\"n\":2}\n{\"origin\":\"JFK\",\"n\":4}\n");
 }
+
+#[test]
+fn a_program_and_a_table_cannot_share_stdin() {
+    let sql = b"CREATE TABLE t (n BIGINT) WITH ('connector' = 'stdin', 'format' = 'csv'); SELECT n FROM t;";
+    let outcome = Sandbox::new().run_with_input(&["run", "-"], sql);
+    outcome.expect_code(65).expect_data("").expect_talk("error[R0501]");
+}

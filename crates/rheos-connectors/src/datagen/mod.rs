@@ -33,15 +33,15 @@ const OPTIONS: &[OptionDef] = &[
         "rows-per-second",
         OptionType::Rate,
         "",
-        "rows per second of real time, such as '10/s'; as fast as possible if not given",
+        "Rows per second of real time, such as '10/s'; as fast as possible if not given.",
     ),
     OptionDef::new(
         "number-of-rows",
         OptionType::Integer { min: 0, max: 1_000_000_000_000_000 },
         "",
-        "rows of the table; without end if not given, unless a sequence has an end",
+        "Rows of the table; without end if not given, unless a sequence has an end.",
     ),
-    OptionDef::new("seed", OptionType::Integer { min: 0, max: i64::MAX }, "0", "another seed gives other values"),
+    OptionDef::new("seed", OptionType::Integer { min: 0, max: i64::MAX }, "0", "Another seed gives other values."),
 ];
 
 /// The connector.

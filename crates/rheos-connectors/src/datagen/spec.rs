@@ -12,24 +12,24 @@ use crate::nexmark::config::parse_time_us;
 
 /// The options of a column; `*` is its name.
 pub(super) const COLUMN_OPTIONS: &[OptionDef] = &[
-    OptionDef::new("fields.*.kind", OptionType::OneOf(&["random", "sequence"]), "", "random (default) or sequence"),
-    OptionDef::new("fields.*.min", OptionType::Text, "", "smallest random value"),
-    OptionDef::new("fields.*.max", OptionType::Text, "", "largest random value"),
-    OptionDef::new("fields.*.start", OptionType::Text, "", "first value of a sequence"),
-    OptionDef::new("fields.*.end", OptionType::Text, "", "last value of a sequence; the table ends with it"),
-    OptionDef::new("fields.*.step", OptionType::Text, "", "distance of a sequence: a number, or a duration for times"),
+    OptionDef::new("fields.*.kind", OptionType::OneOf(&["random", "sequence"]), "", "Random (default) or sequence."),
+    OptionDef::new("fields.*.min", OptionType::Text, "", "Smallest random value."),
+    OptionDef::new("fields.*.max", OptionType::Text, "", "Largest random value."),
+    OptionDef::new("fields.*.start", OptionType::Text, "", "First value of a sequence."),
+    OptionDef::new("fields.*.end", OptionType::Text, "", "Last value of a sequence; the table ends with it."),
+    OptionDef::new("fields.*.step", OptionType::Text, "", "Distance of a sequence: a number, or a duration for times."),
     OptionDef::new(
         "fields.*.length",
         OptionType::Integer { min: 0, max: 65_536 },
         "",
-        "characters of a random text, or random bytes (default 100)",
+        "Characters of a random text, or random bytes (default 100).",
     ),
-    OptionDef::new("fields.*.null-rate", OptionType::Text, "", "share of NULLs, from 0 to 1 (default 0)"),
+    OptionDef::new("fields.*.null-rate", OptionType::Text, "", "Share of NULLs, from 0 to 1 (default 0)."),
     OptionDef::new(
         "fields.*.max-past",
         OptionType::Duration,
         "",
-        "a random timestamp is its sequence's value less up to so much, so rows are out of order",
+        "A random timestamp is its sequence's value less up to so much, so rows are out of order.",
     ),
 ];
 

@@ -183,8 +183,11 @@ pub(crate) fn read_header(
             return Ok(Vec::new());
         }
         if room == bytes_max {
-            return Err(Error::invalid(205, format!("the header of '{}' is longer than {bytes_max} bytes", shown(path)))
-                .with_hint("check whether the file is csv, or raise 'record.size-max'"));
+            return Err(Error::invalid(
+                205,
+                format!("the header of '{}' is longer than {bytes_max} bytes", shown(path)),
+            )
+            .with_hint("check whether the file is csv, or raise 'record.size-max'"));
         }
         room = room.saturating_mul(16).min(bytes_max);
     }

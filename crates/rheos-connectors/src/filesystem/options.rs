@@ -186,7 +186,9 @@ impl FileOptions {
         check_format_options(&owner, options.text("format"), given)?;
         let path = options.text("path");
         if path.is_empty() {
-            return Err(Error::invalid(113, format!("{owner} has an empty path")).with_hint("name a file, a folder or a glob"));
+            return Err(
+                Error::invalid(113, format!("{owner} has an empty path")).with_hint("name a file, a folder or a glob")
+            );
         }
         Ok(Self {
             path: path.strip_prefix("file://").unwrap_or(path).to_string(),
@@ -264,8 +266,10 @@ fn one_byte(name: &str, value: &str) -> Result<u8> {
 fn check_format_options(owner: &str, format: &str, given: &BTreeMap<String, String>) -> Result<()> {
     let csv_only = |name: &str| CSV.iter().any(|d| d.name == name || d.aliases.contains(&name));
     match given.keys().find(|name| format != "csv" && csv_only(name)) {
-        Some(name) => Err(Error::invalid(217, format!("{owner} has the format '{format}', so option '{name}' does nothing"))
-            .with_hint(format!("remove '{name}', or set 'format' = 'csv'"))),
+        Some(name) => {
+            Err(Error::invalid(217, format!("{owner} has the format '{format}', so option '{name}' does nothing"))
+                .with_hint(format!("remove '{name}', or set 'format' = 'csv'")))
+        }
         None => Ok(()),
     }
 }
@@ -283,7 +287,9 @@ mod tests {
         let message = |given: &[(&str, &str)]| options(given).unwrap_err().to_string();
         assert!(message(&[("path", "x")]).contains("needs the option 'format'"));
         assert!(message(&[("path", "x"), ("format", "cvs")]).contains("did you mean 'csv'?"));
-        assert!(message(&[("path", "x"), ("format", "csv"), ("csv.headr", "true")]).contains("did you mean 'csv.header'?"));
+        assert!(
+            message(&[("path", "x"), ("format", "csv"), ("csv.headr", "true")]).contains("did you mean 'csv.header'?")
+        );
         assert!(message(&[("path", "x"), ("format", "json"), ("csv.header", "true")]).contains("does nothing"));
         assert!(message(&[("path", "x"), ("format", "csv"), ("csv.delimiter", "||")]).contains("one ASCII character"));
         assert!(message(&[("path", ""), ("format", "csv")]).contains("empty path"));

@@ -33,7 +33,8 @@ fn read_ranges(path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let wanted = range.end.saturating_sub(range.start);
         (&mut file).take(wanted).read_to_end(&mut bytes).map_err(|e| failed(&e))?;
         if bytes.len() as u64 != wanted {
-            let short = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "it has become shorter while it was read");
+            let short =
+                std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "it has become shorter while it was read");
             return Err(failed(&short));
         }
         out.push(Bytes::from(bytes));
@@ -76,7 +77,9 @@ impl ParquetReader {
     ) -> Result<Self> {
         let rows_done = match position {
             None => 0,
-            Some(text) => text.parse().map_err(|_| Error::internal(format!("'{text}' is no position in a row group")))?,
+            Some(text) => {
+                text.parse().map_err(|_| Error::internal(format!("'{text}' is no position in a row group")))?
+            }
         };
         let opening = path.clone();
         let state = match footer {

@@ -162,9 +162,7 @@ impl OpenPart {
                 }
                 let packer = match options.compression {
                     Compression::Gzip => Packer::Gzip(GzEncoder::new(out, flate2::Compression::default())),
-                    Compression::Zstd => {
-                        Packer::Zstd(zstd::stream::write::Encoder::new(out, 3).map_err(failed)?)
-                    }
+                    Compression::Zstd => Packer::Zstd(zstd::stream::write::Encoder::new(out, 3).map_err(failed)?),
                     Compression::None | Compression::Auto => Packer::Plain(out),
                 };
                 Encoder::Text(format.clone(), packer)

@@ -100,7 +100,8 @@ fn list_glob(pattern: &str, files: &mut Vec<InputFile>) -> Result<()> {
         }
     }
     if files.is_empty() {
-        let folder: PathBuf = Path::new(pattern).ancestors().skip(1).find(|a| !is_glob(&shown(a))).unwrap_or(Path::new("")).into();
+        let folder: PathBuf =
+            Path::new(pattern).ancestors().skip(1).find(|a| !is_glob(&shown(a))).unwrap_or(Path::new("")).into();
         let hint = folder_hint(&folder, None);
         return Err(Error::new(ErrorKind::InputMissing, 210, format!("no file matches '{pattern}'")).with_hint(hint));
     }
@@ -121,7 +122,8 @@ fn missing(path: &str, error: &std::io::Error) -> Error {
 
 /// What there is in a folder.
 fn folder_hint(folder: &Path, name: Option<&str>) -> String {
-    let shown_folder = if folder.as_os_str().is_empty() { "the working directory".into() } else { format!("'{}'", shown(folder)) };
+    let shown_folder =
+        if folder.as_os_str().is_empty() { "the working directory".into() } else { format!("'{}'", shown(folder)) };
     let real = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let Ok(entries) = fs::read_dir(real) else {
         return format!("{shown_folder} does not exist or cannot be read");

@@ -122,10 +122,9 @@ impl SplitReader for TextReader {
                 Decoded::NeedInput => match self.fetcher.poll()? {
                     Fetched::Pending => return Ok(SourcePoll::Pending),
                     Fetched::End => self.decoder.finish(),
-                    Fetched::Item(Piece::Header(record)) => self
-                        .decoder
-                        .set_header(&record)
-                        .map_err(|e| self.decode_error(DecodeError::Other(e)))?,
+                    Fetched::Item(Piece::Header(record)) => {
+                        self.decoder.set_header(&record).map_err(|e| self.decode_error(DecodeError::Other(e)))?
+                    }
                     Fetched::Item(Piece::Bytes(bytes, disk_bytes)) => {
                         self.decoder.push(&bytes);
                         self.progress.add(disk_bytes, &self.ctx);

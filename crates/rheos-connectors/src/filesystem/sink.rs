@@ -65,7 +65,8 @@ impl FileSink {
             }
             IfExists::Replace => {
                 if let Some(name) = visible().find(|n| !is_part(n)) {
-                    let message = format!("'sink.if-exists' = 'replace' would mix with '{name}' in '{path}', which no job wrote");
+                    let message =
+                        format!("'sink.if-exists' = 'replace' would mix with '{name}' in '{path}', which no job wrote");
                     return Err(Error::new(ErrorKind::Conflict, 214, message)
                         .with_hint("move that file away, or write to a folder of its own"));
                 }
@@ -89,8 +90,12 @@ impl Sink for FileSink {
         let path = &self.options.path;
         let folder = Path::new(path);
         if fs::metadata(folder).is_ok_and(|m| !m.is_dir()) {
-            return Err(Error::new(ErrorKind::Conflict, 212, format!("'{path}' is a file, but rows are written to a folder"))
-                .with_hint("name a folder; it will hold one part or more"));
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                212,
+                format!("'{path}' is a file, but rows are written to a folder"),
+            )
+            .with_hint("name a folder; it will hold one part or more"));
         }
         fs::create_dir_all(folder).map_err(|e| Error::io("create the folder", path, &e))?;
         let left = self.clear(folder)?;
@@ -122,15 +127,16 @@ impl Sink for FileSink {
     fn commit(&self, committables: &[Committable]) -> Result<()> {
         let folder = Path::new(&self.options.path);
         for Committable(text) in committables {
-            let part: ClosedPart =
-                serde_json::from_str(text).map_err(|e| Error::internal(format!("a committable cannot be read: {e}")))?;
+            let part: ClosedPart = serde_json::from_str(text)
+                .map_err(|e| Error::internal(format!("a committable cannot be read: {e}")))?;
             let (from, to) = (folder.join(&part.from), folder.join(&part.to));
             match fs::rename(&from, &to) {
                 Ok(()) => {}
                 // Done by an earlier call.
                 Err(e) if e.kind() == io::ErrorKind::NotFound && to.exists() => {}
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    let message = format!("the finished part '{}' has disappeared before it was committed", shown(&from));
+                    let message =
+                        format!("the finished part '{}' has disappeared before it was committed", shown(&from));
                     return Err(Error::new(ErrorKind::Corrupt, 215, message)
                         .with_hint("let one job at a time write to the folder"));
                 }

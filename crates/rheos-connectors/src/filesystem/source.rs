@@ -67,7 +67,13 @@ impl FileSource {
         Ok(footer)
     }
 
-    fn split_parquet(&self, file: &InputFile, sequence: u32, time: Option<&str>, splits: &mut Vec<Split>) -> Result<()> {
+    fn split_parquet(
+        &self,
+        file: &InputFile,
+        sequence: u32,
+        time: Option<&str>,
+        splits: &mut Vec<Split>,
+    ) -> Result<()> {
         let footer = self.footer(&file.path)?;
         // Mistakes in the columns are found before the job starts.
         rheos_formats::parquet::read::check_columns(&footer, &self.schema)
@@ -183,11 +189,25 @@ impl Source for FileSource {
                 let footer = lock(&self.footers).get(&split.path).cloned();
                 let (schema, group) = (Arc::clone(&self.schema), *group);
                 Box::new(ParquetReader::try_new(
-                    split.path, group, footer, position, size, schema, options.on_error, ctx,
+                    split.path,
+                    group,
+                    footer,
+                    position,
+                    size,
+                    schema,
+                    options.on_error,
+                    ctx,
                 )?)
             }
             (FileFormat::Text(format), Part::Whole | Part::Lines { .. }) => Box::new(TextReader::try_new(
-                split, size, position, format, options, &self.declared, &self.columns, ctx,
+                split,
+                size,
+                position,
+                format,
+                options,
+                &self.declared,
+                &self.columns,
+                ctx,
             )?),
             _ => return Err(Error::internal("a split of another format")),
         })

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, TimestampMicrosecondArray,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, TimestampMicrosecondArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
     ArrowPrimitiveType, ArrowTimestampType, DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
@@ -91,13 +89,7 @@ fn lost_rows(before: &ArrayRef, after: &ArrayRef, back: Option<&ArrayRef>) -> Re
     Ok(lost)
 }
 
-fn mark_lost(
-    before: &ArrayRef,
-    after: ArrayRef,
-    lost: &[usize],
-    to: &DataType,
-    bad: &mut BadRows,
-) -> Result<ArrayRef> {
+fn mark_lost(before: &ArrayRef, after: ArrayRef, lost: &[usize], to: &DataType, bad: &mut BadRows) -> Result<ArrayRef> {
     if lost.is_empty() {
         return Ok(after);
     }

@@ -74,7 +74,9 @@ impl ParquetFooter {
     /// The columns of the file in the engine's types.
     pub fn schema(&self) -> SchemaRef {
         let fields = self.metadata.schema().fields().iter();
-        Arc::new(Schema::new(fields.map(|f| Field::new(f.name(), engine_type(f.data_type()), true)).collect::<Vec<_>>()))
+        Arc::new(Schema::new(
+            fields.map(|f| Field::new(f.name(), engine_type(f.data_type()), true)).collect::<Vec<_>>(),
+        ))
     }
 
     /// Smallest value of a timestamp column in a row group, in ms (floored), if the file tells.

@@ -1,5 +1,7 @@
 //! The operators from outside, through the harness.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod aggregate_functions;
 mod cases;
 mod pipeline;

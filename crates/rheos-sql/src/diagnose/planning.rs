@@ -201,7 +201,7 @@ fn unknown_function(name: &str, tokens: &[TokenWithSpan], catalog: &Catalog) -> 
 }
 
 fn not_grouped(text: &str, tokens: &[TokenWithSpan]) -> Error {
-    let quoted = between(text, "'", "' must appear").or_else(|| between(text, "expression '", "'"));
+    let quoted = between(text, "column \"", "\" must appear").or_else(|| between(text, "'", "' must appear"));
     let column = quoted.or_else(|| between(text, "Expression ", " could not be resolved"));
     let column = column.or_else(|| between(text, "Column in SELECT", "'")).unwrap_or("a column of SELECT").replace('"', "");
     let bare = column.rsplit('.').next().unwrap_or(&column).to_string();

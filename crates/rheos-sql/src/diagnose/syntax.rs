@@ -93,8 +93,7 @@ fn mistake(message: &str, tokens: &[TokenWithSpan], found: Option<usize>) -> (St
         if let Token::Word(word) = &tokens[j].token
             && word.quote_style.is_none()
             && word.keyword == Keyword::NoKeyword
-            && let Some(near) = nearest(&word.value, CLAUSES.iter().copied())
-            && word.value.len() > 2
+            && let Some(near) = misspelled(&word.value)
         {
             return (format!("did you mean '{near}' instead of '{}'?", word.value), Some(tokens[j].span));
         }
@@ -117,6 +116,12 @@ fn mistake(message: &str, tokens: &[TokenWithSpan], found: Option<usize>) -> (St
         _ => "look at what stands just before it",
     };
     (hint.to_string(), None)
+}
+
+/// The clause that a word is one slip away from. More would take names of columns for keywords.
+fn misspelled(word: &str) -> Option<&'static str> {
+    let near = nearest(word, CLAUSES.iter().copied())?;
+    (word.len() > 2 && strsim::damerau_levenshtein(&word.to_uppercase(), near) == 1).then_some(near)
 }
 
 fn unbalanced(tokens: &[TokenWithSpan]) -> bool {

@@ -5,12 +5,13 @@ use crate::fakes::{TABLES, columns, explained, options, plan, registry};
 #[test]
 fn a_name_fits_without_case_where_only_one_does() {
     let cases = [
-        ("SELECT ORIGIN, carrier, CARRIER FROM Flights LIMIT 1", "origin Utf8, Carrier Utf8, Carrier Utf8"),
+        ("SELECT ORIGIN, carrier, CARRIER FROM Flights LIMIT 1", "origin Utf8, Carrier Utf8, Carrier_1 Utf8"),
         ("SELECT F.Origin FROM FLIGHTS AS f", "origin Utf8"),
         ("SELECT flights.Carrier FROM Flights", "Carrier Utf8"),
         ("WITH Late AS (SELECT origin AS O FROM flights) SELECT o FROM late", "O Utf8"),
         ("SELECT \"carrier\" FROM flights", "Carrier Utf8"),
         ("SELECT Max(Distance) AS m FROM flights GROUP BY ORIGIN HAVING COUNT(*) > 1 ORDER BY M", "m Int32"),
+        ("SELECT *, Origin, 1, 1 FROM (SELECT origin FROM flights)", "origin Utf8, origin_1 Utf8, 1 Int64, 1_1 Int64"),
         ("SELECT a.x FROM (SELECT origin AS X FROM flights) AS A", "X Utf8"),
     ];
     for (query, expected) in cases {
@@ -102,7 +103,7 @@ fn settings_from_outside_win() {
 #[test]
 fn every_function_is_listed_once_with_its_call() {
     let all = rheos_sql::functions();
-    assert!(all.len() > 250, "{}", all.len());
+    assert!(all.len() > 200, "{}", all.len());
     for name in ["tumble", "hop", "avg", "approx_percentile_cont", "date_trunc", "array_length"] {
         let f = all.iter().find(|f| f.name == name).unwrap_or_else(|| panic!("{name}"));
         assert!(!f.description.is_empty() && f.syntax.to_lowercase().contains('('), "{name}");
