@@ -5,6 +5,7 @@ Run it after an option has changed; the tests check that every option is on its 
 """
 
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -32,7 +33,7 @@ def table(options):
 
 def main():
     out = subprocess.run(
-        [ROOT / "target/release/rheos", "connectors", "-o", "json"], check=True, capture_output=True, text=True
+        [os.environ.get("RHEOS_BINARY", ROOT / "target/release/rheos"), "connectors", "-o", "json"], check=True, capture_output=True, text=True
     )
     for connector in json.loads(out.stdout):
         page = ROOT / "docs/src/connectors" / f"{connector['name']}.md"

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 /// SQL over streams: reads, computes, writes, until the input ends or you stop it.
 #[derive(Debug, Parser)]
@@ -70,9 +70,10 @@ Examples:
 
 /// Where a program comes from, and what it is planned with.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("text").required(true).args(["file", "command"])))]
 pub(crate) struct ProgramArgs {
     /// The program's file; - reads it from stdin
-    #[arg(value_name = "FILE", required_unless_present = "command", conflicts_with = "command")]
+    #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 
     /// The program itself

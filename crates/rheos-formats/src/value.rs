@@ -130,7 +130,7 @@ impl Number {
         }
         let mut shift = self.exponent + scale;
         while shift < 0 {
-            if self.mantissa % 10 != 0 {
+            if !self.mantissa.is_multiple_of(10) {
                 return None;
             }
             self.mantissa /= 10;

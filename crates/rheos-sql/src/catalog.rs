@@ -44,9 +44,8 @@ impl Table {
 
     /// The table for reading; asked of the connector once, and only for tables that are read.
     pub(crate) fn source(&self) -> Result<&Arc<dyn Source>> {
-        let source = self.source.get_or_init(|| {
-            self.connector.source(&self.definition).map_err(|e| self.places.locate(e))
-        });
+        let source =
+            self.source.get_or_init(|| self.connector.source(&self.definition).map_err(|e| self.places.locate(e)));
         source.as_ref().map_err(Clone::clone)
     }
 
@@ -211,7 +210,8 @@ impl Catalog {
     /// The names of scalar and aggregate functions.
     pub(crate) fn function_names(&self) -> impl Iterator<Item = &str> {
         let nested = self.higher_order.keys();
-        self.scalars.keys().chain(self.aggregates.keys()).chain(nested).map(String::as_str)
+        let added = crate::dialect::ADDED.iter().map(|f| f.0);
+        self.scalars.keys().chain(self.aggregates.keys()).chain(nested).map(String::as_str).chain(added)
     }
 
     /// The table to write to. Errors: there is none of that name, or it is a view.
@@ -235,8 +235,11 @@ impl Catalog {
             [] => "the program declares no tables; begin with CREATE TABLE".to_string(),
             names => format!("the tables and views are: {}", names.join(", ")),
         };
-        Error::invalid(130, format!("there is no table or view '{name}'"))
-            .with_hint(did_you_mean(name, names.iter().copied(), &list))
+        Error::invalid(130, format!("there is no table or view '{name}'")).with_hint(did_you_mean(
+            name,
+            names.iter().copied(),
+            &list,
+        ))
     }
 }
 

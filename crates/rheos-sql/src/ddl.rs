@@ -109,7 +109,8 @@ pub(crate) fn create_table(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<T
         parser.parse_literal_string().map_err(context)?;
     }
     let at = parser.peek_token_ref().span;
-    let unsupported = [(Keyword::PARTITIONED, "PARTITIONED BY"), (Keyword::AS, "CREATE TABLE ... AS"), (Keyword::LIKE, "LIKE")];
+    let unsupported =
+        [(Keyword::PARTITIONED, "PARTITIONED BY"), (Keyword::AS, "CREATE TABLE ... AS"), (Keyword::LIKE, "LIKE")];
     for (word, name) in unsupported {
         if parser.peek_keyword(word) {
             return Err(not_supported(name, "declare the table with its columns, and fill it by INSERT INTO", at));
@@ -217,7 +218,9 @@ fn watermark(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> 
     let expr = parser.parse_expr().map_err(context)?;
     let at = place(TokenSpan::new(from.start, parser.get_current_token().span.end));
     if table.watermark.is_some() {
-        return Err(Error::invalid(139, "a table has one WATERMARK").with_hint("keep one of them").with_span(place(start)));
+        return Err(Error::invalid(139, "a table has one WATERMARK")
+            .with_hint("keep one of them")
+            .with_span(place(start)));
     }
     let same = |e: &Expr| matches!(e, Expr::Identifier(i) if i.value.eq_ignore_ascii_case(&column.value));
     let delay_ms = match &expr {
@@ -258,7 +261,9 @@ fn options(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Re
         let value = match &value_token.token {
             Token::SingleQuotedString(s) => s.clone(),
             Token::Number(n, _) => n.clone(),
-            Token::Word(w) if w.quote_style.is_none() && ["true", "false"].contains(&w.value.to_lowercase().as_str()) => {
+            Token::Word(w)
+                if w.quote_style.is_none() && ["true", "false"].contains(&w.value.to_lowercase().as_str()) =>
+            {
                 w.value.to_lowercase()
             }
             other => {

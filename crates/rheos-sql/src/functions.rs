@@ -54,6 +54,22 @@ pub fn functions() -> Vec<FunctionInfo> {
     for f in datafusion_functions_nested::all_default_higher_order_functions() {
         all.push(info(f.name(), f.aliases(), FunctionKind::Scalar, f.documentation()));
     }
+    for (name, syntax, description) in crate::dialect::ADDED {
+        let info = FunctionInfo {
+            name: name.to_string(),
+            aliases: vec![],
+            kind: FunctionKind::Scalar,
+            syntax: syntax.to_string(),
+            description: description.to_string(),
+            arguments: vec![],
+            example: None,
+        };
+        all.push(info);
+    }
+    // `date_format` is ours, with Java's patterns.
+    for info in &mut all {
+        info.aliases.retain(|a| a != "date_format");
+    }
     for f in aggregate_functions() {
         all.push(info(f.name(), f.aliases(), FunctionKind::Aggregate, f.documentation()));
     }
@@ -97,9 +113,19 @@ fn windows() -> Vec<FunctionInfo> {
             "Puts each row into all windows of length size that begin every slide, and adds window_start, window_end and window_time.",
             "SELECT window_start, COUNT(*) FROM HOP(TABLE t, DESCRIPTOR(ts), INTERVAL '5' MINUTE, INTERVAL '1' HOUR) GROUP BY window_start, window_end",
         ),
-        window("tumble_start", "TUMBLE_START(ts, size)", "The start of the window in GROUP BY tumble(ts, size).", group),
+        window(
+            "tumble_start",
+            "TUMBLE_START(ts, size)",
+            "The start of the window in GROUP BY tumble(ts, size).",
+            group,
+        ),
         window("tumble_end", "TUMBLE_END(ts, size)", "The end of the window in GROUP BY tumble(ts, size).", group),
-        window("hop_start", "HOP_START(ts, slide, size)", "The start of the window in GROUP BY hop(ts, slide, size).", group),
+        window(
+            "hop_start",
+            "HOP_START(ts, slide, size)",
+            "The start of the window in GROUP BY hop(ts, slide, size).",
+            group,
+        ),
         window("hop_end", "HOP_END(ts, slide, size)", "The end of the window in GROUP BY hop(ts, slide, size).", group),
     ]
 }

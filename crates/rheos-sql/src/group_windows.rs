@@ -12,9 +12,8 @@ use std::ops::ControlFlow;
 
 use rheos_core::error::{Error, Result, Span};
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident,
-    ObjectName, Query, Select, SelectItem, Spanned, TableAlias, TableFactor, TableFunctionArgs, VisitMut, VisitorMut,
-    visit_expressions_mut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName, Query, Select,
+    SelectItem, Spanned, TableAlias, TableFactor, TableFunctionArgs, VisitMut, VisitorMut, visit_expressions_mut,
 };
 
 use crate::tokens::place;
@@ -195,4 +194,3 @@ fn sql_span(at: Span) -> sqlparser::tokenizer::Span {
     use sqlparser::tokenizer::{Location, Span as TokenSpan};
     TokenSpan::new(Location::new(at.line, at.column), Location::new(at.end_line, at.end_column))
 }
-

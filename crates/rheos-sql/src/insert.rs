@@ -40,11 +40,13 @@ pub(crate) fn shape(
     for (i, field) in schema.fields().iter().enumerate() {
         let Some(from) = targets.iter().position(|t| *t == i) else {
             if !field.is_nullable() {
-                let error = Error::invalid(143, format!("'{}' of '{table}' is NOT NULL and gets no value", field.name()))
-                    .with_hint("add the column to the list and to the query");
+                let error =
+                    Error::invalid(143, format!("'{}' of '{table}' is NOT NULL and gets no value", field.name()))
+                        .with_hint("add the column to the list and to the query");
                 return Err(with(error, at));
             }
-            let null = ScalarValue::try_new_null(field.data_type()).map_err(|e| diagnose::planning(e, tokens, catalog))?;
+            let null =
+                ScalarValue::try_new_null(field.data_type()).map_err(|e| diagnose::planning(e, tokens, catalog))?;
             exprs.push(Expr::Literal(null, None).alias(field.name()));
             continue;
         };
@@ -114,9 +116,10 @@ fn assignable(from: &DataType, to: &DataType) -> bool {
         (a, b) if a.is_temporal() && b.is_temporal() => can_cast_types(a, b),
         (DataType::Dictionary(_, value), b) => assignable(value, b),
         (a, b) if a.is_nested() && b.is_nested() => can_cast_types(a, b),
-        (DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_), DataType::Binary) => {
-            true
-        }
+        (
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_),
+            DataType::Binary,
+        ) => true,
         _ => false,
     }
 }

@@ -13,6 +13,7 @@
 mod catalog;
 mod ddl;
 mod diagnose;
+mod dialect;
 mod event_time;
 mod explain;
 mod functions;
@@ -51,7 +52,9 @@ pub fn plan(text: &str, options: &PlanOptions, registry: &ConnectorRegistry) -> 
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("plan".into()).stack_size(STACK_BYTES);
         match thread.spawn_scoped(scope, here) {
-            Ok(planning) => planning.join().unwrap_or_else(|_| Err(Error::internal("the planner failed on this program"))),
+            Ok(planning) => {
+                planning.join().unwrap_or_else(|_| Err(Error::internal("the planner failed on this program")))
+            }
             Err(_) => here(),
         }
     })

@@ -180,9 +180,12 @@ impl Planner<'_> {
         if ddl.columns.is_empty() {
             let inferred = connector.infer_schema(&definition).map_err(|e| places.locate(e))?;
             definition.schema = inferred.ok_or_else(|| {
-                Error::invalid(152, format!("the table '{name}' has no columns, and '{}' cannot know them", connector.name()))
-                    .with_hint(format!("declare them: CREATE TABLE {name} (a BIGINT, b STRING) WITH (...)"))
-                    .with_span(at)
+                Error::invalid(
+                    152,
+                    format!("the table '{name}' has no columns, and '{}' cannot know them", connector.name()),
+                )
+                .with_hint(format!("declare them: CREATE TABLE {name} (a BIGINT, b STRING) WITH (...)"))
+                .with_span(at)
             })?;
         }
         let watermark = watermark(&ddl, &definition.schema, idle)?;
@@ -210,7 +213,8 @@ impl Planner<'_> {
         if !view.columns.is_empty() {
             let columns = plan.schema().columns();
             if columns.len() != view.columns.len() {
-                let what = format!("the view names {} columns, but its query gives {}", view.columns.len(), columns.len());
+                let what =
+                    format!("the view names {} columns, but its query gives {}", view.columns.len(), columns.len());
                 return Err(Error::invalid(143, what).with_hint("name each column of the query once").with_span(at));
             }
             let exprs = columns.into_iter().zip(&view.columns).map(|(c, name)| Expr::Column(c).alias(&name.value));
@@ -233,9 +237,12 @@ impl Planner<'_> {
         let table = Arc::clone(self.catalog.table(&insert.table.value).map_err(|e| e.with_span(at))?);
         let name = &table.definition.name;
         if table.primary_key.is_some() {
-            return Err(Error::invalid(142, format!("writing to a table with a PRIMARY KEY ('{name}') is not supported yet"))
-                .with_hint("take the PRIMARY KEY away: rows are appended")
-                .with_span(at));
+            return Err(Error::invalid(
+                142,
+                format!("writing to a table with a PRIMARY KEY ('{name}') is not supported yet"),
+            )
+            .with_hint("take the PRIMARY KEY away: rows are appended")
+            .with_span(at));
         }
         let plan = query::plan(&insert.query, &self.catalog)?;
         let schema = &table.definition.schema;
@@ -297,7 +304,8 @@ fn watermark(ddl: &TableDdl, schema: &SchemaRef, idle: Option<ddl::OptionDdl>) -
     };
     let data_type = schema.field(column).data_type();
     if !matches!(data_type, arrow::datatypes::DataType::Timestamp(_, _)) {
-        let what = format!("the watermark's column '{}' is {}, not a TIMESTAMP", names[column], types::display(data_type));
+        let what =
+            format!("the watermark's column '{}' is {}, not a TIMESTAMP", names[column], types::display(data_type));
         return Err(Error::invalid(139, what)
             .with_hint(format!("declare '{}' as TIMESTAMP(3)", names[column]))
             .with_span(at));

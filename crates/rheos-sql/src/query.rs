@@ -19,6 +19,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::catalog::{Catalog, match_name};
 use crate::diagnose::{self, syntax};
+use crate::dialect;
 use crate::group_windows;
 use crate::refuse;
 use crate::select_names;
@@ -55,6 +56,7 @@ fn parse(tokens: &Tokens) -> Result<Query> {
     refuse::check(&query)?;
     group_windows::rewrite(&mut query)?;
     select_names::rewrite(&mut query);
+    dialect::rewrite(&mut query)?;
     Ok(*query)
 }
 

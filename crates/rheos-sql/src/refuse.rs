@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 
 use rheos_core::error::{Error, Result, Span};
 use sqlparser::ast::{
-    Distinct, Expr, FunctionArg, FunctionArgExpr, GroupByExpr, Query, Select, SetExpr, SetOperator, Spanned, TableFactor, Visit, Visitor,
+    Distinct, Expr, FunctionArg, FunctionArgExpr, GroupByExpr, Query, Select, SetExpr, SetOperator, Spanned,
+    TableFactor, Visit, Visitor,
 };
 
 use crate::ddl::expr_place;
@@ -47,7 +48,11 @@ impl Visitor for Refuse {
 
     fn pre_visit_query(&mut self, query: &Query) -> Flow {
         if let Some(with) = query.with.as_ref().filter(|w| w.recursive) {
-            return no("WITH RECURSIVE", "write the levels out, or prepare the data outside", Some(place(with.with_token.0.span)));
+            return no(
+                "WITH RECURSIVE",
+                "write the levels out, or prepare the data outside",
+                Some(place(with.with_token.0.span)),
+            );
         }
         if let Some(fetch) = &query.fetch {
             let hint = "write LIMIT instead";
@@ -64,7 +69,11 @@ impl Visitor for Refuse {
 
     fn pre_visit_select(&mut self, select: &Select) -> Flow {
         if let Some(from) = select.from.iter().find(|f| !f.joins.is_empty()) {
-            return no("JOIN", "read one table a query, or join before the data gets here", from.joins.first().and_then(|j| at(&j.relation)));
+            return no(
+                "JOIN",
+                "read one table a query, or join before the data gets here",
+                from.joins.first().and_then(|j| at(&j.relation)),
+            );
         }
         if let Some(second) = select.from.get(1) {
             return no("a join of several tables in FROM", "read one table a query", at(&second.relation));
@@ -99,13 +108,19 @@ impl Visitor for Refuse {
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> Flow {
         let place = at(factor);
         match factor {
-            TableFactor::UNNEST { .. } => no("UNNEST", "use array functions such as array_length, or flatten before", place),
+            TableFactor::UNNEST { .. } => {
+                no("UNNEST", "use array functions such as array_length, or flatten before", place)
+            }
             TableFactor::Derived { lateral: true, .. } | TableFactor::Function { lateral: true, .. } => {
                 no("LATERAL", "write the subquery without a reference to the other table", place)
             }
             TableFactor::MatchRecognize { .. } => no("MATCH_RECOGNIZE", "use windows", place),
-            TableFactor::Pivot { .. } | TableFactor::Unpivot { .. } => no("PIVOT", "use aggregates with FILTER (WHERE ...)", place),
-            TableFactor::Table { version: Some(_), .. } => no("FOR SYSTEM_TIME AS OF", "read the table as it is", place),
+            TableFactor::Pivot { .. } | TableFactor::Unpivot { .. } => {
+                no("PIVOT", "use aggregates with FILTER (WHERE ...)", place)
+            }
+            TableFactor::Table { version: Some(_), .. } => {
+                no("FOR SYSTEM_TIME AS OF", "read the table as it is", place)
+            }
             TableFactor::Table { sample: Some(_), .. } => no("TABLESAMPLE", "filter by random() < 0.1", place),
             TableFactor::Table { args: Some(args), .. } => {
                 for arg in &args.args {
@@ -145,7 +160,9 @@ impl Visitor for Refuse {
             Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if matches!(**right, Expr::Subquery(_)) => {
                 no("a subquery in a condition", subquery, place)
             }
-            Expr::GroupingSets(_) => no("GROUPING SETS", "write one query for each grouping, and UNION ALL between them", place),
+            Expr::GroupingSets(_) => {
+                no("GROUPING SETS", "write one query for each grouping, and UNION ALL between them", place)
+            }
             Expr::Cube(_) | Expr::Rollup(_) => {
                 no("CUBE and ROLLUP", "write one query for each grouping, and UNION ALL between them", place)
             }

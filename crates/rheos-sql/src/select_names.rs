@@ -1,14 +1,13 @@
-//! Columns of one SELECT that would have the same name: the second gets `_1`, as it does when rows are printed.
+//! The names of a SELECT's columns: an expression is called as it is written, and the second of two columns that would
+//! have the same name gets `_1`, as it does when rows are printed.
 //!
-//! DataFusion refuses them, but `SELECT a, a` and `SELECT *, a` are fine SQL. Runs behind the group windows, so that
-//! what those put in is seen too.
+//! DataFusion calls a column `sum(t.x + Int64(1))` and refuses equal names, but `SELECT a, a` and `SELECT *, a` are fine
+//! SQL. Runs behind the group windows, so that what those put in is seen too.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{
-    Expr, Ident, Query, Select, SelectItem, VisitMut, VisitorMut, WildcardAdditionalOptions,
-};
+use sqlparser::ast::{Expr, Ident, Query, Select, SelectItem, VisitMut, VisitorMut, WildcardAdditionalOptions};
 
 /// Gives every repeated column of every SELECT a name of its own.
 pub(crate) fn rewrite(query: &mut Query) {
@@ -39,6 +38,9 @@ fn rename(select: &mut Select) {
         };
         let is_repeated = all && matches!(item, SelectItem::UnnamedExpr(e) if is_column(e));
         if seen.insert(name.clone()) && !is_repeated {
+            if matches!(item, SelectItem::UnnamedExpr(e) if !is_column(e)) {
+                *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
+            }
             continue;
         }
         let mut n = 1;
@@ -65,6 +67,7 @@ fn name(expr: &Expr) -> String {
     match expr {
         Expr::Identifier(name) => name.value.clone(),
         Expr::CompoundIdentifier(parts) => parts.last().map_or_else(String::new, |p| p.value.clone()),
-        other => other.to_string(),
+        // The quotes may come from a name that was mended.
+        other => other.to_string().replace('"', ""),
     }
 }

@@ -152,8 +152,9 @@ fn create(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<Statement> {
         && !near.eq_ignore_ascii_case(&what)
     {
         let at = parser.peek_token_ref().span;
-        return Err(syntax_at(&format!("CREATE {what} is not a statement"), at)
-            .with_hint(format!("did you mean '{near}'?")));
+        return Err(
+            syntax_at(&format!("CREATE {what} is not a statement"), at).with_hint(format!("did you mean '{near}'?"))
+        );
     }
     refuse(
         &format!("CREATE {}", what.to_uppercase()),
@@ -165,7 +166,11 @@ fn create(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<Statement> {
 fn insert(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<Statement> {
     let context = |e: ParserError| syntax(e, tokens);
     if parser.parse_keyword(Keyword::OVERWRITE) {
-        return refuse("INSERT OVERWRITE", "use INSERT INTO; 'sink.if-exists' = 'replace' empties a target first", parser);
+        return refuse(
+            "INSERT OVERWRITE",
+            "use INSERT INTO; 'sink.if-exists' = 'replace' empties a target first",
+            parser,
+        );
     }
     parser.expect_keyword_is(Keyword::INTO).map_err(context)?;
     let _ = parser.parse_keyword(Keyword::TABLE);

@@ -19,9 +19,35 @@ use crate::tokens::{Tokens, place};
 
 /// Names for the hint on an unknown type.
 const TYPES: &[&str] = &[
-    "STRING", "VARCHAR", "CHAR", "TEXT", "BOOLEAN", "TINYINT", "SMALLINT", "INT", "INTEGER", "BIGINT", "FLOAT", "REAL",
-    "DOUBLE", "DECIMAL", "NUMERIC", "DATE", "TIME", "TIMESTAMP", "TIMESTAMP_LTZ", "TIMESTAMPTZ", "BYTES", "VARBINARY",
-    "ROW", "ARRAY", "MAP", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
+    "STRING",
+    "VARCHAR",
+    "CHAR",
+    "TEXT",
+    "BOOLEAN",
+    "TINYINT",
+    "SMALLINT",
+    "INT",
+    "INTEGER",
+    "BIGINT",
+    "FLOAT",
+    "REAL",
+    "DOUBLE",
+    "DECIMAL",
+    "NUMERIC",
+    "DATE",
+    "TIME",
+    "TIMESTAMP",
+    "TIMESTAMP_LTZ",
+    "TIMESTAMPTZ",
+    "BYTES",
+    "VARBINARY",
+    "ROW",
+    "ARRAY",
+    "MAP",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
 ];
 
 /// A timestamp without a zone.
@@ -82,7 +108,8 @@ pub(crate) fn parse_type(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<Dat
         }
         _ => {
             let sql = parser.parse_data_type().map_err(context)?;
-            to_arrow(&sql).map_err(|e| e.with_span(place(TokenSpan::new(start.start, parser.get_current_token().span.end))))
+            to_arrow(&sql)
+                .map_err(|e| e.with_span(place(TokenSpan::new(start.start, parser.get_current_token().span.end))))
         }
     }
 }
@@ -171,7 +198,11 @@ fn custom(name: &str, modifiers: &[String]) -> Result<DataType> {
 fn unknown(name: &str) -> Error {
     let list = format!("the types are {}", TYPES.join(", "));
     let bare = name.split(['(', '<', ' ']).next().unwrap_or(name);
-    Error::invalid(138, format!("there is no type '{name}'")).with_hint(did_you_mean(bare, TYPES.iter().copied(), &list))
+    Error::invalid(138, format!("there is no type '{name}'")).with_hint(did_you_mean(
+        bare,
+        TYPES.iter().copied(),
+        &list,
+    ))
 }
 
 /// Our types in casts and typed literals.

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use rheos_core::Result;
-use rheos_core::source::{
-    Boundedness, Discovery, ReaderContext, Source, SourcePoll, Split, SplitReader,
-};
+use rheos_core::source::{Boundedness, Discovery, ReaderContext, Source, SourcePoll, Split, SplitReader};
 use std::sync::atomic::Ordering;
 
 /// A bounded source of a few rows: one split, read by one worker.
@@ -38,13 +36,8 @@ impl Source for ValuesSource {
     }
 
     fn discover(&self, _time_column: Option<usize>, _parallelism: usize) -> Result<Discovery> {
-        let split = Split {
-            id: "values".into(),
-            sequence: 0,
-            not_before_ms: None,
-            size_bytes: 0,
-            descriptor: String::new(),
-        };
+        let split =
+            Split { id: "values".into(), sequence: 0, not_before_ms: None, size_bytes: 0, descriptor: String::new() };
         Ok(Discovery { splits: vec![split], finished: true })
     }
 

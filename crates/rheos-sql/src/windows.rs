@@ -239,7 +239,8 @@ impl Call {
             None => Ok(0),
         };
         let data = expr(0).ok_or_else(|| refuse("the table is missing".into(), at)).and_then(|e| relation(e, at))?;
-        let time = expr(1).ok_or_else(|| refuse("the time column is missing".into(), at)).and_then(|e| descriptor(e, at))?;
+        let time =
+            expr(1).ok_or_else(|| refuse("the time column is missing".into(), at)).and_then(|e| descriptor(e, at))?;
         let spec = match function {
             "hop" => WindowSpec::try_hop(interval(2)?, interval(3)?, interval(4)?),
             _ => WindowSpec::try_tumble(interval(2)?, interval(3)?),

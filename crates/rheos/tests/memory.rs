@@ -63,6 +63,9 @@ fn ten_times_the_input_needs_no_more_memory() {
         let small = peak_kib(program, 300_000).unwrap();
         let large = peak_kib(program, 3_000_000).unwrap();
         println!("{name}: {} MiB for 0.3 million rows, {} MiB for 3 million", small / 1024, large / 1024);
-        assert!(large <= small + small / 10 + SLACK_KIB, "{name}: {small} KiB, then {large} KiB for ten times the rows");
+        assert!(
+            large <= small + small / 10 + SLACK_KIB,
+            "{name}: {small} KiB, then {large} KiB for ten times the rows"
+        );
     }
 }

@@ -134,18 +134,18 @@ pub(crate) fn infer_schema(table: &TableDefinition) -> Result<Option<SchemaRef>>
     const SAMPLE_BYTES: usize = 1 << 20;
     let options = FileOptions::try_new(&table.name, &table.options)?;
     let files = input_files(&options.path, options.file_order)?;
-    for file in files.iter().filter(|f| f.regular && f.size_bytes > 0) {
-        let schema = match &options.format {
-            FileFormat::Parquet => Ok(read_footer(&file.path)?.schema()),
-            FileFormat::Text(format) => {
-                let (head, complete) = read_head(&file.path, options.compression, SAMPLE_BYTES)?;
-                infer_text_schema(format, &head, complete)
-            }
-        };
-        return schema.map(Some).map_err(|e| e.context(format!("'{}'", shown(&file.path))));
-    }
-    Err(Error::invalid(206, format!("'{}' has no rows to find columns from", options.path))
-        .with_hint("declare the columns in CREATE TABLE"))
+    let Some(file) = files.iter().find(|f| f.regular && f.size_bytes > 0) else {
+        return Err(Error::invalid(206, format!("'{}' has no rows to find columns from", options.path))
+            .with_hint("declare the columns in CREATE TABLE"));
+    };
+    let schema = match &options.format {
+        FileFormat::Parquet => return Ok(Some(read_footer(&file.path)?.schema())),
+        FileFormat::Text(format) => {
+            let (head, complete) = read_head(&file.path, options.compression, SAMPLE_BYTES)?;
+            infer_text_schema(format, &head, complete)
+        }
+    };
+    schema.map(Some).map_err(|e| e.context(format!("'{}'", shown(&file.path))))
 }
 
 impl Source for FileSource {

@@ -231,7 +231,7 @@ fn parquet_row_groups_carry_their_lower_bounds() {
     assert!(error.message().contains("no column 'b'") && error.message().contains("x.parquet"), "{error}");
     let error = fail(&path, &schema(&[("s", DataType::Int64)]), &[PARQUET]);
     assert!(error.message().contains("row 1, column 's': the value does not fit BIGINT: text 0"), "{error}");
-    let noise: Vec<u8> = (0..5000u32).map(|n| (n * 7919 >> 3) as u8).collect();
+    let noise: Vec<u8> = (0..5000u32).map(|n| ((n * 7919) >> 3) as u8).collect();
     let error = fail(&write(folder.path(), "noise.parquet", &noise), &table_schema, &[PARQUET]);
     assert!(error.message().contains("noise.parquet': it is not a readable Parquet file"), "{error}");
     assert!(read(&write(folder.path(), "empty.parquet", b""), &table_schema, &[PARQUET]).is_err());
@@ -315,8 +315,8 @@ fn a_file_or_folder_without_permission_is_named() {
     let path = write(folder.path(), "x.csv", b"a\n1\n");
     let locked = folder.path().join("locked");
     fs::create_dir(&locked).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o0)).unwrap();
     if fs::File::open(&path).is_ok() {
         eprintln!("SKIPPED: this user may read everything, so permissions cannot be tested");
         return;

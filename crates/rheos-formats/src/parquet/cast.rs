@@ -108,7 +108,7 @@ fn to_micros(array: &ArrayRef, unit: TimeUnit, bad: &mut BadRows) -> TimestampMi
         f: impl Fn(i64) -> Option<i64>,
     ) -> TimestampMicrosecondArray {
         let values = array.as_primitive::<T>();
-        let out: PrimitiveArray<TimestampMicrosecondType> = values.unary_opt(|v| f(v));
+        let out: PrimitiveArray<TimestampMicrosecondType> = values.unary_opt(f);
         if out.null_count() > values.null_count() {
             let to = <TimestampMicrosecondType as ArrowPrimitiveType>::DATA_TYPE;
             for row in (0..values.len()).filter(|row| values.is_valid(*row) && out.is_null(*row)) {

@@ -160,9 +160,11 @@ impl Table {
     }
 
     fn take_groups(&mut self) -> Result<Vec<ArrayRef>> {
-        self.len = 0;
+        let rows = std::mem::take(&mut self.len);
         let Some(groups) = &mut self.groups else { return Ok(vec![]) };
         let columns = groups.emit(EmitTo::All).map_err(data_error)?;
+        // Some tables keep their hash map, with the numbers of groups that are gone; the room in it is for the next use.
+        groups.clear_shrink(rows);
         let columns = columns.into_iter().zip(self.layout.group_schema.fields());
         columns.map(|(c, f)| coerce(c, f.data_type())).collect()
     }

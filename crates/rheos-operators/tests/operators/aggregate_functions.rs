@@ -136,14 +136,14 @@ fn own_result(
     accumulator.evaluate().unwrap()
 }
 
-/// Sorted text, for lists and joined strings whose order means nothing.
+/// What is left of a list, or of a joined string, where the order means nothing: its sorted items, its sorted letters.
 fn items(value: &ScalarValue) -> Vec<String> {
     let mut items: Vec<String> = match value {
         ScalarValue::List(list) => {
             let items = list.value(0);
             (0..items.len()).map(|i| ScalarValue::try_from_array(&items, i).unwrap().to_string()).collect()
         }
-        other => other.to_string().split(',').map(str::to_string).collect(),
+        other => other.to_string().chars().map(String::from).collect(),
     };
     items.sort();
     items

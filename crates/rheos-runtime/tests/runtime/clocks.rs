@@ -51,7 +51,13 @@ impl Operator for Alarm {
         Ok(Progress::Done)
     }
 
-    fn on_timer(&mut self, domain: TimeDomain, key: &[u8], time_ms: i64, ctx: &mut OperatorContext) -> Result<Progress> {
+    fn on_timer(
+        &mut self,
+        domain: TimeDomain,
+        key: &[u8],
+        time_ms: i64,
+        ctx: &mut OperatorContext,
+    ) -> Result<Progress> {
         assert_eq!(key, b"k");
         match domain {
             TimeDomain::EventTime => {

@@ -28,12 +28,7 @@ pub(crate) fn diagnostic_span(error: &DataFusionError) -> Option<datafusion_comm
 }
 
 fn from_df(span: datafusion_common::Span) -> Span {
-    Span {
-        line: span.start.line,
-        column: span.start.column,
-        end_line: span.end.line,
-        end_column: span.end.column,
-    }
+    Span { line: span.start.line, column: span.start.column, end_line: span.end.line, end_column: span.end.column }
 }
 
 /// The first token that says `name`.

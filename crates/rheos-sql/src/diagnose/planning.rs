@@ -107,7 +107,9 @@ fn missing_column(field: &Column, valid: &[Column], tokens: &[TokenWithSpan], di
     };
     let is_window = ["window_start", "window_end", "window_time"].contains(&name.to_lowercase().as_str());
     let hint = match nearest(name, names.iter().copied()) {
-        None if is_window => "window columns come from a window: FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR)".into(),
+        None if is_window => {
+            "window columns come from a window: FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR)".into()
+        }
         None if quoted(tokens, name) => format!("a text needs single quotes: '{name}'; {list}"),
         _ => did_you_mean(name, names.iter().copied(), &list),
     };
@@ -136,6 +138,54 @@ fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
     rest.find(after).map(|end| &rest[..end])
 }
 
+/// What a text contains, the code, our message and hint.
+const MARKED: &[(&str, u16, &str, &str)] = &[
+    (
+        "Aggregate functions are not allowed in the WHERE",
+        153,
+        "an aggregate cannot be in WHERE",
+        "filter groups with HAVING",
+    ),
+    ("aggregate functions in WHERE", 153, "an aggregate cannot be in WHERE", "filter groups with HAVING"),
+    ("nested aggregate", 153, "an aggregate cannot be inside an aggregate", "aggregate twice with a subquery"),
+    (
+        "HAVING clause references",
+        136,
+        "HAVING needs columns of GROUP BY or aggregates",
+        "add the column to GROUP BY, or filter it with WHERE",
+    ),
+    (
+        "UNION queries have different number of columns",
+        143,
+        "the parts of a UNION have different numbers of columns",
+        "select the same number of columns in each part",
+    ),
+    (
+        "Projections require unique expression names",
+        132,
+        "two columns of the result have the same name",
+        "give one of them another name with AS",
+    ),
+    (
+        "names given as column alias",
+        143,
+        "the number of column names does not fit the columns",
+        "give one name for each column",
+    ),
+    (
+        "Inconsistent data length",
+        143,
+        "the rows of VALUES have different lengths",
+        "give each row the same number of values",
+    ),
+    (
+        "Filter expression with non-boolean",
+        135,
+        "a condition must be true or false",
+        "compare the value with something, as in x > 0",
+    ),
+];
+
 fn plan_error(text: &str, tokens: &[TokenWithSpan], catalog: &Catalog) -> Error {
     if let Some(name) = between(text, "Invalid function '", "'") {
         return unknown_function(name, tokens, catalog);
@@ -160,20 +210,9 @@ fn plan_error(text: &str, tokens: &[TokenWithSpan], catalog: &Catalog) -> Error 
         let error = Error::invalid(135, format!("there is no operation {what}")).with_hint(hint);
         return with(error, find_operator(tokens, op));
     }
-    let known: [(&str, u16, &str, &str); 9] = [
-        ("Aggregate functions are not allowed in the WHERE", 153, "an aggregate cannot be in WHERE", "filter groups with HAVING"),
-        ("aggregate functions in WHERE", 153, "an aggregate cannot be in WHERE", "filter groups with HAVING"),
-        ("nested aggregate", 153, "an aggregate cannot be inside an aggregate", "aggregate twice with a subquery"),
-        ("HAVING clause references", 136, "HAVING needs columns of GROUP BY or aggregates", "add the column to GROUP BY, or filter it with WHERE"),
-        ("UNION queries have different number of columns", 143, "the parts of a UNION have different numbers of columns", "select the same number of columns in each part"),
-        ("Projections require unique expression names", 132, "two columns of the result have the same name", "give one of them another name with AS"),
-        ("names given as column alias", 143, "the number of column names does not fit the columns", "give one name for each column"),
-        ("Inconsistent data length", 143, "the rows of VALUES have different lengths", "give each row the same number of values"),
-        ("Filter expression with non-boolean", 135, "a condition must be true or false", "compare the value with something, as in x > 0"),
-    ];
-    for (marker, code, message, hint) in known {
+    for (marker, code, message, hint) in MARKED {
         if text.to_lowercase().contains(&marker.to_lowercase()) {
-            return Error::invalid(code, message).with_hint(hint);
+            return Error::invalid(*code, *message).with_hint(*hint);
         }
     }
     let error = Error::invalid(151, format!("the query does not fit: {}", shorten(text)))
@@ -203,7 +242,8 @@ fn unknown_function(name: &str, tokens: &[TokenWithSpan], catalog: &Catalog) -> 
 fn not_grouped(text: &str, tokens: &[TokenWithSpan]) -> Error {
     let quoted = between(text, "column \"", "\" must appear").or_else(|| between(text, "'", "' must appear"));
     let column = quoted.or_else(|| between(text, "Expression ", " could not be resolved"));
-    let column = column.or_else(|| between(text, "Column in SELECT", "'")).unwrap_or("a column of SELECT").replace('"', "");
+    let column =
+        column.or_else(|| between(text, "Column in SELECT", "'")).unwrap_or("a column of SELECT").replace('"', "");
     let bare = column.rsplit('.').next().unwrap_or(&column).to_string();
     let at = find_text(tokens, &column).or_else(|| find_word(tokens, &bare));
     let error = Error::invalid(136, format!("'{bare}' must appear in GROUP BY or in an aggregate"))
@@ -218,7 +258,8 @@ fn wrong_arguments(call: &str, text: &str, tokens: &[TokenWithSpan]) -> Error {
         .split_once("Candidate functions:")
         .map(|(_, list)| list.lines().map(str::trim).filter(|l| !l.is_empty()).take(3).map(types_in).collect())
         .unwrap_or_default();
-    let what = if args.is_empty() { format!("{name} needs arguments") } else { format!("{name} does not take ({args})") };
+    let what =
+        if args.is_empty() { format!("{name} needs arguments") } else { format!("{name} does not take ({args})") };
     let hint = match candidates.as_slice() {
         [] => format!("`rheos functions {name}` shows how it is called"),
         list => format!("it is called as {}; cast the argument, or see `rheos functions {name}`", list.join(" or ")),
@@ -228,13 +269,38 @@ fn wrong_arguments(call: &str, text: &str, tokens: &[TokenWithSpan]) -> Error {
 
 /// `Cannot coerce arithmetic expression Utf8 + Int64 to valid types` and its like.
 fn operator_types(text: &str) -> Option<(&str, &str, &str)> {
-    let rest = ["Cannot coerce arithmetic expression ", "comparison operation ", "Cannot infer common argument type for logical boolean operation ",
-        "string concat operation: ", "regex operation: ", "Cannot get result type for temporal operation "]
-        .iter()
-        .find_map(|marker| text.find(marker).map(|at| &text[at + marker.len()..]))?;
+    let rest = [
+        "Cannot coerce arithmetic expression ",
+        "comparison operation ",
+        "Cannot infer common argument type for logical boolean operation ",
+        "string concat operation: ",
+        "regex operation: ",
+        "Cannot get result type for temporal operation ",
+    ]
+    .iter()
+    .find_map(|marker| text.find(marker).map(|at| &text[at + marker.len()..]))?;
     let rest = rest.split(" to valid types").next().unwrap_or(rest);
     let rest = rest.lines().next().unwrap_or(rest);
-    let ops = [" IS NOT DISTINCT FROM ", " IS DISTINCT FROM ", " <= ", " >= ", " != ", " <> ", " = ", " < ", " > ", " + ", " - ", " * ", " / ", " % ", " || ", " AND ", " OR ", " ~ "];
+    let ops = [
+        " IS NOT DISTINCT FROM ",
+        " IS DISTINCT FROM ",
+        " <= ",
+        " >= ",
+        " != ",
+        " <> ",
+        " = ",
+        " < ",
+        " > ",
+        " + ",
+        " - ",
+        " * ",
+        " / ",
+        " % ",
+        " || ",
+        " AND ",
+        " OR ",
+        " ~ ",
+    ];
     ops.iter().find_map(|op| rest.split_once(op).map(|(left, right)| (left, op.trim(), right)))
 }
 
@@ -243,7 +309,8 @@ fn is_text(data_type: &str) -> bool {
 }
 
 fn find_operator(tokens: &[TokenWithSpan], op: &str) -> Option<Span> {
-    let matches = |t: &&TokenWithSpan| t.token.to_string().eq_ignore_ascii_case(op) || (op == "!=" && t.token == Token::Neq);
+    let matches =
+        |t: &&TokenWithSpan| t.token.to_string().eq_ignore_ascii_case(op) || (op == "!=" && t.token == Token::Neq);
     let mut all = tokens.iter().filter(matches);
     // With several of them the place would be a guess.
     let first = all.next()?;
@@ -258,9 +325,21 @@ fn reason(text: &str) -> String {
 /// The first sentence, without prefixes of the library and with our names of types.
 pub(super) fn shorten(text: &str) -> String {
     let mut text = text.trim();
-    let prefixes = ["Error during planning: ", "Schema error: ", "Execution error: ", "Internal error: ", "Arrow error: ",
-        "This feature is not implemented: ", "Optimizer rule ", "type_coercion", "caused by", "Cast error: ", "Parser error: ",
-        "Invalid argument error: ", "Compute error: "];
+    let prefixes = [
+        "Error during planning: ",
+        "Schema error: ",
+        "Execution error: ",
+        "Internal error: ",
+        "Arrow error: ",
+        "This feature is not implemented: ",
+        "Optimizer rule ",
+        "type_coercion",
+        "caused by",
+        "Cast error: ",
+        "Parser error: ",
+        "Invalid argument error: ",
+        "Compute error: ",
+    ];
     while let Some(rest) = prefixes.iter().find_map(|p| text.strip_prefix(p)) {
         text = rest.trim_start_matches(['\n', ' ', ':']);
     }
@@ -278,14 +357,35 @@ pub(super) fn shorten(text: &str) -> String {
 /// Arrow's names of types in a text, replaced by SQL's.
 fn types_in(text: &str) -> String {
     let names = [
-        ("Timestamp(ns, \"UTC\")", "TIMESTAMP_LTZ"), ("Timestamp(µs, \"UTC\")", "TIMESTAMP_LTZ"),
-        ("Timestamp(ns)", "TIMESTAMP"), ("Timestamp(µs)", "TIMESTAMP"), ("Timestamp(ms)", "TIMESTAMP"), ("Timestamp(s)", "TIMESTAMP"),
-        ("Timestamp(Nanosecond, None)", "TIMESTAMP"), ("Timestamp(Microsecond, None)", "TIMESTAMP"),
-        ("Interval(MonthDayNano)", "INTERVAL"), ("LargeUtf8", "STRING"), ("Utf8View", "STRING"), ("Utf8", "STRING"),
-        ("UInt64", "UBIGINT"), ("UInt32", "UINTEGER"), ("UInt16", "USMALLINT"), ("UInt8", "UTINYINT"),
-        ("Int64", "BIGINT"), ("Int32", "INT"), ("Int16", "SMALLINT"), ("Int8", "TINYINT"), ("Float64", "DOUBLE"),
-        ("Float32", "FLOAT"), ("Boolean", "BOOLEAN"), ("Date32", "DATE"), ("Decimal128", "DECIMAL"), ("Decimal256", "DECIMAL"),
-        ("Null", "NULL"), ("Time64(ns)", "TIME"), ("Binary", "BYTES"),
+        ("Timestamp(ns, \"UTC\")", "TIMESTAMP_LTZ"),
+        ("Timestamp(µs, \"UTC\")", "TIMESTAMP_LTZ"),
+        ("Timestamp(ns)", "TIMESTAMP"),
+        ("Timestamp(µs)", "TIMESTAMP"),
+        ("Timestamp(ms)", "TIMESTAMP"),
+        ("Timestamp(s)", "TIMESTAMP"),
+        ("Timestamp(Nanosecond, None)", "TIMESTAMP"),
+        ("Timestamp(Microsecond, None)", "TIMESTAMP"),
+        ("Interval(MonthDayNano)", "INTERVAL"),
+        ("LargeUtf8", "STRING"),
+        ("Utf8View", "STRING"),
+        ("Utf8", "STRING"),
+        ("UInt64", "UBIGINT"),
+        ("UInt32", "UINTEGER"),
+        ("UInt16", "USMALLINT"),
+        ("UInt8", "UTINYINT"),
+        ("Int64", "BIGINT"),
+        ("Int32", "INT"),
+        ("Int16", "SMALLINT"),
+        ("Int8", "TINYINT"),
+        ("Float64", "DOUBLE"),
+        ("Float32", "FLOAT"),
+        ("Boolean", "BOOLEAN"),
+        ("Date32", "DATE"),
+        ("Decimal128", "DECIMAL"),
+        ("Decimal256", "DECIMAL"),
+        ("Null", "NULL"),
+        ("Time64(ns)", "TIME"),
+        ("Binary", "BYTES"),
     ];
     names.iter().fold(text.to_string(), |text, (from, to)| text.replace(from, to))
 }

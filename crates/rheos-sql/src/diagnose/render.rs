@@ -53,12 +53,14 @@ mod tests {
 
     #[test]
     fn an_error_points_at_its_place() {
-        let error = Error::invalid(130, "there is no table 'x'")
-            .with_hint("did you mean 'y'?")
-            .with_span(Span { line: 2, column: 6, end_line: 2, end_column: 7 });
+        let error = Error::invalid(130, "there is no table 'x'").with_hint("did you mean 'y'?").with_span(Span {
+            line: 2,
+            column: 6,
+            end_line: 2,
+            end_column: 7,
+        });
         let shown = render(&error, "SELECT 1\nFROM x", "a.sql");
-        let expected =
-            "error[R0130]: there is no table 'x'\n --> a.sql:2:6\n  |\n2 | FROM x\n  |      ^\ntry: did you mean 'y'?\n";
+        let expected = "error[R0130]: there is no table 'x'\n --> a.sql:2:6\n  |\n2 | FROM x\n  |      ^\ntry: did you mean 'y'?\n";
         assert_eq!(shown, expected);
     }
 

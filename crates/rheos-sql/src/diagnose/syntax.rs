@@ -9,9 +9,41 @@ use crate::tokens::place;
 
 /// Words that a misspelled one may have been.
 const CLAUSES: &[&str] = &[
-    "SELECT", "FROM", "WHERE", "GROUP", "BY", "HAVING", "ORDER", "LIMIT", "OFFSET", "UNION", "ALL", "DISTINCT", "AS",
-    "AND", "OR", "NOT", "CASE", "WHEN", "THEN", "ELSE", "END", "INTO", "VALUES", "WITH", "INTERVAL", "BETWEEN", "LIKE",
-    "FILTER", "DESCRIPTOR", "WATERMARK", "CREATE", "TABLE", "VIEW", "INSERT", "EXPLAIN",
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "GROUP",
+    "BY",
+    "HAVING",
+    "ORDER",
+    "LIMIT",
+    "OFFSET",
+    "UNION",
+    "ALL",
+    "DISTINCT",
+    "AS",
+    "AND",
+    "OR",
+    "NOT",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "ELSE",
+    "END",
+    "INTO",
+    "VALUES",
+    "WITH",
+    "INTERVAL",
+    "BETWEEN",
+    "LIKE",
+    "FILTER",
+    "DESCRIPTOR",
+    "WATERMARK",
+    "CREATE",
+    "TABLE",
+    "VIEW",
+    "INSERT",
+    "EXPLAIN",
 ];
 
 /// A syntax error at a token.
@@ -53,9 +85,9 @@ pub(crate) fn syntax(error: ParserError, tokens: &[TokenWithSpan]) -> Error {
 /// Takes ` at Line: 1, Column: 5` off.
 fn split_location(text: &str) -> (&str, Option<Location>) {
     let Some((message, at)) = text.rsplit_once(" at Line: ") else { return (text, None) };
-    let location = at.split_once(", Column: ").and_then(|(line, column)| {
-        Some(Location::new(line.trim().parse().ok()?, column.trim().parse().ok()?))
-    });
+    let location = at
+        .split_once(", Column: ")
+        .and_then(|(line, column)| Some(Location::new(line.trim().parse().ok()?, column.trim().parse().ok()?)));
     (message, location)
 }
 
@@ -105,8 +137,12 @@ fn mistake(message: &str, tokens: &[TokenWithSpan], found: Option<usize>) -> (St
         }
         (Some(Token::Comma), Token::RParen) => "there is a ',' too much before it",
         (_, Token::RParen) if unbalanced(&tokens[..=i]) => "there is a ')' too much",
-        (_, Token::Word(w)) if w.value.eq_ignore_ascii_case("emit") => "EMIT is not supported yet; windows fire when they are complete",
-        (_, Token::Word(_) | Token::SingleQuotedString(_) | Token::Number(..)) if message.contains("end of statement") => {
+        (_, Token::Word(w)) if w.value.eq_ignore_ascii_case("emit") => {
+            "EMIT is not supported yet; windows fire when they are complete"
+        }
+        (_, Token::Word(_) | Token::SingleQuotedString(_) | Token::Number(..))
+            if message.contains("end of statement") =>
+        {
             "a ',' or an operator may be missing before it, or a ';' between two statements"
         }
         (_, Token::Eq) if message.contains("end of statement") => "compare with '=' in WHERE or HAVING",

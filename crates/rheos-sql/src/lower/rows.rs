@@ -58,10 +58,9 @@ impl Lowering<'_> {
     pub(super) fn limit(&mut self, limit: &Limit) -> Result<Stream> {
         let hint = "take LIMIT away, or read a bounded input, e.g. with 'number-of-rows'";
         self.needs_end(&limit.input, "LIMIT", Keyword::LIMIT, hint)?;
-        let (SkipType::Literal(skip), FetchType::Literal(fetch)) = (
-            limit.get_skip_type().map_err(|e| self.df(e))?,
-            limit.get_fetch_type().map_err(|e| self.df(e))?,
-        ) else {
+        let (SkipType::Literal(skip), FetchType::Literal(fetch)) =
+            (limit.get_skip_type().map_err(|e| self.df(e))?, limit.get_fetch_type().map_err(|e| self.df(e))?)
+        else {
             let error = Error::invalid(149, "LIMIT and OFFSET must be whole numbers").with_hint("write LIMIT 10");
             return Err(self.at_keyword(error, Keyword::LIMIT));
         };

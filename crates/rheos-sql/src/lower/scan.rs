@@ -75,7 +75,8 @@ impl Lowering<'_> {
         };
         let all: Vec<_> = (0..table.definition.schema.fields().len()).collect();
         let wanted = scan.projection.as_ref().unwrap_or(&all);
-        let slot = |c: &usize| shared.columns.binary_search(c).map(Slot::Column).map_err(|_| Error::internal("a lost column"));
+        let slot =
+            |c: &usize| shared.columns.binary_search(c).map(Slot::Column).map_err(|_| Error::internal("a lost column"));
         let slots = wanted.iter().map(slot).collect::<Result<Vec<_>>>()?;
         let schema = Arc::clone(&self.graph.node(shared.node).schema);
         Ok(Stream { node: shared.node, schema, slots, window_columns: vec![], pending: None })

@@ -12,6 +12,10 @@ fn a_name_fits_without_case_where_only_one_does() {
         ("SELECT \"carrier\" FROM flights", "Carrier Utf8"),
         ("SELECT Max(Distance) AS m FROM flights GROUP BY ORIGIN HAVING COUNT(*) > 1 ORDER BY M", "m Int32"),
         ("SELECT *, Origin, 1, 1 FROM (SELECT origin FROM flights)", "origin Utf8, origin_1 Utf8, 1 Int64, 1_1 Int64"),
+        (
+            "SELECT COUNT(*), max(distance + 1) FROM flights ORDER BY COUNT(*)",
+            "COUNT(*) Int64, max(distance + 1) Int64",
+        ),
         ("SELECT a.x FROM (SELECT origin AS X FROM flights) AS A", "X Utf8"),
     ];
     for (query, expected) in cases {
@@ -36,6 +40,8 @@ fn expressions_have_the_promised_types() {
         ("SELECT CAST('2013-01-01' AS TIMESTAMP_LTZ) AS x", "x Timestamp(µs, \"UTC\")"),
         ("SELECT CAST(1 AS STRING) AS x", "x Utf8"),
         ("SELECT MOD(7, 2) AS x", "x Int64"),
+        ("SELECT HOUR(sched) AS x FROM flights", "x Int32"),
+        ("SELECT DATE_FORMAT(sched, 'yyyy-MM-dd') AS x FROM flights", "x Utf8"),
         ("SELECT EXTRACT(HOUR FROM sched) AS x FROM flights", "x Int32"),
         ("SELECT SUBSTRING(origin FROM 1 FOR 2) AS x FROM flights", "x Utf8"),
         ("SELECT origin || '-' || Carrier AS x FROM flights", "x Utf8"),
@@ -59,8 +65,20 @@ fn declared_types_are_read() {
     let schema = &graph.nodes()[0].schema;
     let got: Vec<_> = schema.fields().iter().map(|f| f.data_type().to_string()).collect();
     let scalar = [
-        "Int8", "Int16", "Int32", "Int64", "Float32", "Float64", "Decimal128(10, 2)", "Utf8", "Binary", "Boolean",
-        "Date32", "Timestamp(µs)", "Timestamp(µs, \"UTC\")", "Timestamp(µs, \"UTC\")",
+        "Int8",
+        "Int16",
+        "Int32",
+        "Int64",
+        "Float32",
+        "Float64",
+        "Decimal128(10, 2)",
+        "Utf8",
+        "Binary",
+        "Boolean",
+        "Date32",
+        "Timestamp(µs)",
+        "Timestamp(µs, \"UTC\")",
+        "Timestamp(µs, \"UTC\")",
     ];
     assert_eq!(got[..14], scalar);
     assert_eq!([&got[16], &got[17], &got[18]], ["UInt64", "Timestamp(µs)", "Decimal128(10, 0)"]);

@@ -17,19 +17,28 @@ fn shape(query: &str) -> String {
 fn queries_become_these_nodes() {
     let cases = [
         ("SELECT * FROM flights", "sink:result [single] source:flights"),
-        ("SELECT origin FROM flights WHERE distance > 5", "sink:result [single] project [forward] filter [forward] source:flights"),
+        (
+            "SELECT origin FROM flights WHERE distance > 5",
+            "sink:result [single] project [forward] filter [forward] source:flights",
+        ),
         (
             "SELECT origin, count(*) FROM flights GROUP BY origin",
-            "sink:result [single] aggregate [forward] partial-aggregate [hash(origin)] source:flights",
+            "sink:result [single] project [forward] aggregate [hash(origin)] partial-aggregate [forward] source:flights",
         ),
         (
             "SELECT count(*) AS n, avg(dep_delay) AS d FROM flights",
-            "sink:result [single] aggregate [single] partial-aggregate [forward] source:flights",
+            "sink:result [single] project [forward] aggregate [single] partial-aggregate [forward] source:flights",
         ),
-        ("SELECT DISTINCT origin FROM flights", "sink:result [single] aggregate [hash(origin)] partial-aggregate [forward] source:flights"),
+        (
+            "SELECT DISTINCT origin FROM flights",
+            "sink:result [single] aggregate [hash(origin)] partial-aggregate [forward] source:flights",
+        ),
         ("SELECT * FROM flights ORDER BY distance DESC LIMIT 3", "sink:result [single] sort [single] source:flights"),
         ("SELECT * FROM flights LIMIT 3 OFFSET 1", "sink:result [single] limit [single] source:flights"),
-        ("SELECT * FROM TABLE(HOP(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' HOUR, INTERVAL '3' HOUR))", "sink:result [single] hop [forward] source:bid"),
+        (
+            "SELECT * FROM TABLE(HOP(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' HOUR, INTERVAL '3' HOUR))",
+            "sink:result [single] hop [forward] source:bid",
+        ),
         ("SELECT 1 AS a", "sink:result [single] project [forward] source:values"),
         ("VALUES (1, 'a'), (2, 'b')", "sink:result [single] source:values"),
     ];
@@ -38,7 +47,8 @@ fn queries_become_these_nodes() {
     }
 }
 
-const HOURLY: &str = "sink:result [single] project [forward] tumble [hash(origin)] partial-tumble [forward] source:flights";
+const HOURLY: &str =
+    "sink:result [single] project [forward] tumble [hash(origin)] partial-tumble [forward] source:flights";
 
 #[test]
 fn all_forms_of_a_window_give_the_same_plan() {
@@ -126,7 +136,9 @@ fn a_program_shows_its_parts_in_order() {
 
 #[test]
 fn the_same_program_has_the_same_fingerprint() {
-    let text = format!("{TABLES}SELECT window_start, count(*), sum(price + 1) FROM TUMBLE(bid, ts, INTERVAL '1' HOUR) GROUP BY window_start, url");
+    let text = format!(
+        "{TABLES}SELECT window_start, count(*), sum(price + 1) FROM TUMBLE(bid, ts, INTERVAL '1' HOUR) GROUP BY window_start, url"
+    );
     let print = || plan(&text).unwrap().graph.unwrap().fingerprint();
     assert_eq!(print(), print());
 }
