@@ -36,9 +36,8 @@ pub(crate) fn text(report: &JobReport, stopped: bool, drain: bool) -> String {
         let _ = writeln!(text, "{}{}", plural(late, "late record", "late records"), widen(report));
     }
     let open = count(Counter::OpenWindows);
-    if (stopped || report.stopped) && !drain {
-        let hint = if open > 0 { "; --drain fires them" } else { "" };
-        let _ = writeln!(text, "stopped with {}{hint}", plural(open, "open window", "open windows"));
+    if (stopped || report.stopped) && !drain && open > 0 {
+        let _ = writeln!(text, "stopped with {}; --drain fires them", plural(open, "open window", "open windows"));
     }
     text
 }
