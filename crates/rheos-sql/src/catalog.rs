@@ -129,7 +129,6 @@ enum Entry {
 pub(crate) struct Catalog {
     entries: BTreeMap<String, Entry>,
     scalars: BTreeMap<String, Arc<ScalarUDF>>,
-    higher_order: BTreeMap<String, Arc<HigherOrderUDF>>,
     aggregates: BTreeMap<String, Arc<AggregateUDF>>,
     config: ConfigOptions,
     expr_planners: Vec<Arc<dyn ExprPlanner>>,
@@ -144,7 +143,6 @@ impl Catalog {
         let mut catalog = Self {
             entries: BTreeMap::new(),
             scalars: BTreeMap::new(),
-            higher_order: BTreeMap::new(),
             aggregates: BTreeMap::new(),
             config,
             expr_planners: vec![
@@ -167,11 +165,6 @@ impl Catalog {
             };
             for name in std::iter::once(f.name()).chain(f.aliases().iter().map(String::as_str)) {
                 catalog.scalars.insert(name.to_lowercase(), Arc::clone(&f));
-            }
-        }
-        for f in datafusion_functions_nested::all_default_higher_order_functions() {
-            for name in std::iter::once(f.name()).chain(f.aliases().iter().map(String::as_str)) {
-                catalog.higher_order.insert(name.to_lowercase(), Arc::clone(&f));
             }
         }
         for f in aggregate_functions() {
@@ -209,9 +202,8 @@ impl Catalog {
 
     /// The names of scalar and aggregate functions.
     pub(crate) fn function_names(&self) -> impl Iterator<Item = &str> {
-        let nested = self.higher_order.keys();
         let added = crate::dialect::ADDED.iter().map(|f| f.0);
-        self.scalars.keys().chain(self.aggregates.keys()).chain(nested).map(String::as_str).chain(added)
+        self.scalars.keys().chain(self.aggregates.keys()).map(String::as_str).chain(added)
     }
 
     /// The table to write to. Errors: there is none of that name, or it is a view.
@@ -304,8 +296,9 @@ impl ContextProvider for Catalog {
         self.scalars.get(&name.to_lowercase()).cloned()
     }
 
-    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
-        self.higher_order.get(&name.to_lowercase()).cloned()
+    /// None: the parser does not read their lambdas (`x -> x + 1`).
+    fn get_higher_order_meta(&self, _: &str) -> Option<Arc<HigherOrderUDF>> {
+        None
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
@@ -329,7 +322,7 @@ impl ContextProvider for Catalog {
     }
 
     fn higher_order_function_names(&self) -> Vec<String> {
-        self.higher_order.keys().cloned().collect()
+        vec![]
     }
 
     fn udaf_names(&self) -> Vec<String> {

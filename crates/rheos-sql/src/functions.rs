@@ -51,9 +51,6 @@ pub fn functions() -> Vec<FunctionInfo> {
     for f in scalar_functions() {
         all.push(info(f.name(), f.aliases(), FunctionKind::Scalar, f.documentation()));
     }
-    for f in datafusion_functions_nested::all_default_higher_order_functions() {
-        all.push(info(f.name(), f.aliases(), FunctionKind::Scalar, f.documentation()));
-    }
     for (name, syntax, description) in crate::dialect::ADDED {
         let info = FunctionInfo {
             name: name.to_string(),

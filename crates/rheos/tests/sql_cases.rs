@@ -34,8 +34,9 @@ struct Case {
 /// The cases of a file; see the README beside them.
 fn parse(text: &str) -> Vec<Case> {
     let mut parts = text.split("\n-- case: ");
-    let setup = parts.next().unwrap_or_default();
-    parts.map(|part| parse_case(setup, part)).collect()
+    let setup = parts.next().unwrap_or_default().lines().filter(|line| !line.starts_with('#'));
+    let setup = setup.collect::<Vec<_>>().join("\n");
+    parts.map(|part| parse_case(&setup, part)).collect()
 }
 
 fn parse_case(setup: &str, part: &str) -> Case {

@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn columns_are_aligned_and_nulls_are_shown() {
         let want = "\
- name | n
+ name |  n
 ------+----
  EWR  |  0
  NULL | 10
