@@ -17,7 +17,6 @@ use rheos::ErrorKind;
 /// Exit codes; the docs list them.
 pub(crate) mod code {
     pub(crate) const FAILED: u8 = 1;
-    pub(crate) const USAGE: u8 = 2;
     pub(crate) const NOT_VALID: u8 = 3;
     pub(crate) const NOT_FOUND: u8 = 4;
     pub(crate) const EXISTS: u8 = 5;

@@ -226,7 +226,7 @@ impl ColumnOptions<'_> {
                 self.check_range(min <= max)?;
                 Rule::Float { min, max }
             }
-            Timestamp(..) if self.get("min").or(self.get("max")).is_none() => Rule::Past {
+            Timestamp(..) if self.get("min").or_else(|| self.get("max")).is_none() => Rule::Past {
                 start: match self.whole("start")? {
                     Some(start) => start,
                     None => self.default_start()?,

@@ -82,7 +82,7 @@ pub(super) fn credit_card(draw: RandomStream, i: u64, out: &mut Vec<u8>) {
         if group > 0 {
             out.push(b' ');
         }
-        let value = ((number >> (16 * group)) & 0xffff) * 10_000 >> 16;
+        let value = (((number >> (16 * group)) & 0xffff) * 10_000) >> 16;
         out.extend([1000, 100, 10, 1].map(|unit| b'0' + (value / unit % 10) as u8));
     }
 }
