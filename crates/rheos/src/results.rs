@@ -38,7 +38,7 @@ const SPOOL_MEMORY_BYTES_MAX: usize = 64 << 20;
 pub struct Rows {
     schema: SchemaRef,
     queue: Arc<Queue>,
-    spooled: Option<SpoolReader>,
+    spooled: Option<Box<SpoolReader>>,
 }
 
 /// What a bounded wait for rows came to.
@@ -65,7 +65,7 @@ impl Rows {
         let mut state = self.queue.lock();
         if let Some(spool) = state.spool.take() {
             drop(state);
-            self.spooled = Some(spool.into_reader()?);
+            self.spooled = Some(Box::new(spool.into_reader()?));
         } else {
             drop(state);
         }

@@ -3,6 +3,8 @@
 //! One test, so that nothing else runs in this process while it measures. The kernel keeps the peak (`VmHWM`) and
 //! forgets it on request (`clear_refs`).
 
+#![allow(clippy::unwrap_used, reason = "a test ends with a panic")]
+
 use std::fs;
 
 /// Slack for what the allocator keeps between runs, in KiB.

@@ -2,6 +2,8 @@
 //!
 //! The formats are described in `tests/sql/README.md`. Expected rows are DuckDB's or computed by hand.
 
+#![allow(clippy::unwrap_used, reason = "a test ends with a panic")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};

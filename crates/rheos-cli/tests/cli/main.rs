@@ -2,6 +2,8 @@
 //!
 //! Expected rows are computed by hand from inputs of a few lines; those of the book were checked with DuckDB.
 
+#![allow(clippy::unwrap_used, reason = "a test ends with a panic")]
+
 mod bad_input;
 mod cases;
 mod config;

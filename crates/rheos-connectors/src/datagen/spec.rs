@@ -222,11 +222,11 @@ impl ColumnOptions<'_> {
             Float32 | Float64 => {
                 let (min, max) = (self.float("min")?, self.float("max")?);
                 let min = min.unwrap_or_else(|| max.map_or(0.0, |m| m.min(0.0)));
-                let max = max.unwrap_or_else(|| min + 1.0);
+                let max = max.unwrap_or(min + 1.0);
                 self.check_range(min <= max)?;
                 Rule::Float { min, max }
             }
-            Timestamp(..) if self.get("min").or_else(|| self.get("max")).is_none() => Rule::Past {
+            Timestamp(..) if self.get("min").or(self.get("max")).is_none() => Rule::Past {
                 start: match self.whole("start")? {
                     Some(start) => start,
                     None => self.default_start()?,

@@ -70,7 +70,7 @@ fn rows_of(mixed: &RecordBatch, kind: &str) -> RecordBatch {
 fn the_first_events_are_as_the_definition_says() {
     let batch = read_all(&*open(&[("events.num", "12346")]), 1000);
     let kinds = batch.column(0).as_primitive::<Int32Type>();
-    let expected = |n: usize| if n % 50 == 0 { 0 } else { i32::from(n % 50 > 3) + 1 };
+    let expected = |n: usize| if n.is_multiple_of(50) { 0 } else { i32::from(n % 50 > 3) + 1 };
     assert!((0..batch.num_rows()).all(|n| kinds.value(n) == expected(n)));
     assert_eq!(numbers(&rows_of(&batch, "person"), "id")[..3], [1000, 1001, 1002]);
     assert_eq!(numbers(&rows_of(&batch, "auction"), "id")[..4], [1000, 1001, 1002, 1003]);

@@ -61,7 +61,7 @@ impl Lowering<'_> {
             calls.push(self.call(expr, &narrow.stream, logical)?.named(field.name()));
         }
         let names = output.fields().iter().zip(&keys);
-        let names = names.filter_map(|(f, k)| matches!(k, Key::Column(_)).then(|| f.name().clone()));
+        let names = names.filter(|(_, k)| matches!(k, Key::Column(_))).map(|(f, _)| f.name().clone());
         let rows = &narrow.stream;
         let keys_of_operator = narrow.keys.iter().zip(unique(names)).map(|(at, n)| (column(&rows.schema, *at), n));
         let spec = AggregateSpec {
