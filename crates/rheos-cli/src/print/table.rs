@@ -159,12 +159,7 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_nulls_are_shown() {
-        let want = "\
- name |  n
-------+----
- EWR  |  0
- NULL | 10
-";
+        let want = " name |  n\n------+----\n EWR  |  0\n NULL | 10\n";
         assert_eq!(printed(false, &[batch(vec![Some("EWR"), None])]), want);
     }
 
