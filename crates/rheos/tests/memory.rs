@@ -7,8 +7,9 @@
 
 use std::fs;
 
-/// Slack for what the allocator keeps between runs, in KiB.
-const SLACK_KIB: u64 = 8 * 1024;
+/// Two workers may each have 16 MiB of rows on their way before an exchange and as much behind an operator that emits;
+/// how full that is depends on how the threads happen to run. Rows that were kept would be ten times as much.
+const SLACK_KIB: u64 = 64 * 1024;
 
 const CASES: &[(&str, &str)] = &[
     (
@@ -58,13 +59,13 @@ fn peak_kib(program: &str, rows: u64) -> Option<u64> {
 fn ten_times_the_input_needs_no_more_memory() {
     for (name, program) in CASES {
         // The first run warms up what is made once (thread stacks, the allocator's arenas).
-        let Some(_) = peak_kib(program, 300_000) else {
+        let Some(_) = peak_kib(program, 3_000_000) else {
             println!("skipped: this kernel does not tell the peak memory of a process");
             return;
         };
-        let small = peak_kib(program, 300_000).unwrap();
-        let large = peak_kib(program, 3_000_000).unwrap();
-        println!("{name}: {} MiB for 0.3 million rows, {} MiB for 3 million", small / 1024, large / 1024);
+        let small = peak_kib(program, 3_000_000).unwrap();
+        let large = peak_kib(program, 30_000_000).unwrap();
+        println!("{name}: {} MiB for 3 million rows, {} MiB for 30 million", small / 1024, large / 1024);
         assert!(
             large <= small + small / 10 + SLACK_KIB,
             "{name}: {small} KiB, then {large} KiB for ten times the rows"
