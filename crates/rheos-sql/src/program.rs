@@ -1,7 +1,6 @@
 //! A whole program: its statements one after another, then all of its inserts and queries as one job.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -31,8 +30,6 @@ pub struct PlanOptions {
     pub variables: BTreeMap<String, String>,
     /// Settings from outside; they win over the program's own `SET`.
     pub settings: BTreeMap<String, String>,
-    /// Where relative paths begin; reserved, the working directory for now.
-    pub base_dir: Option<PathBuf>,
     /// What `now()` is in this program, in ms since 1970.
     pub query_time_ms: i64,
     /// The sink of the n-th bare `SELECT`.

@@ -88,7 +88,6 @@ impl SqlProgram {
         let options = PlanOptions {
             variables: self.variables,
             settings: self.settings,
-            base_dir: None,
             query_time_ms: self.query_time_ms.unwrap_or_else(now_ms),
             result_sink: Arc::new(move |index, schema| {
                 let sink = ResultSink::new(schema);

@@ -117,7 +117,6 @@ pub(crate) fn options() -> PlanOptions {
     PlanOptions {
         variables: BTreeMap::from([("INPUT".to_string(), "/data/x.csv".to_string())]),
         settings: BTreeMap::new(),
-        base_dir: None,
         query_time_ms: 1_356_998_400_000,
         result_sink: Arc::new(|_, schema| Arc::new(FakeSink { schema })),
     }
