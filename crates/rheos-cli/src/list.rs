@@ -3,6 +3,7 @@
 use anyhow::Result;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
+use rheos::connector::TABLE_OPTIONS;
 use rheos::error::did_you_mean;
 use rheos::options::OptionDef;
 use rheos::query::FunctionInfo;
@@ -17,7 +18,7 @@ use crate::report::{Failure, code};
 pub(crate) fn connectors(args: &ListArgs) -> Result<()> {
     let registry = rheos::connectors();
     let all: Vec<&dyn Connector> = registry.iter().map(|c| &**c).collect();
-    let text = match (&args.name, args.output) {
+    let text = match (&args.name, args.format()) {
         (None, ListFormat::Table) => {
             columns(all.iter().map(|c| vec![c.name().to_string(), c.summary().to_string()]), &["NAME", "WHAT IT IS"])
         }
@@ -38,14 +39,28 @@ pub(crate) fn connectors(args: &ListArgs) -> Result<()> {
 
 fn connector_text(connector: &dyn Connector) -> String {
     let mut text = format!("{}: {}\n", connector.name(), connector.summary());
-    for (heading, options) in connector.options() {
+    for (heading, options) in option_groups(connector) {
         let rows = options.iter().map(|o| {
             let default = if o.required { "required".to_string() } else { o.default.to_string() };
             vec![format!("'{}'", o.name), o.kind.display(), default, option_help(o)]
         });
         text.push_str(&format!("\n{heading}\n{}", columns(rows, &["OPTION", "VALUE", "DEFAULT", "WHAT IT DOES"])));
     }
+    let metadata = connector.metadata();
+    if !metadata.is_empty() {
+        let rows = metadata.iter().map(|m| vec![format!("'{}'", m.key), m.help.to_string()]);
+        text.push_str(&format!("\nColumns with METADATA FROM\n{}", columns(rows, &["KEY", "WHAT IT IS"])));
+    }
     text
+}
+
+/// The connector's options, and those that every table has that is read.
+fn option_groups(connector: &dyn Connector) -> Vec<(&'static str, &'static [OptionDef])> {
+    let mut groups = connector.options();
+    if connector.is_readable() {
+        groups.push(("Every table that is read", TABLE_OPTIONS));
+    }
+    groups
 }
 
 fn option_help(option: &OptionDef) -> String {
@@ -56,8 +71,7 @@ fn option_help(option: &OptionDef) -> String {
 }
 
 fn connector_json(connector: &dyn Connector) -> Value {
-    let options: Vec<Value> = connector
-        .options()
+    let options: Vec<Value> = option_groups(connector)
         .iter()
         .flat_map(|(group, options)| options.iter().map(move |o| (group, o)))
         .map(|(group, o)| {
@@ -65,13 +79,14 @@ fn connector_json(connector: &dyn Connector) -> Value {
                     "required": o.required, "aliases": o.aliases, "help": o.help })
         })
         .collect();
-    json!({ "name": connector.name(), "summary": connector.summary(), "options": options })
+    let metadata: Vec<Value> = connector.metadata().iter().map(|m| json!({ "key": m.key, "help": m.help })).collect();
+    json!({ "name": connector.name(), "summary": connector.summary(), "options": options, "metadata": metadata })
 }
 
 /// `rheos functions [NAME]`.
 pub(crate) fn functions(args: &ListArgs) -> Result<()> {
     let all = rheos::query::functions();
-    let text = match (&args.name, args.output) {
+    let text = match (&args.name, args.format()) {
         (None, ListFormat::Table) => columns(
             all.iter().map(|f| vec![f.name.to_string(), f.kind.name().to_string(), first_sentence(&f.description)]),
             &["NAME", "KIND", "WHAT IT DOES"],
@@ -144,7 +159,7 @@ fn document(value: Value) -> String {
 }
 
 /// Aligned columns without lines. The last one wraps at the terminal's width; in a pipe every row is one line.
-fn columns(rows: impl Iterator<Item = Vec<String>>, header: &[&str]) -> String {
+pub(crate) fn columns(rows: impl Iterator<Item = Vec<String>>, header: &[&str]) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(header.to_vec());
     let rows: Vec<Vec<String>> = rows.collect();

@@ -9,6 +9,8 @@
 //! Invariant: stdout carries data only; what is said to a person goes to stderr. The only crate that knows anyhow.
 
 mod args;
+mod bench;
+mod completion;
 mod config;
 mod list;
 mod print;
@@ -23,7 +25,8 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, ConfigCommand};
+use crate::bench::args::BenchCommand;
 
 fn main() -> ExitCode {
     let matches = match matches() {
@@ -40,6 +43,10 @@ fn main() -> ExitCode {
         Command::Explain(args) => program::explain(args),
         Command::Connectors(args) => list::connectors(args),
         Command::Functions(args) => list::functions(args),
+        Command::Bench(BenchCommand::Nexmark(args)) => bench::nexmark::run(args, &cli),
+        Command::Bench(BenchCommand::Measure(args)) => bench::measure::run(args, &cli),
+        Command::Config(ConfigCommand::Show(args)) => config::show::show(args, &matches),
+        Command::Completion(args) => completion::completion(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

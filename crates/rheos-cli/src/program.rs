@@ -5,9 +5,9 @@ use std::path::Path;
 
 use anyhow::Result;
 use rheos::graph::{Node, NodeKind};
-use rheos::{Boundedness, Error, ErrorKind, Job, SqlProgram};
+use rheos::{Boundedness, Error, ErrorKind, Job, PlanFormat, SqlProgram};
 
-use crate::args::{Cli, ProgramArgs};
+use crate::args::{Cli, ExplainArgs, ExplainFormat, ProgramArgs};
 use crate::config;
 use crate::report::{Failure, code, exit_code};
 
@@ -118,10 +118,14 @@ pub(crate) fn validate(args: &ProgramArgs, cli: &Cli) -> Result<()> {
 }
 
 /// `rheos explain`.
-pub(crate) fn explain(args: &ProgramArgs) -> Result<()> {
-    let source = Source::load(args)?;
-    let job = source.plan(source.with_args(args))?;
-    let mut text = job.explain();
+pub(crate) fn explain(args: &ExplainArgs) -> Result<()> {
+    let source = Source::load(&args.program)?;
+    let job = source.plan(source.with_args(&args.program))?;
+    let mut text = job.explain_as(match args.format {
+        ExplainFormat::Text => PlanFormat::Text,
+        ExplainFormat::Mermaid => PlanFormat::Mermaid,
+        ExplainFormat::Dot => PlanFormat::Dot,
+    });
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }

@@ -25,6 +25,9 @@ pub(crate) fn text(report: &JobReport, stopped: bool, drain: bool) -> String {
     );
     if snapshot.skipped > 0 {
         let _ = writeln!(text, "{} skipped", plural(snapshot.skipped, "bad record", "bad records"));
+        for first in &report.skipped {
+            let _ = writeln!(text, "  such as {first}");
+        }
     }
     let nulls = count(Counter::NullEventTimes);
     if nulls > 0 {

@@ -15,6 +15,11 @@ pub(crate) fn connector() -> Arc<dyn Connector> {
     Arc::new(Blackhole)
 }
 
+/// A sink that takes rows on every worker and forgets them.
+pub fn discard(schema: SchemaRef) -> Arc<dyn Sink> {
+    Arc::new(BlackholeSink { schema, rows: Arc::default() })
+}
+
 struct Blackhole;
 
 impl Connector for Blackhole {
@@ -24,6 +29,10 @@ impl Connector for Blackhole {
 
     fn summary(&self) -> &'static str {
         "Takes finished rows and forgets them, for measuring."
+    }
+
+    fn is_readable(&self) -> bool {
+        false
     }
 
     fn options(&self) -> Vec<(&'static str, &'static [OptionDef])> {
@@ -37,7 +46,7 @@ impl Connector for Blackhole {
 
     fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn Sink>> {
         Options::try_new(&format!("table '{}' (connector 'blackhole')", table.name), &table.options, &[])?;
-        Ok(Arc::new(BlackholeSink { schema: Arc::clone(&table.schema), rows: Arc::default() }))
+        Ok(discard(Arc::clone(&table.schema)))
     }
 }
 

@@ -13,8 +13,11 @@ mod datagen;
 mod filesystem;
 mod io;
 mod nexmark;
+mod pace;
 mod print;
 mod stdin;
+
+pub use blackhole::discard;
 
 use rheos_core::connector::ConnectorRegistry;
 

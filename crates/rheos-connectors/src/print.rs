@@ -48,6 +48,10 @@ impl Connector for Print {
         "Prints rows as lines, on standard output unless told otherwise."
     }
 
+    fn is_readable(&self) -> bool {
+        false
+    }
+
     fn options(&self) -> Vec<(&'static str, &'static [OptionDef])> {
         vec![("General", OPTIONS)]
     }

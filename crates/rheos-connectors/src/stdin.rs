@@ -5,6 +5,7 @@
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
 use arrow::datatypes::SchemaRef;
@@ -54,6 +55,11 @@ impl Connector for Stdin {
         vec![("General", OPTIONS), ("Csv", CSV)]
     }
 
+    fn check_options(&self, table: &TableDefinition) -> Result<()> {
+        // Nothing is read before the first poll.
+        self.source(table).map(drop)
+    }
+
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>> {
         let owner = format!("table '{}' (connector 'stdin')", table.name);
         let options = Options::try_new(&owner, &table.options, &[OPTIONS, CSV])?;
@@ -66,7 +72,7 @@ impl Connector for Stdin {
             },
             declared: Arc::clone(&table.schema),
             columns: (0..table.schema.fields().len()).collect(),
-            input: Input(Arc::new(Mutex::new(Some(Box::new(std::io::stdin()))))),
+            input: Arc::new(Input::new(Box::new(std::io::stdin()), &CLAIMED)),
         };
         source.decoder(1)?;
         Ok(Arc::new(source))
@@ -78,9 +84,43 @@ impl Connector for Stdin {
     }
 }
 
-/// What is read; taken by the first reader, since it can be read only once.
-#[derive(Clone)]
-struct Input(Arc<Mutex<Option<Box<dyn Read + Send>>>>);
+/// Whether a table of this process reads standard input.
+static CLAIMED: AtomicBool = AtomicBool::new(false);
+
+/// What is read; taken by its only reader. Of all tables on it one may claim it, before any is read.
+struct Input {
+    reader: Mutex<Option<Box<dyn Read + Send>>>,
+    claimed: &'static AtomicBool,
+    is_ours: AtomicBool,
+}
+
+impl Input {
+    fn new(reader: Box<dyn Read + Send>, claimed: &'static AtomicBool) -> Self {
+        Self { reader: Mutex::new(Some(reader)), claimed, is_ours: AtomicBool::new(false) }
+    }
+
+    fn claim(&self) -> Result<()> {
+        if self.claimed.swap(true, Ordering::SeqCst) {
+            return Err(read_once());
+        }
+        self.is_ours.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        // A job that ended before it began to read leaves all of it to the next one.
+        if self.is_ours.load(Ordering::SeqCst) && lock(&self.reader).is_some() {
+            self.claimed.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+fn read_once() -> Error {
+    Error::invalid(220, "standard input can be read only once")
+        .with_hint("read it into one table and select from that table once, or save it to a file")
+}
 
 impl std::fmt::Debug for Input {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -94,7 +134,7 @@ struct StdinSource {
     limits: DecodeLimits,
     declared: SchemaRef,
     columns: Vec<usize>,
-    input: Input,
+    input: Arc<Input>,
 }
 
 impl StdinSource {
@@ -119,17 +159,14 @@ impl Source for StdinSource {
     }
 
     fn discover(&self, _time_column: Option<usize>, _parallelism: usize) -> Result<Discovery> {
+        self.input.claim()?;
         let split =
             Split { id: "stdin".into(), sequence: 0, not_before_ms: None, size_bytes: 0, descriptor: "{}".into() };
         Ok(Discovery { splits: vec![split], finished: true })
     }
 
     fn open(&self, _split: &Split, position: Option<&str>, ctx: ReaderContext) -> Result<Box<dyn SplitReader>> {
-        let input = lock(&self.input.0).take().filter(|_| position.is_none());
-        let Some(input) = input else {
-            return Err(Error::invalid(220, "standard input can be read only once")
-                .with_hint("read it into one table and select from that table twice, or save it to a file"));
-        };
+        let input = lock(&self.input.reader).take().filter(|_| position.is_none()).ok_or_else(read_once)?;
         let (sender, chunks) = sync_channel(3);
         let wake = ctx.wake.clone();
         std::thread::Builder::new()
@@ -189,6 +226,9 @@ impl SplitReader for StdinReader {
         loop {
             let decoded = self.decoder.decode();
             self.ctx.counters.add_skipped(self.decoder.take_skipped());
+            if let Some(bad) = self.decoder.take_first_skipped() {
+                self.ctx.counters.note_skipped(move || bad.message("standard input", 0));
+            }
             match decoded.map_err(|e: DecodeError| e.into_error("standard input", || 0))? {
                 Decoded::Batch(batch) => {
                     crate::filesystem::count_records(&self.ctx, batch.num_rows());
@@ -223,6 +263,8 @@ mod tests {
     use arrow::array::AsArray;
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 
+    static CLAIMED: AtomicBool = AtomicBool::new(false);
+
     #[test]
     fn rows_come_before_the_end_and_it_is_read_once() {
         let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
@@ -233,9 +275,12 @@ mod tests {
             limits: DecodeLimits { batch_rows: 1, record_bytes_max: 100, on_error: rheos_formats::OnError::Fail },
             declared: schema,
             columns: vec![0],
-            input: Input(Arc::new(Mutex::new(Some(Box::new(input))))),
+            input: Arc::new(Input::new(Box::new(input), &CLAIMED)),
         };
+        let second =
+            StdinSource { input: Arc::new(Input::new(Box::new(std::io::empty()), &CLAIMED)), ..source.clone() };
         let splits = source.discover(None, 2).unwrap().splits;
+        assert_eq!(second.discover(None, 2).unwrap_err().code(), "R0220", "another table would find nothing");
         let mut reader = source.open(&splits[0], None, ReaderContext::detached(10)).unwrap();
         assert!(source.open(&splits[0], None, ReaderContext::detached(10)).is_err());
         let mut wait = || loop {

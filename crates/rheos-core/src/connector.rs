@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::error::{Error, Result, did_you_mean};
-use crate::options::OptionDef;
+use crate::options::{OptionDef, OptionType, Options};
 use crate::sink::Sink;
 use crate::source::Source;
 
@@ -19,7 +19,52 @@ pub struct TableDefinition {
     pub schema: SchemaRef,
     /// `WITH (...)` without `connector` and without the table-level options (`idle-timeout`).
     pub options: BTreeMap<String, String>,
+    /// `PARTITIONED BY (...)`: names of columns of `schema`, each once. Empty where the connector has no partitions.
+    pub partitioned_by: Vec<String>,
+    /// `name TYPE METADATA FROM 'key'`: columns for reading, whose values the connector makes. They are not in `schema`.
+    pub metadata: Vec<MetadataColumn>,
 }
+
+impl TableDefinition {
+    /// The columns of [`Connector::source`]: those of `schema`, and behind them the metadata.
+    pub fn read_schema(&self) -> SchemaRef {
+        if self.metadata.is_empty() {
+            return Arc::clone(&self.schema);
+        }
+        let metadata = self.metadata.iter().map(|m| Arc::new(Field::new(&m.name, m.data_type.clone(), true)));
+        Arc::new(Schema::new(self.schema.fields().iter().cloned().chain(metadata).collect::<Vec<_>>()))
+    }
+}
+
+/// A column that says where a row comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataColumn {
+    /// The column's name.
+    pub name: String,
+    /// One of the keys of [`Connector::metadata`].
+    pub key: String,
+    /// The key's type, as the table declares it.
+    pub data_type: DataType,
+}
+
+/// Something that a connector knows about each row beside its columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataKey {
+    /// What stands behind `METADATA FROM`.
+    pub key: &'static str,
+    /// The type of its values.
+    pub data_type: DataType,
+    /// What it is, in one sentence.
+    pub help: &'static str,
+}
+
+/// The options of every table that is read, whatever its connector: the planner takes them out.
+pub const TABLE_OPTIONS: &[OptionDef] = &[OptionDef::new(
+    "idle-timeout",
+    OptionType::Duration,
+    "",
+    "A part of the source without a row for so long does not hold the watermark back. Needs a WATERMARK.",
+)];
 
 /// One system that tables can live in.
 pub trait Connector: Send + Sync {
@@ -32,13 +77,38 @@ pub trait Connector: Send + Sync {
     /// The options, in the groups in which help shows them: (heading, definitions).
     fn options(&self) -> Vec<(&'static str, &'static [OptionDef])>;
 
+    /// Whether its tables can be read at all.
+    fn is_readable(&self) -> bool {
+        true
+    }
+
+    /// Whether its tables can be `PARTITIONED BY` columns. One that says so heeds [`TableDefinition::partitioned_by`].
+    fn has_partitions(&self) -> bool {
+        false
+    }
+
+    /// What its tables tell about each row. One that has such keys heeds [`TableDefinition::metadata`].
+    fn metadata(&self) -> Vec<MetadataKey> {
+        vec![]
+    }
+
     /// The columns of a table that is declared without any, if the connector can know them.
     fn infer_schema(&self, table: &TableDefinition) -> Result<Option<SchemaRef>> {
         let _ = table;
         Ok(None)
     }
 
-    /// The table for reading. Errors: `Invalid` where it can only be written, or for wrong options.
+    /// Checks a table that nothing may ever read or write, without a look at what it names (files, servers).
+    ///
+    /// Errors: `Invalid` for an unknown, missing or wrong option. A connector that can check more without opening anything
+    /// does it here.
+    fn check_options(&self, table: &TableDefinition) -> Result<()> {
+        let owner = format!("table '{}' (connector '{}')", table.name, self.name());
+        let groups: Vec<_> = self.options().into_iter().map(|(_, defs)| defs).collect();
+        Options::try_new(&owner, &table.options, &groups).map(drop)
+    }
+
+    /// The table for reading, with the columns of [`TableDefinition::read_schema`]. Errors: `Invalid` where it can only be written, or for wrong options.
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>>;
 
     /// The table for writing. Errors: `Invalid` where it can only be read, or for wrong options.

@@ -16,6 +16,8 @@ pub enum ErrorKind {
     InputMissing,
     /// Something that should be made exists already.
     Conflict,
+    /// An output may not be written.
+    NotAllowed,
     /// A system outside is down or refuses.
     External,
     /// Stored data is damaged.
@@ -91,6 +93,18 @@ impl Error {
             _ => error.to_string(),
         };
         Self::new(kind, code, format!("cannot {what} '{path}': {cause}"))
+    }
+
+    /// Writing, making or removing `path` failed. Without permission it becomes `NotAllowed`, the rest `External`.
+    pub fn output(what: &str, path: &str, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind as Io;
+        let wrapped = Self::io(what, path, error);
+        match error.kind() {
+            Io::PermissionDenied | Io::ReadOnlyFilesystem => Self::new(ErrorKind::NotAllowed, 236, wrapped.message())
+                .with_hint("write to another folder, or ask for the permission to write there"),
+            _ if wrapped.kind() == ErrorKind::InputMissing => Self::new(ErrorKind::External, 203, wrapped.message()),
+            _ => wrapped,
+        }
     }
 
     /// What the reader of the message should try.

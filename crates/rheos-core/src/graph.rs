@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::operator::{OperatorFactory, Port};
@@ -119,13 +119,22 @@ impl JobGraph {
         let schema = match &kind {
             NodeKind::Source { source, .. } => source.schema(),
             NodeKind::Stateless(f) | NodeKind::Stateful(f) => f.schema(),
-            NodeKind::Union => Arc::clone(&self.nodes[inputs[0].from.0].schema),
+            NodeKind::Union => self.union_schema(&inputs),
             NodeKind::Sink(sink) => sink.schema(),
         };
         let mut node = Node { operator_id: String::new(), name: name.into(), kind, inputs, schema };
         node.operator_id = self.stable_id(&node);
         self.nodes.push(node);
         id
+    }
+
+    /// The first input's columns; one that may be null in any input may be null in the union.
+    fn union_schema(&self, inputs: &[Edge]) -> SchemaRef {
+        let schemas: Vec<_> = inputs.iter().map(|e| &self.nodes[e.from.0].schema).collect();
+        let nullable = |at: usize| schemas.iter().any(|s| s.fields().get(at).is_some_and(|f| f.is_nullable()));
+        let fields =
+            schemas[0].fields().iter().enumerate().map(|(at, f)| f.as_ref().clone().with_nullable(nullable(at)));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
     /// The nodes, inputs first.

@@ -52,7 +52,7 @@ pub enum Counter {
     LateRecords,
     /// Rows dropped because their event time is null.
     NullEventTimes,
-    /// Rows put into a slice; a row enters exactly one, also in overlapping windows.
+    /// Rows put into a slice or a session; a row enters exactly one, also in overlapping windows.
     SliceInserts,
     /// Rows that a local aggregate gave on.
     PartialRowsOut,
@@ -152,6 +152,13 @@ pub trait Operator {
     fn restore(&mut self, snapshot: &dyn SnapshotReader) -> Result<()> {
         let _ = snapshot;
         Ok(())
+    }
+
+    /// The watermark behind this operator when its input is at `combined`: not above it, and it never falls.
+    ///
+    /// Lower where results come out later than their event time says, so that they are not late for the next window.
+    fn output_watermark(&self, combined: Watermark) -> Watermark {
+        combined
     }
 
     /// Whether `on_clock` is wanted.

@@ -5,12 +5,13 @@
 //! ```
 
 use std::fmt;
+use std::path::PathBuf;
 
 use arrow::datatypes::SchemaRef;
 
 use crate::credit::{Batch, Wake};
 use crate::error::Result;
-use crate::time::Epoch;
+use crate::time::{Epoch, Watermark};
 
 /// Staged output that becomes visible by `commit`, in the sink's own form (JSON).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,12 @@ pub trait SinkWriter {
     /// Takes rows. The batch's ticket is dropped when they are accepted (written to a file, handed to the system).
     fn write(&mut self, batch: Batch) -> Result<()>;
 
+    /// The watermark has moved: every row below it has been given to `write`, except late ones. Comes before the `stage`
+    /// of the epoch in which it moved; at the end of the input it is [`Watermark::MAX`], at a stop it stays where it is.
+    fn on_watermark(&mut self, watermark: Watermark) {
+        let _ = watermark;
+    }
+
     /// Closes the epoch's output. `None`: still being written; a wake-up follows and it is asked again.
     fn stage(&mut self, epoch: Epoch, end: EpochEnd) -> Result<Option<Vec<Committable>>>;
 }
@@ -51,6 +58,11 @@ pub trait Sink: Send + Sync + fmt::Debug {
     /// The columns that it takes.
     fn schema(&self) -> SchemaRef;
 
+    /// The folder whose earlier files the job will delete, if it does so. Checked against what the job reads.
+    fn replaces(&self) -> Option<PathBuf> {
+        None
+    }
+
     /// Once before the job writes anything: checks and prepares the target (`sink.if-exists`).
     fn begin(&self) -> Result<()> {
         Ok(())
@@ -59,7 +71,8 @@ pub trait Sink: Send + Sync + fmt::Debug {
     /// The writer of one worker.
     fn open(&self, ctx: WriterContext) -> Result<Box<dyn SinkWriter>>;
 
-    /// Makes staged output visible. Idempotent: a recovering job calls it again.
+    /// Makes staged output visible. Idempotent: a recovering job calls it again. The committables are those of all
+    /// workers of one or more complete epochs, in the order of the epochs.
     fn commit(&self, committables: &[Committable]) -> Result<()> {
         let _ = committables;
         Ok(())

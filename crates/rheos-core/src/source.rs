@@ -10,8 +10,9 @@
 //! wakes the worker.
 
 use std::fmt;
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -72,6 +73,16 @@ pub struct SourceCounters {
     pub bytes: AtomicU64,
     /// Records that could not be decoded and were skipped.
     pub skipped: AtomicU64,
+    first_skipped: OnceLock<Description>,
+}
+
+/// A text that is made when it is asked for.
+struct Description(Box<dyn Fn() -> String + Send + Sync>);
+
+impl fmt::Debug for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Description")
+    }
 }
 
 impl SourceCounters {
@@ -83,6 +94,17 @@ impl SourceCounters {
     /// Adds to `skipped`.
     pub fn add_skipped(&self, n: u64) {
         self.skipped.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Keeps the first skipped record for the report. `describe` gives its place, reason and text; it may read the input
+    /// again to count lines, so it is called when the job has ended.
+    pub fn note_skipped(&self, describe: impl Fn() -> String + Send + Sync + 'static) {
+        let _ = self.first_skipped.set(Description(Box::new(describe)));
+    }
+
+    /// The record that was noted. May block.
+    pub fn first_skipped(&self) -> Option<String> {
+        self.first_skipped.get().map(|description| description.0())
     }
 }
 
@@ -146,6 +168,12 @@ pub trait Source: Send + Sync + fmt::Debug {
 
     /// Opens a split, from its start or from a `position`.
     fn open(&self, split: &Split, position: Option<&str>, ctx: ReaderContext) -> Result<Box<dyn SplitReader>>;
+
+    /// Whether it reads, or may come to read, files in `folder` or below: a job must not delete its own input.
+    fn reads_in(&self, folder: &Path) -> bool {
+        let _ = folder;
+        false
+    }
 
     /// The source's meaning as ordered facts, for `explain` and for its stable id.
     fn describe(&self) -> Vec<(String, String)>;

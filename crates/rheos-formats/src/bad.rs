@@ -21,6 +21,8 @@ pub enum OnError {
 pub enum BadKind {
     /// A value does not fit the declared type (R0301).
     Value,
+    /// A csv field does not fit the declared type and looks like a spelling of NULL (R0301).
+    NullText,
     /// A csv record has too few or too many fields (R0302).
     Ragged,
     /// Text is not UTF-8 (R0303).
@@ -36,7 +38,7 @@ pub enum BadKind {
 impl BadKind {
     fn code(self) -> u16 {
         match self {
-            BadKind::Value => 301,
+            BadKind::Value | BadKind::NullText => 301,
             BadKind::Ragged => 302,
             BadKind::Utf8 => 303,
             BadKind::TooLong => 304,
@@ -48,6 +50,7 @@ impl BadKind {
     fn hint(self) -> &'static str {
         match self {
             BadKind::Value => "declare the column with a type that holds it, or set 'on-error' = 'skip'",
+            BadKind::NullText => "set 'csv.null-literal' to this text if it means NULL, or set 'on-error' = 'skip'",
             BadKind::Ragged => "check 'csv.delimiter' and the quoting of the line, or set 'on-error' = 'skip'",
             BadKind::Utf8 => "convert the file to UTF-8, or set 'on-error' = 'skip'",
             BadKind::TooLong => "raise 'record.size-max', or set 'on-error' = 'skip'",
@@ -95,7 +98,8 @@ impl BadRecord {
             .with_hint(self.fault.kind.hint())
     }
 
-    fn message(&self, input: &str, lines_before: u64) -> String {
+    /// Place, column, reason and text; see [`BadRecord::into_error`].
+    pub fn message(&self, input: &str, lines_before: u64) -> String {
         let column = self.column.as_ref().map(|c| format!(", column '{c}'")).unwrap_or_default();
         let text = if self.fault.text.is_empty() { String::new() } else { format!(": {}", self.fault.text) };
         format!("{input}, {} {}{column}: {}{text}", self.unit, self.line + lines_before, self.fault.reason)
@@ -105,6 +109,32 @@ impl BadRecord {
 impl fmt::Display for BadRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message("input", 0))
+    }
+}
+
+/// Keeps the first record that a decoder leaves out.
+#[derive(Debug, Default)]
+pub(crate) struct FirstSkipped {
+    record: Option<Box<BadRecord>>,
+    told: bool,
+}
+
+impl FirstSkipped {
+    /// `record` is only made where it may be the first.
+    pub(crate) fn note(&mut self, record: impl FnOnce() -> BadRecord) {
+        if self.told {
+            return;
+        }
+        let record = record();
+        if self.record.as_ref().is_none_or(|known| record.line < known.line) {
+            self.record = Some(Box::new(record));
+        }
+    }
+
+    /// The first record, once.
+    pub(crate) fn take(&mut self) -> Option<Box<BadRecord>> {
+        self.told |= self.record.is_some();
+        self.record.take()
     }
 }
 
@@ -131,6 +161,12 @@ impl DecodeError {
             DecodeError::Other(error) => error.context(input),
         }
     }
+}
+
+/// Whether other systems write NULL like this.
+pub(crate) fn looks_like_null(text: &str) -> bool {
+    let spellings = ["na", "n/a", "#n/a", "nan", "nil", "none", "null", "\\n", "-", "--", ".", "?"];
+    spellings.iter().any(|s| text.trim().eq_ignore_ascii_case(s))
 }
 
 /// The first 80 characters, with what cannot be printed as escapes.

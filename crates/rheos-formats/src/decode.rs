@@ -8,17 +8,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::compute::filter;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use rheos_core::{Error, Result};
+use rheos_core::Result;
 
-use crate::bad::{BadKind, BadRecord, BadRows, DecodeError, Fault, OnError};
-use crate::cell::Tape;
+use crate::bad::{BadKind, BadRecord, BadRows, DecodeError, Fault, FirstSkipped, OnError, looks_like_null};
+use crate::cell::{CellKind, Tape};
 use crate::column::{Rows, check_type, decode};
 use crate::csv::CsvOptions;
 use crate::csv::scan::CsvScanner;
 use crate::frame::{Frame, Framer, Framing, InputRange};
+use crate::good_rows::{Place, good_rows, mark_nulls};
 use crate::json::scan::JsonScanner;
 
 /// A format of text.
@@ -88,6 +88,7 @@ pub struct TextDecoder {
     /// The line of each row of the tape, from 0.
     lines: Vec<u64>,
     skipped: u64,
+    first_skipped: FirstSkipped,
     /// A bad record behind the rows of the tape, to be reported when those are found to be good.
     pending: Option<Box<BadRecord>>,
 }
@@ -126,6 +127,7 @@ impl TextDecoder {
             scanner,
             lines: Vec::new(),
             skipped: 0,
+            first_skipped: FirstSkipped::default(),
             pending: None,
         })
     }
@@ -170,6 +172,11 @@ impl TextDecoder {
         std::mem::take(&mut self.skipped)
     }
 
+    /// The first bad record that was left out, once.
+    pub fn take_first_skipped(&mut self) -> Option<Box<BadRecord>> {
+        self.first_skipped.take()
+    }
+
     /// The next batch.
     ///
     /// Errors: the first bad record under [`OnError::Fail`], or a header without a wanted column.
@@ -208,11 +215,14 @@ impl TextDecoder {
                 Frame::NeedInput => return Ok(Filled::NeedInput),
                 Frame::End => return Ok(Filled::End),
             };
+            let record = || BadRecord { fault: *fault, column: None, line: line + 1, unit: "line" };
             match self.limits.on_error {
-                OnError::Skip => self.skipped += 1,
+                OnError::Skip => {
+                    self.skipped += 1;
+                    self.first_skipped.note(record);
+                }
                 OnError::Fail => {
-                    self.pending =
-                        Some(Box::new(BadRecord { fault: *fault, column: None, line: line + 1, unit: "line" }));
+                    self.pending = Some(Box::new(record()));
                     return Ok(Filled::Bad);
                 }
             }
@@ -257,6 +267,17 @@ impl TextDecoder {
         }
     }
 
+    /// A csv field such as `NA` that does not fit its column gets a hint of its own.
+    fn explain_null(&self, bad: &mut BadRows) {
+        if let (Scanner::Csv(_), Some((row, column, fault))) = (&self.scanner, &mut bad.first)
+            && fault.kind == BadKind::Value
+            && looks_like_null(&fault.text)
+            && self.tape.column(self.framer.data(), *column).iter().nth(*row).is_some_and(|c| c.kind == CellKind::Plain)
+        {
+            fault.kind = BadKind::NullText;
+        }
+    }
+
     /// The rows of the tape as a batch; `None` if all were bad.
     fn flush(&mut self) -> Result<Option<RecordBatch>, DecodeError> {
         let rows = self.tape.rows();
@@ -266,45 +287,21 @@ impl TextDecoder {
             bad.set_column(n);
             let cells = self.tape.column(self.framer.data(), n);
             let column = decode(&cells, field.data_type(), &mut Rows { owners: None, rows, bad: &mut bad })?;
-            if !field.is_nullable() && column.null_count() > 0 {
-                mark_nulls(&column, rows, &mut bad);
-            }
+            mark_nulls(field, &column, &mut bad);
             columns.push(column);
         }
+        self.explain_null(&mut bad);
         self.tape.clear();
-        let lines = std::mem::take(&mut self.lines);
-        let result = self.finish_batch(columns, rows, bad, &lines);
-        self.lines = lines;
+        let lines = &self.lines;
+        let place = |row: usize| Place { line: lines[row] + 1, unit: "line" };
+        let result = good_rows(&self.schema, columns, rows, bad, self.limits.on_error, place);
         self.lines.clear();
-        result
-    }
-
-    fn finish_batch(
-        &mut self,
-        mut columns: Vec<ArrayRef>,
-        mut rows: usize,
-        mut bad: BadRows,
-        lines: &[u64],
-    ) -> Result<Option<RecordBatch>, DecodeError> {
-        if let Some((row, column, fault)) = bad.first.take() {
-            if self.limits.on_error == OnError::Fail {
-                let column = Some(self.schema.field(column).name().clone());
-                let line = lines[row] + 1;
-                return Err(DecodeError::Record(Box::new(BadRecord { fault, column, line, unit: "line" })));
-            }
-            self.skipped += bad.count();
-            rows -= bad.count() as usize;
-            let good = bad.good();
-            for column in &mut columns {
-                *column = filter(column, &good).map_err(Error::from)?;
-            }
+        let good = result?;
+        self.skipped += good.skipped;
+        if let Some(record) = good.first_skipped {
+            self.first_skipped.note(|| record);
         }
-        if rows == 0 {
-            return Ok(None);
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options);
-        Ok(Some(batch.map_err(|e| Error::internal(format!("decoded columns do not fit their schema: {e}")))?))
+        Ok(good.batch)
     }
 }
 
@@ -314,15 +311,6 @@ enum Filled {
     Bad,
     NeedInput,
     End,
-}
-
-/// Nulls of a NOT NULL column are bad records.
-pub(crate) fn mark_nulls(column: &ArrayRef, rows: usize, bad: &mut BadRows) {
-    for row in (0..rows).filter(|row| column.is_null(*row)) {
-        if !bad.is_bad(row) {
-            bad.mark(row, rows, || Fault::new(BadKind::Value, "the value is missing, but the column is NOT NULL", b""));
-        }
-    }
 }
 
 /// The first record of an input, without its newline and byte order mark: what `set_header` takes. `None`: `input` ends

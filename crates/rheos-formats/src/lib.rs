@@ -15,6 +15,7 @@ mod column;
 pub mod csv;
 mod decode;
 mod frame;
+mod good_rows;
 mod infer;
 pub mod json;
 mod names;

@@ -2,6 +2,10 @@
 
 use std::collections::HashSet;
 
+use rheos_core::error::did_you_mean;
+
+use crate::bad::excerpt;
+
 /// The place of `name`: the exact one, else the only one that differs in case.
 pub(crate) fn find_column(name: &str, names: &[String]) -> Option<usize> {
     if let Some(exact) = names.iter().position(|n| n == name) {
@@ -12,6 +16,22 @@ pub(crate) fn find_column(name: &str, names: &[String]) -> Option<usize> {
         (Some((n, _)), None) => Some(n),
         _ => None,
     }
+}
+
+/// Names in a message: the first of them, each cut.
+pub(crate) fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 20;
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|n| excerpt(n.as_bytes())).collect();
+    let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
+    shown.join(", ") + &more
+}
+
+/// The hint for a column that an input lacks: the nearest name, and those that there are behind `introduction`.
+pub(crate) fn missing_column(name: &str, names: &[String], introduction: &str) -> String {
+    // What is much longer is not near, and comparing it would take long.
+    let candidates = names.iter().filter(|n| !n.is_empty() && n.len() <= 4 * name.len().max(16));
+    let near = did_you_mean(name, candidates.map(String::as_str), "");
+    format!("{near} {introduction}: {}", listed(names)).trim_start().to_string()
 }
 
 /// The names with `_1`, `_2`, ... behind those that occur again.
@@ -44,6 +64,15 @@ mod tests {
         assert_eq!(find_column("bid", &names), Some(2));
         assert_eq!(find_column("c", &names), None);
         assert_eq!(find_column("x", &["X".to_string(), "x ".to_string()]), Some(0));
+    }
+
+    #[test]
+    fn a_hint_is_short_however_long_the_header_is() {
+        let names: Vec<String> = (0..100_000).map(|n| format!("name{n}")).collect();
+        let hint = missing_column("nam", &names, "the header names");
+        assert!(hint.ends_with("name18, name19 and 99980 more"), "{hint}");
+        let hint = missing_column("a", &["x".repeat(10_000_000), String::new()], "the header names");
+        assert!(hint.starts_with("the header names: xxx") && hint.chars().count() < 120, "{hint}");
     }
 
     #[test]

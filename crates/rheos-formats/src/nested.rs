@@ -16,6 +16,7 @@ use rheos_core::{Error, Result};
 use crate::bad::{BadKind, Fault};
 use crate::cell::{Cell, CellKind, Cells};
 use crate::column::{Rows, decode};
+use crate::json::keys::Keys;
 use crate::json::scan;
 
 /// The JSON texts of a column in one buffer, with the range of each value that is not null.
@@ -51,16 +52,11 @@ pub(crate) fn decode_struct(cells: &Cells<'_>, fields: &Fields, rows: &mut Rows<
     let Texts { data, ranges } = texts(cells, rows);
     let mut children = vec![vec![Cell::NULL; ranges.len()]; fields.len()];
     let mut valid = Vec::with_capacity(ranges.len());
-    let mut key_scratch = Vec::new();
+    let mut keys = Keys::new(fields.iter().map(|f| f.name().as_str()));
     for (row, range) in ranges.iter().enumerate() {
         valid.push(range.is_some());
         let Some((start, end)) = *range else { continue };
-        let found = scan::object(&data, start, end, |key, cell| {
-            let key = scan::key_bytes(&data, key, &mut key_scratch);
-            if let Some(n) = fields.iter().position(|f| f.name().as_bytes() == key) {
-                children[n][row] = cell;
-            }
-        });
+        let found = keys.fill(&data, start, end, |n, cell| children[n][row] = cell);
         if found.is_err() {
             rows.mark(row, || not_a("a JSON object", &data[start..end]));
             children.iter_mut().for_each(|child| child[row] = Cell::NULL);

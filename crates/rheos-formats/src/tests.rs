@@ -373,6 +373,56 @@ fn read_parquet(file: Bytes, schema: &SchemaRef, on_error: OnError) -> Result<(V
 }
 
 #[test]
+fn every_format_matches_names_without_case_where_only_one_fits() {
+    let table = schema(&[("id", DataType::Int64), ("N", DataType::Int64)]);
+    for (format, input) in [(csv(), "ID,n\n1,2\n"), (TextFormat::Json, "{\"ID\":1,\"n\":2}\n")] {
+        let (batch, _) = decode(&format, &table, &[0, 1], OnError::Fail, input.as_bytes(), 9).unwrap();
+        assert_eq!((ints(&batch, 0), ints(&batch, 1)), (vec![Some(1)], vec![Some(2)]), "{input}");
+    }
+    let written = schema(&[("ID", DataType::Int64), ("n", DataType::Int64)]);
+    let column = |n: i64| -> ArrayRef { Arc::new(Int64Array::from(vec![n])) };
+    let mut writer = ParquetWriter::try_new(Vec::new(), &written).unwrap();
+    writer.write(&RecordBatch::try_new(written, vec![column(1), column(2)]).unwrap()).unwrap();
+    let (batches, _) = read_parquet(Bytes::from(writer.finish().unwrap()), &table, OnError::Fail).unwrap();
+    assert_eq!((ints(&batches[0], 0), ints(&batches[0], 1)), (vec![Some(1)], vec![Some(2)]));
+}
+
+#[test]
+fn parquet_columns_without_a_type_are_null_and_the_largest_numbers_fit_what_is_inferred() {
+    let written = schema(&[("none", DataType::Null), ("big", DataType::UInt64)]);
+    let none: ArrayRef = Arc::new(arrow::array::NullArray::new(2));
+    let big: ArrayRef = Arc::new(arrow::array::UInt64Array::from(vec![1, u64::MAX]));
+    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&written), None).unwrap();
+    writer.write(&RecordBatch::try_new(written, vec![none, big]).unwrap()).unwrap();
+    let file = Bytes::from(writer.into_inner().unwrap());
+    for declared in [DataType::Int64, DataType::Utf8View, TS, DataType::Boolean, DataType::Date32] {
+        let (batches, skipped) = read_parquet(file.clone(), &schema(&[("none", declared)]), OnError::Fail).unwrap();
+        assert_eq!((batches[0].column(0).null_count(), skipped), (2, 0));
+    }
+    let inferred = ParquetFooter::read(&file).unwrap().schema();
+    assert_eq!(inferred.field(1).data_type(), &DataType::Decimal128(20, 0));
+    let (batches, _) = read_parquet(file, &inferred, OnError::Fail).unwrap();
+    let values = batches[0].column(1).as_primitive::<arrow::datatypes::Decimal128Type>();
+    assert_eq!(values.values().as_ref(), [1, i128::from(u64::MAX)]);
+    assert_eq!(batches[0].column(0).null_count(), 2);
+}
+
+#[test]
+fn a_field_that_looks_like_null_has_a_hint_in_csv_alone() {
+    let table = schema(&[("a", DataType::Int64)]);
+    let hint = |format: &TextFormat, input: &str| {
+        let limits = DecodeLimits { batch_rows: 9, record_bytes_max: 100, on_error: OnError::Fail };
+        let mut decoder = TextDecoder::try_new(format, &table, &[0], limits, InputRange::default()).unwrap();
+        let error = drive(&mut decoder, input.as_bytes(), 9).unwrap_err().into_error("x", || 0);
+        assert_eq!(error.code(), "R0301");
+        error.hint().unwrap().contains("csv.null-literal")
+    };
+    assert!(hint(&csv(), "a\nNA\n") && hint(&csv(), "a\n1\n\\N\n"));
+    assert!(!hint(&csv(), "a\n\"NA\"\n") && !hint(&csv(), "a\nNAB\n"));
+    assert!(!hint(&TextFormat::Json, "{\"a\":\"NA\"}\n"));
+}
+
+#[test]
 fn parquet_is_projected_reordered_and_cast() {
     let file = Bytes::from(parquet_file());
     let table = schema(&[("t", TS), ("a", DataType::Int64)]);

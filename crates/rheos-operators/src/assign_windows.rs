@@ -1,7 +1,7 @@
-//! `TABLE(TUMBLE(...))` and `TABLE(HOP(...))` by themselves: every row, once for each window that contains it, with
+//! `TABLE(TUMBLE(...))`, `TABLE(HOP(...))` and `TABLE(CUMULATE(...))` by themselves: every row, once for each window that contains it, with
 //! `window_start`, `window_end` and `window_time` behind its own columns.
 //!
-//! A row of HOP goes out `size / slide` times, so one batch may become many; it leaves in chunks, and between two chunks
+//! A row of HOP goes out `size / slide` times, one of CUMULATE for each step that is left in its bucket, so one batch may become many; it leaves in chunks, and between two chunks
 //! the place is (row, window). Where a GROUP BY follows directly, the planner puts the window into the aggregate instead
 //! and no row is copied.
 
@@ -35,8 +35,8 @@ impl AssignWindowsFactory {
     /// Windows over the event times of column `time_column`.
     pub fn try_new(input: SchemaRef, time_column: usize, window: WindowSpec) -> Result<Self> {
         let zone = time_zone(&input, time_column)?;
-        if window == WindowSpec::Global {
-            return Err(Error::internal("the global window has no columns to assign"));
+        if matches!(window, WindowSpec::Global | WindowSpec::Session { .. }) {
+            return Err(Error::internal(format!("the windows of a row alone cannot be told: {window}")));
         }
         let mut fields: Vec<_> = input.fields().iter().cloned().collect();
         fields.extend(window_fields(&zone).map(Arc::new));

@@ -64,7 +64,8 @@ impl ChunkQueue {
     }
 }
 
-fn chunk_rows(batch: &RecordBatch) -> usize {
+/// How many rows of this size make a chunk.
+pub(crate) fn chunk_rows(batch: &RecordBatch) -> usize {
     // Of a slice only its own part counts, not the buffers that it shares. What cannot be told is taken for small.
     let bytes: usize = batch.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or(0)).sum();
     (CHUNK_BYTES_MAX / (bytes / batch.num_rows()).max(1)).clamp(1, CHUNK_ROWS_MAX)

@@ -2,8 +2,12 @@
 //!
 //! ```text
 //!   filter ─ project ─ assign_windows        stateless: functions of single rows, fused by the runtime
+//!   unnest                                   stateless too, but one row may become many
 //!   window_aggregate                         slices of partial aggregates; local (Partial) and final part
+//!   sessions                                 the same for sessions, and rows with their session
+//!   window_join ─ window_rank                rows that carry their window wait for its end (windowed_rows)
 //!   sort ─ limit                             of bounded input
+//!   plan                                     adds them to a job graph, with the exchanges that they need
 //! ```
 //!
 //! Expressions and accumulators are DataFusion's; `aggregate` closes the gaps (overflow, DISTINCT and ORDER BY for every
@@ -15,15 +19,27 @@ mod chunk_queue;
 mod evaluation;
 pub mod filter;
 pub mod limit;
+pub mod plan;
 pub mod project;
+mod row_keys;
+pub mod sessions;
 pub mod sort;
 mod state;
+pub mod unnest;
 pub mod window_aggregate;
+pub mod window_join;
+pub mod window_rank;
+mod windowed_rows;
 
 pub use aggregate::{AggregateCall, aggregate_call};
 pub use assign_windows::AssignWindowsFactory;
 pub use filter::FilterFactory;
 pub use limit::LimitFactory;
 pub use project::ProjectFactory;
+pub use sessions::AssignSessionsFactory;
 pub use sort::{SortFactory, SortKey, SortLimit};
-pub use window_aggregate::{AggregateMode, AggregateSpec, AggregateWindow, WindowAggregateFactory};
+pub use unnest::{UnnestFactory, UnnestOutput, UnnestSpec};
+pub use window_aggregate::{AggregateMode, AggregateSpec, AggregateTime, AggregateWindow, WindowAggregateFactory};
+pub use window_join::{WindowJoinFactory, WindowJoinInput, WindowJoinSpec};
+pub use window_rank::{RankFunction, WindowRankFactory, WindowRankSpec};
+pub use windowed_rows::WindowColumns;

@@ -14,6 +14,8 @@ use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, WatermarkChange};
 use rheos_core::state::{Run, SnapshotReader, StateDelta, TableDelta, TableKind, Tombstone};
 use rheos_core::{Epoch, Error, Operator, OperatorContext, OperatorFactory, Port, Progress, Result, Watermark};
 
+use crate::row_keys::has_order;
+
 const TABLE: &str = "rows";
 const LAYOUT: &str = "sort/v1";
 
@@ -75,10 +77,6 @@ impl SortFactory {
         }
         keys
     }
-}
-
-fn has_order(data_type: &arrow::datatypes::DataType) -> bool {
-    RowConverter::supports_fields(&[SortField::new(data_type.clone())])
 }
 
 impl OperatorFactory for SortFactory {

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rheos_core::clock;
 use rheos_core::credit::Wake;
 use rheos_core::operator::{Counter, OperatorContext, WatermarkChange};
 use rheos_core::time::Watermark;
@@ -35,6 +36,9 @@ use crate::channel::{Packet, batch_bytes};
 use crate::intake::Intake;
 use crate::job::{JobShared, Packets, connect, is_stopped};
 use crate::time::EpochTime;
+
+/// Batches that are applied before the watermark is looked at again.
+const BATCHES_BEFORE_WATERMARK: u32 = 8;
 
 /// How long one activation may work before other operators get their turn.
 const QUANTUM: Duration = Duration::from_millis(5);
@@ -67,6 +71,7 @@ pub(crate) fn build_stateless<'scope>(
                 }
                 let mut out = session.session_with_builder(&cap);
                 let mut give = |part| out.give_container(&mut Packet::new(Batch::new(part, ticket.clone())));
+                clock::set(shared.clock.now_ms());
                 if let Err(error) = chain.apply(records, &shared.metrics.nodes, &mut give) {
                     shared.control.fail(error);
                 }
@@ -120,7 +125,9 @@ pub(crate) fn build<'scope>(
             watermarks: vec![Watermark::MIN; drains.len()],
             stage: Stage::Open,
             unfinished: false,
+            batches_since_watermark: 0,
             activator,
+            wake_up: WakeUp::default(),
             shared: Arc::clone(&shared),
         });
         move |frontiers: &[MutableAntichain<EpochTime>]| {
@@ -174,8 +181,29 @@ struct Adapter {
     watermarks: Vec<Watermark>,
     stage: Stage,
     unfinished: bool,
+    batches_since_watermark: u32,
     activator: Activator,
+    wake_up: WakeUp,
     shared: Arc<JobShared>,
+}
+
+/// The earliest delayed activation that is out.
+///
+/// They cannot be taken back, and each of them would ask for its successor: without this every activation by input
+/// would start one more chain of ticks, until the worker does nothing else.
+#[derive(Default)]
+struct WakeUp(Option<Instant>);
+
+impl WakeUp {
+    /// The delay to ask for so that there is an activation in `delay` from `now`; `None` if an earlier one is out.
+    fn arrange(&mut self, now: Instant, delay: Duration) -> Option<Duration> {
+        let at = now + delay;
+        if self.0.is_some_and(|out| out > now && out <= at) {
+            return None;
+        }
+        self.0 = Some(at);
+        Some(delay)
+    }
 }
 
 impl Adapter {
@@ -185,6 +213,7 @@ impl Adapter {
         }
         let until = Instant::now() + QUANTUM;
         self.ctx.now_ms = self.shared.clock.now_ms();
+        clock::set(self.ctx.now_ms);
         self.clock_tick()?;
         loop {
             if !self.own.has_credit() {
@@ -215,8 +244,18 @@ impl Adapter {
     }
 
     /// One step forward. `false`: there is none to take now.
+    ///
+    /// Batches come before the watermark, but not for ever: an input that is never empty would keep windows from firing,
+    /// and what they hold would grow with the input.
     fn advance(&mut self, frontiers: &[MutableAntichain<EpochTime>]) -> Result<bool> {
+        if self.batches_since_watermark >= BATCHES_BEFORE_WATERMARK {
+            self.batches_since_watermark = 0;
+            if self.raise_watermark(frontiers)? {
+                return Ok(true);
+            }
+        }
         if let Some(arrival) = self.intake.pop() {
+            self.batches_since_watermark += 1;
             let Batch { records, ticket } = arrival.batch;
             self.shared.metrics.nodes[self.node.0].add_in(records.num_rows());
             let progress = self.operator.on_batch(arrival.input, records, &mut self.ctx)?;
@@ -276,7 +315,8 @@ impl Adapter {
         let timer = self.ctx.timers.next_ms(TimeDomain::ProcessingTime);
         let timer = timer.map(|at| Duration::from_millis((at - now_ms).max(1).unsigned_abs()));
         let tick = self.operator.wants_clock().then_some(CLOCK_TICK);
-        if let Some(delay) = timer.into_iter().chain(tick).min() {
+        let delay = timer.into_iter().chain(tick).min();
+        if let Some(delay) = delay.and_then(|delay| self.wake_up.arrange(Instant::now(), delay)) {
             self.activator.activate_after(delay);
         }
         Ok(())
@@ -287,7 +327,8 @@ impl Adapter {
     }
 
     fn downgrade(&mut self) {
-        let time = EpochTime::new(self.intake.epoch(), self.combined());
+        let watermark = self.operator.output_watermark(self.combined());
+        let time = EpochTime::new(self.intake.epoch(), watermark);
         for capability in &mut self.capabilities {
             if capability.time() != &time {
                 capability.downgrade(&time);
@@ -316,5 +357,22 @@ impl Adapter {
             self.shared.metrics.nodes[self.node.0].absorb(&mut self.ctx);
         }
         Next::Over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn activations_by_input_do_not_start_chains_of_ticks() {
+        let ms = Duration::from_millis;
+        let (start, mut wake_up) = (Instant::now(), WakeUp::default());
+        assert_eq!(wake_up.arrange(start, ms(10)), Some(ms(10)));
+        for us in 1..10_000 {
+            assert_eq!(wake_up.arrange(start + Duration::from_micros(us), ms(10)), None);
+        }
+        assert_eq!(wake_up.arrange(start + ms(5), ms(1)), Some(ms(1)), "a timer before the tick");
+        assert_eq!(wake_up.arrange(start + ms(6), ms(10)), Some(ms(10)), "the next, when that one has come");
     }
 }

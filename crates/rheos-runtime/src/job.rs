@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +10,7 @@ use rheos_core::graph::NodeKind;
 use rheos_core::key::{KEY_GROUPS_DEFAULT, KeyGroupAssignment};
 use rheos_core::operator::OperatorInit;
 use rheos_core::time::{Epoch, Watermark};
-use rheos_core::{Error, Exchange, JobGraph, NodeId, Operator, Port, Result};
+use rheos_core::{Error, ErrorKind, Exchange, JobGraph, NodeId, Operator, Port, Result};
 use timely::CommunicationConfig;
 use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
@@ -27,6 +28,12 @@ use crate::metrics::{JobReport, Metrics};
 use crate::splits::SplitCoordinator;
 use crate::time::{EpochTime, frontier_parts};
 use crate::{adapter, sink, source};
+
+/// The credit of a source worker, and of an operator that emits on its own, unless a job sets another.
+///
+/// It bounds memory, so it is as small as costs nothing: docs/benchmarks.md has the figures. A batch of 8,192 rows of
+/// eight numbers is half a mebibyte; of wide rows (250 bytes) one or two fit, so that a source can read ahead of its reader.
+pub const CREDIT_BYTES_DEFAULT: u64 = 2 << 20;
 
 /// How a job runs.
 #[derive(Debug, Clone)]
@@ -49,7 +56,7 @@ impl Default for RunConfig {
             parallelism: std::thread::available_parallelism().map_or(1, |n| n.get()),
             batch_rows: 8192,
             epoch_interval_ms: 1000,
-            credit_bytes: 16 << 20,
+            credit_bytes: CREDIT_BYTES_DEFAULT,
             key_groups: KEY_GROUPS_DEFAULT,
         }
     }
@@ -135,6 +142,7 @@ pub fn run(graph: Arc<JobGraph>, config: &RunConfig, control: &JobControl) -> Re
     Ok(JobReport {
         snapshot: shared.metrics.snapshot(),
         stopped: control.stop_mode().is_some(),
+        skipped: shared.metrics.first_skipped(),
         lateness: shared.metrics.lateness(),
         nodes: shared.metrics.node_stats(),
     })
@@ -155,6 +163,7 @@ fn prepare(graph: Arc<JobGraph>, config: &RunConfig, control: &JobControl) -> Re
             _ => {}
         }
     }
+    check_replaced(&graph)?;
     // Sources have been looked at first: a missing input must not leave a sink half prepared.
     for (_, sink) in &sinks {
         sink.begin()?;
@@ -169,6 +178,26 @@ fn prepare(graph: Arc<JobGraph>, config: &RunConfig, control: &JobControl) -> Re
         graph,
         clock: JobClock::start(),
     })
+}
+
+/// Refuses a job that would delete what it reads. Errors: `Conflict` (R0235).
+fn check_replaced(graph: &JobGraph) -> Result<()> {
+    let reads = |folder: &Path| {
+        graph.nodes().iter().any(|n| matches!(&n.kind, NodeKind::Source { source, .. } if source.reads_in(folder)))
+    };
+    let replaced = graph.nodes().iter().filter_map(|n| match &n.kind {
+        NodeKind::Sink(sink) => sink.replaces(),
+        _ => None,
+    });
+    for folder in replaced {
+        if reads(&folder) {
+            let message =
+                format!("'sink.if-exists' = 'replace' would delete files in '{}' that the job reads", folder.display());
+            return Err(Error::new(ErrorKind::Conflict, 235, message)
+                .with_hint("write to another folder, or set 'sink.if-exists' to 'append' to keep what is there"));
+        }
+    }
+    Ok(())
 }
 
 /// The clock of epochs: announces one each interval, unless the sinks lag behind, and commits what is complete.

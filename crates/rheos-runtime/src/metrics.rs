@@ -114,6 +114,15 @@ impl Metrics {
         }
     }
 
+    /// For each table with skipped records the first of them.
+    pub(crate) fn first_skipped(&self) -> Vec<String> {
+        let mut found: Vec<String> = self.sources.iter().filter_map(|(_, counters)| counters.first_skipped()).collect();
+        // A table that is read twice has the same one twice.
+        found.sort();
+        found.dedup();
+        found
+    }
+
     /// How late the late rows of all operators were.
     pub(crate) fn lateness(&self) -> Lateness {
         let mut sum = Lateness::default();
@@ -191,6 +200,8 @@ pub struct JobReport {
     pub snapshot: Snapshot,
     /// Whether it was stopped from outside before its input ended.
     pub stopped: bool,
+    /// For each table with skipped records one of them: its place, reason and text.
+    pub skipped: Vec<String>,
     /// How late the late rows were.
     pub lateness: Lateness,
     /// The counts of each node, in the order of the graph.

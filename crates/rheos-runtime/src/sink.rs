@@ -107,7 +107,11 @@ impl SinkOperator {
                 self.shared.metrics.nodes[self.node.0].add_in(arrival.batch.records.num_rows());
                 self.writer.write(arrival.batch)?;
             }
-            self.watermark = self.intake.watermark(0, &frontiers[0], self.watermark);
+            let watermark = self.intake.watermark(0, &frontiers[0], self.watermark);
+            if watermark != self.watermark {
+                self.watermark = watermark;
+                self.writer.on_watermark(watermark);
+            }
             let time = EpochTime::new(self.intake.epoch(), self.watermark);
             if self.capability.time() != &time {
                 self.capability.downgrade(&time);

@@ -181,7 +181,12 @@ impl SourceOperator {
             let Some((split, reader)) = &mut self.reader else {
                 match self.coordinator.next_split()? {
                     Handout::Split(split) => self.open(split)?,
-                    Handout::Wait => return Ok(Next::After(RETRY)),
+                    Handout::Wait => {
+                        if self.watermark.as_ref().is_some_and(|w| w.idle_timeout_ms.is_some()) {
+                            self.coordinator.tick();
+                        }
+                        return Ok(Next::After(RETRY));
+                    }
                     // Other workers still read; the watermark of the end will wake this one.
                     Handout::Finished => return Ok(Next::Sleep),
                 }

@@ -11,10 +11,13 @@
 //!   W = min(W0, W1)
 //! ```
 //!
+//! A sequence that has been read to its end is forgotten: it holds nothing back, and while more splits may be found the
+//! watermark stays where the furthest of them ended.
+//!
 //! The next split comes from the sequence whose watermark is lowest, so that sequences stay close in event time and no
 //! state piles up.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -81,8 +84,30 @@ impl Sequence {
 }
 
 struct State {
-    sequences: Vec<Sequence>,
+    sequences: BTreeMap<u32, Sequence>,
+    /// The largest event time of the sequences that are over.
+    over_max_ms: Option<i64>,
+    /// When something was last found or read.
+    active_at: Instant,
     enumerated: bool,
+}
+
+impl State {
+    fn new() -> Self {
+        Self { sequences: BTreeMap::new(), over_max_ms: None, active_at: Instant::now(), enumerated: false }
+    }
+
+    /// Folds what is done, and forgets the sequences that are over: there may be one for every file of a folder.
+    fn advance(&mut self) {
+        let over_max_ms = &mut self.over_max_ms;
+        self.sequences.retain(|_, sequence| {
+            sequence.advance();
+            if sequence.is_over() {
+                *over_max_ms = (*over_max_ms).max(sequence.prefix_max_ms);
+            }
+            !sequence.is_over()
+        });
+    }
 }
 
 /// One a source and job, shared by its workers.
@@ -114,7 +139,7 @@ impl SplitCoordinator {
             source,
             watermark,
             parallelism,
-            state: Mutex::new(State { sequences: Vec::new(), enumerated: false }),
+            state: Mutex::new(State::new()),
             published: AtomicI64::new(i64::MIN),
             idle: AtomicBool::new(false),
             workers: (0..parallelism).map(|_| Waiting::default()).collect(),
@@ -126,7 +151,7 @@ impl SplitCoordinator {
 
     /// Bytes of all splits that are known.
     pub(crate) fn bytes_total(&self) -> u64 {
-        lock(&self.state).sequences.iter().flat_map(|s| &s.pending).map(|s| s.size_bytes).sum()
+        lock(&self.state).sequences.values().flat_map(|s| &s.pending).map(|s| s.size_bytes).sum()
     }
 
     pub(crate) fn register_wake(&self, worker: usize, wake: Wake) {
@@ -152,16 +177,15 @@ impl SplitCoordinator {
     /// A split for a worker that has none.
     pub(crate) fn next_split(&self) -> Result<Handout> {
         let mut state = lock(&self.state);
-        if !state.enumerated && state.sequences.iter().all(|s| s.pending.is_empty()) {
+        if !state.enumerated && state.sequences.values().all(|s| s.pending.is_empty()) {
             self.discover(&mut state)?;
         }
         let delay_ms = self.delay_ms();
-        let ready = state.sequences.iter().enumerate().filter(|(_, s)| !s.pending.is_empty());
-        let Some((index, _)) = ready.min_by_key(|(index, s)| (s.watermark(delay_ms), *index)) else {
-            let over = state.enumerated && state.sequences.iter().all(Sequence::is_over);
+        let ready = state.sequences.iter_mut().filter(|(_, s)| !s.pending.is_empty());
+        let Some((_, sequence)) = ready.min_by_key(|(number, s)| (s.watermark(delay_ms), **number)) else {
+            let over = state.enumerated && state.sequences.values().all(Sequence::is_over);
             return Ok(if over { Handout::Finished } else { Handout::Wait });
         };
-        let sequence = &mut state.sequences[index];
         let split = sequence.pending.pop_front().expect("sequences without pending splits were left out");
         sequence.taken.push_back(Taken {
             id: split.id.clone(),
@@ -180,6 +204,7 @@ impl SplitCoordinator {
             taken.max_ms = taken.max_ms.max(max_ms);
             taken.active_at = Instant::now();
         }
+        state.active_at = Instant::now();
         self.publish(&mut state);
     }
 
@@ -189,6 +214,7 @@ impl SplitCoordinator {
         if let Some(taken) = find(&mut state, split) {
             taken.done = true;
         }
+        state.active_at = Instant::now();
         self.publish(&mut state);
     }
 
@@ -219,35 +245,31 @@ impl SplitCoordinator {
     fn discover(&self, state: &mut State) -> Result<()> {
         let found = self.source.discover(self.watermark.as_ref().map(|w| w.column), self.parallelism)?;
         state.enumerated = found.finished;
+        if !found.splits.is_empty() {
+            state.active_at = Instant::now();
+        }
         for split in found.splits {
-            let index = split.sequence as usize;
-            if state.sequences.len() <= index {
-                state.sequences.resize_with(index + 1, Sequence::default);
-            }
-            state.sequences[index].pending.push_back(split);
+            state.sequences.entry(split.sequence).or_default().pending.push_back(split);
         }
         Ok(())
     }
 
     fn publish(&self, state: &mut State) {
-        for sequence in &mut state.sequences {
-            sequence.advance();
-        }
-        if state.enumerated && state.sequences.iter().all(Sequence::is_over) {
+        state.advance();
+        if state.enumerated && state.sequences.is_empty() {
             return self.raise(Watermark::MAX);
         }
         let Some(spec) = &self.watermark else { return };
         let timeout = spec.idle_timeout_ms.map(|ms| Duration::from_millis(ms.unsigned_abs()));
         let now = Instant::now();
-        let counts = |s: &&Sequence| {
-            // While more splits may come, an empty sequence may go on where its prefix ended.
-            let open = !s.is_over() || !state.enumerated;
-            open && !timeout.is_some_and(|t| s.is_idle(t, now))
-        };
-        let lowest = state.sequences.iter().filter(counts).map(|s| s.watermark(spec.delay_ms)).min();
-        self.idle.store(lowest.is_none() && !state.sequences.is_empty(), Ordering::SeqCst);
-        // All are idle: none holds back what the furthest of them has reached.
-        let furthest = || state.sequences.iter().map(|s| s.watermark(spec.delay_ms)).max();
+        let counts = |s: &&Sequence| !timeout.is_some_and(|t| s.is_idle(t, now));
+        let lowest = state.sequences.values().filter(counts).map(|s| s.watermark(spec.delay_ms)).min();
+        // A source that waits for its next split is idle only when the timeout says so.
+        let quiet = !state.sequences.is_empty() || timeout.is_some_and(|t| now.duration_since(state.active_at) >= t);
+        self.idle.store(lowest.is_none() && quiet, Ordering::SeqCst);
+        // All are idle or over: none holds back what the furthest of them has reached.
+        let over = state.over_max_ms.map(|ms| Watermark(ms.saturating_sub(spec.delay_ms)));
+        let furthest = || state.sequences.values().map(|s| s.watermark(spec.delay_ms)).chain(over).max();
         if let Some(watermark) = lowest.or_else(furthest) {
             self.raise(watermark);
         }
@@ -268,7 +290,7 @@ impl SplitCoordinator {
 }
 
 fn find<'a>(state: &'a mut State, split: &Split) -> Option<&'a mut Taken> {
-    let sequence = state.sequences.get_mut(split.sequence as usize)?;
+    let sequence = state.sequences.get_mut(&split.sequence)?;
     sequence.taken.iter_mut().find(|t| t.id == split.id)
 }
 

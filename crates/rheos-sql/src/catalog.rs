@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::{Result as DfResult, TableReference};
 use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
@@ -17,9 +17,13 @@ use rheos_core::error::{Error, Result, Span, did_you_mean};
 use rheos_core::sink::Sink;
 use rheos_core::source::{Boundedness, Source, WatermarkSpec};
 
+use crate::clock::in_micros;
+use crate::computed::{ComputedColumn, ComputedSource};
 use crate::diagnose::external;
+use crate::proctime::Proctime;
+use crate::ranking;
 use crate::types::Types;
-use crate::windows::WindowFunctions;
+use crate::windows::{WindowFunctions, unknown_function};
 
 /// A declared table.
 pub(crate) struct Table {
@@ -27,6 +31,9 @@ pub(crate) struct Table {
     pub(crate) connector: Arc<dyn Connector>,
     pub(crate) watermark: Option<WatermarkSpec>,
     pub(crate) primary_key: Option<Span>,
+    /// What a scan gives: the stored columns and, behind them, the metadata, and a computed event time.
+    pub(crate) schema: SchemaRef,
+    computed_time: Option<ComputedColumn>,
     places: Places,
     source: OnceLock<Result<Arc<dyn Source>>>,
 }
@@ -39,13 +46,36 @@ impl Table {
         primary_key: Option<Span>,
         places: Places,
     ) -> Self {
-        Self { definition, connector, watermark, primary_key, places, source: OnceLock::new() }
+        let schema = definition.read_schema();
+        let source = OnceLock::new();
+        Self { definition, connector, watermark, primary_key, schema, computed_time: None, places, source }
+    }
+
+    /// The same declaration, to plan with before all of it is known.
+    pub(crate) fn clone_without_source(other: &Self) -> Self {
+        let definition = other.definition.clone();
+        let places = other.places.clone();
+        Self::new(definition, Arc::clone(&other.connector), other.watermark.clone(), other.primary_key, places)
+    }
+
+    /// The same table with an event time that is computed.
+    pub(crate) fn with_computed_time(mut self, column: ComputedColumn, watermark: WatermarkSpec) -> Self {
+        let fields = self.schema.fields().iter().cloned().chain([Arc::clone(&column.field)]);
+        self.schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        self.watermark = Some(watermark);
+        self.computed_time = Some(column);
+        self
     }
 
     /// The table for reading; asked of the connector once, and only for tables that are read.
     pub(crate) fn source(&self) -> Result<&Arc<dyn Source>> {
-        let source =
-            self.source.get_or_init(|| self.connector.source(&self.definition).map_err(|e| self.places.locate(e)));
+        let source = self.source.get_or_init(|| {
+            let stored = self.connector.source(&self.definition).map_err(|e| self.places.locate(e))?;
+            Ok(match &self.computed_time {
+                Some(column) => Arc::new(ComputedSource::new(stored, column.clone())),
+                None => stored,
+            })
+        });
         source.as_ref().map_err(Clone::clone)
     }
 
@@ -98,7 +128,7 @@ pub(crate) struct TableScanSource(pub(crate) Arc<Table>);
 
 impl TableSource for TableScanSource {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.0.definition.schema)
+        Arc::clone(&self.0.schema)
     }
 }
 
@@ -121,7 +151,8 @@ pub(crate) fn scanned_table(source: &Arc<dyn TableSource>) -> Option<&Arc<Table>
 }
 
 enum Entry {
-    Table(Arc<Table>),
+    /// A table, and what is read from it if it has computed columns.
+    Table(Arc<Table>, Option<Arc<LogicalPlan>>),
     View(Arc<LogicalPlan>),
 }
 
@@ -130,6 +161,7 @@ pub(crate) struct Catalog {
     entries: BTreeMap<String, Entry>,
     scalars: BTreeMap<String, Arc<ScalarUDF>>,
     aggregates: BTreeMap<String, Arc<AggregateUDF>>,
+    higher_order: BTreeMap<String, Arc<HigherOrderUDF>>,
     config: ConfigOptions,
     expr_planners: Vec<Arc<dyn ExprPlanner>>,
     relation_planners: Vec<Arc<dyn RelationPlanner>>,
@@ -140,10 +172,13 @@ impl Catalog {
     pub(crate) fn new() -> Self {
         let mut config = ConfigOptions::default();
         config.execution.time_zone = Some("UTC".into());
+        // Subqueries become joins; there is no other operator for them.
+        config.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
         let mut catalog = Self {
             entries: BTreeMap::new(),
             scalars: BTreeMap::new(),
             aggregates: BTreeMap::new(),
+            higher_order: BTreeMap::new(),
             config,
             expr_planners: vec![
                 Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default()),
@@ -163,8 +198,14 @@ impl Catalog {
                 }
                 _ => f,
             };
+            let f = in_micros(f);
             for name in std::iter::once(f.name()).chain(f.aliases().iter().map(String::as_str)) {
                 catalog.scalars.insert(name.to_lowercase(), Arc::clone(&f));
+            }
+        }
+        for f in higher_order_functions() {
+            for name in std::iter::once(f.name()).chain(f.aliases().iter().map(String::as_str)) {
+                catalog.higher_order.insert(name.to_lowercase(), Arc::clone(&f));
             }
         }
         for f in aggregate_functions() {
@@ -182,7 +223,16 @@ impl Catalog {
 
     /// Adds a table.
     pub(crate) fn add_table(&mut self, table: Table) {
-        self.entries.insert(table.definition.name.clone(), Entry::Table(Arc::new(table)));
+        self.entries.insert(table.definition.name.clone(), Entry::Table(Arc::new(table), None));
+    }
+
+    /// Adds a table that is read through a plan over its scan, which computes columns.
+    pub(crate) fn add_computed(&mut self, table: Table, plan: impl FnOnce(&Self) -> Result<LogicalPlan>) -> Result<()> {
+        let (name, table) = (table.definition.name.clone(), Arc::new(table));
+        self.entries.insert(name.clone(), Entry::Table(Arc::clone(&table), None));
+        let plan = plan(self)?;
+        self.entries.insert(name, Entry::Table(table, Some(Arc::new(plan))));
+        Ok(())
     }
 
     /// Adds a view.
@@ -200,16 +250,22 @@ impl Catalog {
         self.entries.keys().map(String::as_str)
     }
 
-    /// The names of scalar and aggregate functions.
+    /// The names of all functions, those of windows apart.
     pub(crate) fn function_names(&self) -> impl Iterator<Item = &str> {
-        let added = crate::dialect::ADDED.iter().map(|f| f.0);
-        self.scalars.keys().chain(self.aggregates.keys()).map(String::as_str).chain(added)
+        let added = crate::dialect::ADDED.iter().chain(crate::scalar::rewrite::ADDED).map(|f| f.0);
+        let known = self.scalars.keys().chain(self.aggregates.keys()).chain(self.higher_order.keys());
+        known.map(String::as_str).chain(added)
+    }
+
+    /// Whether a function is an aggregate.
+    pub(crate) fn is_aggregate(&self, name: &str) -> bool {
+        self.aggregates.contains_key(&name.to_lowercase())
     }
 
     /// The table to write to. Errors: there is none of that name, or it is a view.
     pub(crate) fn table(&self, name: &str) -> Result<&Arc<Table>> {
         match self.entry(name)? {
-            Entry::Table(table) => Ok(table),
+            Entry::Table(table, _) => Ok(table),
             Entry::View(_) => Err(Error::invalid(130, format!("'{name}' is a view, and views cannot be written"))
                 .with_hint("insert into a table")),
         }
@@ -255,29 +311,34 @@ pub(crate) fn match_name<'a>(name: &str, known: impl IntoIterator<Item = &'a str
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let mut all = datafusion_functions::all_default_functions();
     all.extend(datafusion_functions_nested::all_default_nested_functions());
+    all.push(Arc::new(ScalarUDF::new_from_impl(Proctime::new())));
     // They would name files of DataFusion's own scans, which do not exist here.
-    all.retain(|f| !["input_file_name", "file_row_index"].contains(&f.name()));
+    // `from_unixtime` is Flink's, which gives text.
+    all.retain(|f| !["input_file_name", "file_row_index", "from_unixtime"].contains(&f.name()));
+    all.extend(crate::scalar::functions());
     all
 }
 
-/// All aggregate functions; `grouping` is left out, since grouping sets are.
+/// All functions over lambdas.
+pub(crate) fn higher_order_functions() -> Vec<Arc<HigherOrderUDF>> {
+    datafusion_functions_nested::all_default_higher_order_functions()
+}
+
+/// All aggregate functions.
 pub(crate) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
-    let mut all = datafusion_functions_aggregate::all_default_aggregate_functions();
-    all.retain(|f| f.name() != "grouping");
-    all
+    datafusion_functions_aggregate::all_default_aggregate_functions()
 }
 
 impl ContextProvider for Catalog {
     fn get_table_source(&self, name: TableReference) -> DfResult<Arc<dyn TableSource>> {
         match self.entry(name.table()).map_err(external)? {
-            Entry::Table(table) => Ok(Arc::new(TableScanSource(Arc::clone(table)))),
-            Entry::View(plan) => Ok(Arc::new(ViewSource(Arc::clone(plan)))),
+            Entry::Table(table, None) => Ok(Arc::new(TableScanSource(Arc::clone(table)))),
+            Entry::Table(_, Some(plan)) | Entry::View(plan) => Ok(Arc::new(ViewSource(Arc::clone(plan)))),
         }
     }
 
     fn get_table_function_source(&self, name: &str, _: Vec<datafusion_expr::Expr>) -> DfResult<Arc<dyn TableSource>> {
-        let hint = did_you_mean(name, ["tumble", "hop"], "the table functions are TUMBLE and HOP");
-        Err(external(Error::invalid(133, format!("there is no table function '{name}'")).with_hint(hint)))
+        Err(external(unknown_function(name)))
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
@@ -296,17 +357,16 @@ impl ContextProvider for Catalog {
         self.scalars.get(&name.to_lowercase()).cloned()
     }
 
-    /// None: the parser does not read their lambdas (`x -> x + 1`).
-    fn get_higher_order_meta(&self, _: &str) -> Option<Arc<HigherOrderUDF>> {
-        None
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.higher_order.get(&name.to_lowercase()).cloned()
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
         self.aggregates.get(&name.to_lowercase()).cloned()
     }
 
-    fn get_window_meta(&self, _: &str) -> Option<Arc<WindowUDF>> {
-        None
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        ranking::function(name)
     }
 
     fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
@@ -322,7 +382,7 @@ impl ContextProvider for Catalog {
     }
 
     fn higher_order_function_names(&self) -> Vec<String> {
-        vec![]
+        self.higher_order.keys().cloned().collect()
     }
 
     fn udaf_names(&self) -> Vec<String> {
@@ -330,6 +390,6 @@ impl ContextProvider for Catalog {
     }
 
     fn udwf_names(&self) -> Vec<String> {
-        vec![]
+        ranking::RANKING.map(str::to_string).to_vec()
     }
 }

@@ -3,9 +3,11 @@
 //! ```text
 //!   CREATE [TEMPORARY] TABLE [IF NOT EXISTS] t (
 //!     col TYPE [NOT NULL] [COMMENT '..'], ...
+//!     col TYPE METADATA [FROM 'key'] [VIRTUAL], ...
+//!     col AS expression, ...
 //!     WATERMARK FOR ts AS ts [- INTERVAL '5' SECOND],
 //!     PRIMARY KEY (col, ..) NOT ENFORCED
-//!   ) [COMMENT '..'] WITH ('connector' = '..', ...)
+//!   ) [COMMENT '..'] [PARTITIONED BY (col, ..)] WITH ('connector' = '..', ...)
 //! ```
 
 use std::collections::BTreeMap;
@@ -17,11 +19,12 @@ use rheos_core::units::parse_duration_ms;
 use sqlparser::ast::{BinaryOperator, Expr, Ident, Spanned, UnaryOperator, Value};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Span as TokenSpan, Token};
+use sqlparser::tokenizer::{Span as TokenSpan, Token, TokenWithSpan};
 
+use crate::catalog::match_name;
 use crate::diagnose::{syntax, syntax_at};
 use crate::statement::bare_name;
-use crate::tokens::{Tokens, place};
+use crate::tokens::{Tokens, place, quoted_word};
 use crate::types::parse_type;
 
 /// A table as it is declared.
@@ -32,15 +35,41 @@ pub(crate) struct TableDdl {
     pub(crate) columns: Vec<ColumnDdl>,
     pub(crate) watermark: Option<WatermarkDdl>,
     pub(crate) primary_key: Option<Span>,
+    pub(crate) partitioned_by: Vec<Ident>,
     pub(crate) options: Vec<OptionDdl>,
 }
 
-/// A column: name, type, and whether it may be null.
+/// A column.
 #[derive(Debug)]
 pub(crate) struct ColumnDdl {
     pub(crate) name: Ident,
+    pub(crate) kind: ColumnKind,
+}
+
+/// Where a column's values come from.
+#[derive(Debug)]
+pub(crate) enum ColumnKind {
+    /// They are stored in the table.
+    Stored {
+        /// Its type.
+        data_type: DataType,
+        /// Whether it may be null.
+        nullable: bool,
+    },
+    /// `name TYPE METADATA FROM 'key'`: the connector makes them; read only.
+    Metadata(MetadataDdl),
+    /// `name AS expression` over the other columns; read only.
+    Computed(Tokens),
+}
+
+/// What a `METADATA` column says, with the places.
+#[derive(Debug)]
+pub(crate) struct MetadataDdl {
     pub(crate) data_type: DataType,
-    pub(crate) nullable: bool,
+    pub(crate) type_at: Span,
+    /// What stands behind `FROM`, else the column's name.
+    pub(crate) key: String,
+    pub(crate) key_at: Span,
 }
 
 /// `WATERMARK FOR column AS column - delay`.
@@ -60,7 +89,7 @@ pub(crate) struct OptionDdl {
 }
 
 impl TableDdl {
-    /// The columns as a schema. Errors: a name twice.
+    /// The stored columns as a schema. Errors: a name twice.
     pub(crate) fn schema(&self) -> Result<SchemaRef> {
         for (i, column) in self.columns.iter().enumerate() {
             if self.columns[..i].iter().any(|c| c.name.value == column.name.value) {
@@ -69,8 +98,73 @@ impl TableDdl {
                     .with_span(place(column.name.span)));
             }
         }
-        let field = |c: &ColumnDdl| Field::new(&c.name.value, c.data_type.clone(), c.nullable);
-        Ok(SchemaRef::new(Schema::new(self.columns.iter().map(field).collect::<Vec<_>>())))
+        let field = |c: &ColumnDdl| match &c.kind {
+            ColumnKind::Stored { data_type, nullable } => Some(Field::new(&c.name.value, data_type.clone(), *nullable)),
+            ColumnKind::Metadata(_) | ColumnKind::Computed(_) => None,
+        };
+        Ok(SchemaRef::new(Schema::new(self.columns.iter().filter_map(field).collect::<Vec<_>>())))
+    }
+
+    /// The expression of a computed column, if the name is that of one.
+    pub(crate) fn computed(&self, name: &str) -> Option<&ColumnDdl> {
+        self.columns.iter().find(|c| c.name.value == name && matches!(c.kind, ColumnKind::Computed(_)))
+    }
+
+    /// Whether all columns are stored, so that a scan gives the table as it is declared.
+    pub(crate) fn is_all_stored(&self) -> bool {
+        self.columns.iter().all(|c| matches!(c.kind, ColumnKind::Stored { .. }))
+    }
+
+    /// `SELECT a, (expression) AS b, .. FROM table`: what is read from a table whose columns are not all stored, in the
+    /// order of their declaration. Those of `stored`
+    /// are taken as they are.
+    pub(crate) fn reading_query(&self, is_stored: impl Fn(&str) -> bool) -> Tokens {
+        let put = |token: Token| TokenWithSpan::new(token, self.name.span);
+        let word = |keyword: &str| Token::make_keyword(keyword);
+        let mut query = vec![put(word("SELECT"))];
+        for (i, column) in self.columns.iter().enumerate() {
+            if i > 0 {
+                query.push(put(Token::Comma));
+            }
+            let name = TokenWithSpan::new(quoted_word(&column.name.value), column.name.span);
+            match &column.kind {
+                ColumnKind::Computed(expression) if !is_stored(&column.name.value) => {
+                    query.push(put(Token::LParen));
+                    query.extend(expression.iter().cloned());
+                    query.extend([put(Token::RParen), put(word("AS")), name]);
+                }
+                _ => query.push(name),
+            }
+        }
+        query.extend([put(word("FROM")), TokenWithSpan::new(quoted_word(&self.name.value), self.name.span)]);
+        query
+    }
+
+    /// The columns of `PARTITIONED BY`, as they are spelled in `schema` or, where the columns are not declared, as they
+    /// stand. Errors: an unknown column, a name twice.
+    pub(crate) fn partition_columns(&self, schema: &Schema) -> Result<Vec<String>> {
+        let mut names: Vec<String> = vec![];
+        for ident in &self.partitioned_by {
+            let at = place(ident.span);
+            let columns = || schema.fields().iter().map(|f| f.name().as_str());
+            let name = match match_name(&ident.value, columns()) {
+                Some(name) => name,
+                None if self.columns.is_empty() => &ident.value,
+                None => {
+                    let list = format!("the columns are: {}", columns().collect::<Vec<_>>().join(", "));
+                    return Err(Error::invalid(131, format!("PARTITIONED BY names no column '{}'", ident.value))
+                        .with_hint(did_you_mean(&ident.value, columns(), &list))
+                        .with_span(at));
+                }
+            };
+            if names.iter().any(|n| n == name) {
+                return Err(Error::invalid(141, format!("PARTITIONED BY names the column '{name}' twice"))
+                    .with_hint("name each column once")
+                    .with_span(at));
+            }
+            names.push(name.to_string());
+        }
+        Ok(names)
     }
 
     /// Takes an option out, so that the connector does not see it.
@@ -90,8 +184,15 @@ pub(crate) fn create_table(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<T
     let context = |e: ParserError| syntax(e, tokens);
     let if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
     let name = bare_name(parser, tokens)?;
-    let mut table =
-        TableDdl { name, if_not_exists, columns: vec![], watermark: None, primary_key: None, options: vec![] };
+    let mut table = TableDdl {
+        name,
+        if_not_exists,
+        columns: vec![],
+        watermark: None,
+        primary_key: None,
+        partitioned_by: vec![],
+        options: vec![],
+    };
     if parser.consume_token(&Token::LParen) {
         loop {
             element(parser, tokens, &mut table)?;
@@ -108,9 +209,14 @@ pub(crate) fn create_table(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<T
         let _ = parser.consume_token(&Token::Eq);
         parser.parse_literal_string().map_err(context)?;
     }
+    if parser.parse_keyword(Keyword::PARTITIONED) {
+        parser.expect_keyword_is(Keyword::BY).map_err(context)?;
+        parser.expect_token(&Token::LParen).map_err(context)?;
+        table.partitioned_by = parser.parse_comma_separated(Parser::parse_identifier).map_err(context)?;
+        parser.expect_token(&Token::RParen).map_err(context)?;
+    }
     let at = parser.peek_token_ref().span;
-    let unsupported =
-        [(Keyword::PARTITIONED, "PARTITIONED BY"), (Keyword::AS, "CREATE TABLE ... AS"), (Keyword::LIKE, "LIKE")];
+    let unsupported = [(Keyword::AS, "CREATE TABLE ... AS"), (Keyword::LIKE, "LIKE")];
     for (word, name) in unsupported {
         if parser.peek_keyword(word) {
             return Err(not_supported(name, "declare the table with its columns, and fill it by INSERT INTO", at));
@@ -176,16 +282,24 @@ fn column(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Res
     let context = |e: ParserError| syntax(e, tokens);
     let start = parser.peek_token_ref().span;
     let name = parser.parse_identifier().map_err(context)?;
-    if parser.peek_keyword(Keyword::AS) {
-        let hint = "declare the column that is read, and compute the other one in a view";
-        return Err(not_supported("a computed column", hint, start));
+    if parser.parse_keyword(Keyword::AS) {
+        let from = parser.index();
+        parser.parse_expr().map_err(context)?;
+        let expression = tokens.get(from..parser.index()).unwrap_or_default().to_vec();
+        if parser.parse_keyword(Keyword::COMMENT) {
+            parser.parse_literal_string().map_err(context)?;
+        }
+        table.columns.push(ColumnDdl { name, kind: ColumnKind::Computed(expression) });
+        return Ok(());
     }
     if matches!(parser.peek_token_ref().token, Token::Comma | Token::RParen | Token::EOF) {
         return Err(syntax_at(&format!("the column '{}' has no type", name.value), start)
             .with_hint(format!("write '{} STRING', or another type", name.value)));
     }
+    let type_from = parser.peek_token_ref().span;
     let data_type = parse_type(parser, tokens)?;
-    let mut nullable = true;
+    let type_at = place(TokenSpan::new(type_from.start, parser.get_current_token().span.end));
+    let (mut nullable, mut metadata) = (true, None);
     loop {
         let at = parser.peek_token_ref().span;
         if parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
@@ -196,15 +310,31 @@ fn column(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Res
         } else if parser.parse_keyword(Keyword::COMMENT) {
             parser.parse_literal_string().map_err(context)?;
         } else if parser.peek_token_ref().token.to_string().eq_ignore_ascii_case("metadata") {
-            return Err(not_supported("a METADATA column", "take the column away", at));
+            parser.advance_token();
+            metadata = Some(metadata_key(parser, tokens, &name)?);
         } else if parser.peek_keyword(Keyword::DEFAULT) {
             return Err(not_supported("DEFAULT", "use COALESCE in the query", at));
         } else if !parser.parse_keyword(Keyword::NULL) {
             break;
         }
     }
-    table.columns.push(ColumnDdl { name, data_type, nullable });
+    let kind = match metadata {
+        None => ColumnKind::Stored { data_type, nullable },
+        Some((key, key_at)) => ColumnKind::Metadata(MetadataDdl { data_type, type_at, key, key_at }),
+    };
+    table.columns.push(ColumnDdl { name, kind });
     Ok(())
+}
+
+/// `[FROM 'key'] [VIRTUAL]` behind `METADATA`: the key and its place. Every such column is virtual.
+fn metadata_key(parser: &mut Parser<'_>, tokens: &Tokens, column: &Ident) -> Result<(String, Span)> {
+    let mut key = (column.value.clone(), place(column.span));
+    if parser.parse_keyword(Keyword::FROM) {
+        let at = parser.peek_token_ref().span;
+        key = (parser.parse_literal_string().map_err(|e| syntax(e, tokens))?, place(at));
+    }
+    let _ = parser.parse_keyword(Keyword::VIRTUAL);
+    Ok(key)
 }
 
 fn watermark(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Result<()> {

@@ -11,8 +11,8 @@ use std::ops::ControlFlow;
 
 use rheos_core::error::{Error, Result};
 use sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Spanned,
-    Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
+    Query, Spanned, Value, VisitMut, VisitorMut,
 };
 
 use crate::tokens::place;
@@ -41,6 +41,7 @@ pub(crate) fn rewrite(query: &mut Query) -> Result<()> {
         type Break = Error;
 
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+            name_fields(expr);
             match rewritten(expr) {
                 Ok(None) => ControlFlow::Continue(()),
                 Ok(Some(new)) => {
@@ -57,17 +58,27 @@ pub(crate) fn rewrite(query: &mut Query) -> Result<()> {
     }
 }
 
+/// `items[1].sku`: a field behind an element is named by a text, which is how DataFusion reads it.
+fn name_fields(expr: &mut Expr) {
+    let Expr::CompoundFieldAccess { access_chain, .. } = expr else { return };
+    // What stands before the first bracket may be a table and its column.
+    let elements = access_chain.iter_mut().skip_while(|access| matches!(access, AccessExpr::Dot(_)));
+    for access in elements {
+        if let AccessExpr::Dot(Expr::Identifier(field)) = access {
+            *access = AccessExpr::Dot(text(&field.value));
+        }
+    }
+}
+
 fn rewritten(expr: &Expr) -> Result<Option<Expr>> {
     let Expr::Function(function) = expr else { return Ok(None) };
+    if matches!(function.args, FunctionArguments::None) {
+        return Ok(crate::scalar::rewrite::bare(function));
+    }
     let name = function.name.to_string().to_lowercase();
     let Some(args) = plain_args(function) else { return Ok(None) };
     let at = place(function.name.span());
     Ok(match (name.as_str(), args.as_slice()) {
-        ("proctime", _) => {
-            return Err(Error::invalid(142, "PROCTIME() is not supported yet")
-                .with_hint("use an event time column, or now() for the time at which the program was planned")
-                .with_span(at));
-        }
         ("mod", [a, b]) => {
             let nested = |e: &Expr| Box::new(Expr::Nested(Box::new(e.clone())));
             let rest = Expr::BinaryOp { left: nested(a), op: BinaryOperator::Modulo, right: nested(b) };
@@ -88,7 +99,7 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>> {
             let chrono = chrono_pattern(java).map_err(|e| e.with_span(at))?;
             Some(call(function, "to_char", vec![ts.clone(), text(&chrono)]))
         }
-        _ => None,
+        _ => return crate::scalar::rewrite::rewritten(function, &name, &args),
     })
 }
 
@@ -106,7 +117,7 @@ fn plain_args(function: &Function) -> Option<Vec<Expr>> {
 }
 
 /// The same call under another name; the name keeps its place.
-fn call(function: &Function, name: &str, args: Vec<Expr>) -> Expr {
+pub(crate) fn call(function: &Function, name: &str, args: Vec<Expr>) -> Expr {
     let mut new = function.clone();
     new.name = ObjectName::from(vec![Ident { value: name.to_string(), quote_style: None, span: function.name.span() }]);
     if let FunctionArguments::List(list) = &mut new.args {
@@ -115,11 +126,11 @@ fn call(function: &Function, name: &str, args: Vec<Expr>) -> Expr {
     Expr::Function(new)
 }
 
-fn text(value: &str) -> Expr {
+pub(crate) fn text(value: &str) -> Expr {
     Expr::value(Value::SingleQuotedString(value.to_string()))
 }
 
-fn literal(expr: &Expr) -> Option<&str> {
+pub(crate) fn literal(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Value(value) => match &value.value {
             Value::SingleQuotedString(text) => Some(text),
@@ -130,7 +141,7 @@ fn literal(expr: &Expr) -> Option<&str> {
 }
 
 /// A pattern of Java's `DateTimeFormatter` as one of chrono's.
-fn chrono_pattern(java: &str) -> Result<String> {
+pub(crate) fn chrono_pattern(java: &str) -> Result<String> {
     let mut out = String::new();
     let mut rest = java;
     while let Some(first) = rest.chars().next() {
@@ -185,7 +196,7 @@ fn directive(run: &str) -> Result<&'static str> {
         "SSSSSS" => "%6f",
         "SSSSSSSSS" => "%9f",
         other => {
-            return Err(Error::invalid(134, format!("date_format does not know the pattern '{other}'")).with_hint(
+            return Err(Error::invalid(134, format!("the pattern '{other}' is not known")).with_hint(
                 "yyyy MM dd HH mm ss SSS and their short forms are known; to_char takes patterns as %Y-%m-%d",
             ));
         }

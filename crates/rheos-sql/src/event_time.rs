@@ -2,43 +2,46 @@
 //!
 //! Invariant: a window's time column is the watermark column of every table below it, or the `window_time` of the window
 //! below it; only where everything below is bounded and has no watermark may it be any timestamp, since nothing fires
-//! before the end of the input then.
+//! before the end of the input then. Processing time is told by its function, `PROCTIME()`, wherever a view carries it to.
 
-use datafusion_common::Column;
+use datafusion_common::{Column, JoinType};
 use datafusion_expr::{Expr, LogicalPlan};
 use rheos_core::error::{Error, Result};
 use rheos_core::source::Boundedness;
 
-use crate::catalog::scanned_table;
+use crate::catalog::{Table, scanned_table};
+use crate::proctime::PROCTIME;
 use crate::windows::WindowNode;
 
-/// Checks that `column` of `input` can be windowed over. Errors: `Invalid` with what to write instead; without a place.
-pub(crate) fn check(input: &LogicalPlan, column: Column) -> Result<Expr> {
-    let index = input.schema().index_of_column(&column).map_err(|_| Error::internal("the time column was lost"))?;
-    trace(input, index, &column.name)?;
-    Ok(Expr::Column(column))
+/// What a window's time column is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum TimeAttribute {
+    /// The event time: a column of the window's input.
+    Event(Expr),
+    /// `PROCTIME()`: the clock of the window's operator; no column is read.
+    Processing,
 }
 
-fn trace(plan: &LogicalPlan, index: usize, name: &str) -> Result<()> {
+/// Checks that `column` of `input` can be windowed over. Errors: `Invalid` with what to write instead; without a place.
+pub(crate) fn check(input: &LogicalPlan, column: Column) -> Result<TimeAttribute> {
+    let index = input.schema().index_of_column(&column).map_err(|_| Error::internal("the time column was lost"))?;
+    match trace(input, index, &column.name)? {
+        Domain::Event => Ok(TimeAttribute::Event(Expr::Column(column))),
+        Domain::Processing => Ok(TimeAttribute::Processing),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Domain {
+    Event,
+    Processing,
+}
+
+fn trace(plan: &LogicalPlan, index: usize, name: &str) -> Result<Domain> {
     match plan {
         LogicalPlan::TableScan(scan) => {
             let Some(table) = scanned_table(&scan.source) else { return computed(plan, name) };
-            let index = scan.projection.as_ref().map_or(index, |p| p[index]);
-            let table_name = &table.definition.name;
-            match &table.watermark {
-                Some(w) if w.column == index => Ok(()),
-                Some(w) => {
-                    let time = table.definition.schema.field(w.column).name();
-                    Err(Error::invalid(148, format!("the event time of '{table_name}' is '{time}', not '{name}'"))
-                        .with_hint(format!("window over DESCRIPTOR({time}), or declare WATERMARK FOR {name}")))
-                }
-                None if table.boundedness()? == Boundedness::Bounded => Ok(()),
-                None => Err(Error::invalid(
-                    148,
-                    format!("the table '{table_name}' is endless and has no watermark, so no window could ever close"),
-                )
-                .with_hint(format!("declare WATERMARK FOR {name} AS {name} - INTERVAL '5' SECOND in '{table_name}'"))),
-            }
+            trace_table(table, scan.projection.as_ref().map_or(index, |p| p[index]), name)
         }
         LogicalPlan::SubqueryAlias(alias) => trace(&alias.input, index, name),
         LogicalPlan::Filter(filter) => trace(&filter.input, index, name),
@@ -47,23 +50,73 @@ fn trace(plan: &LogicalPlan, index: usize, name: &str) -> Result<()> {
         LogicalPlan::Distinct(distinct) => trace(distinct.input(), index, name),
         LogicalPlan::Projection(projection) => trace_expr(&projection.expr[index], &projection.input, plan, name),
         LogicalPlan::Aggregate(aggregate) => match aggregate.group_expr.get(index) {
-            Some(Expr::Column(c)) if is_window_time(&aggregate.input, c) => Ok(()),
+            Some(Expr::Column(c)) if is_window_time(&aggregate.input, c) => Ok(Domain::Event),
             _ => computed(plan, name),
         },
-        LogicalPlan::Union(union) => union.inputs.iter().try_for_each(|input| trace(input, index, name)),
+        LogicalPlan::Union(union) => {
+            let mut domains = vec![];
+            for input in &union.inputs {
+                domains.push(trace(input, index, name)?);
+            }
+            match domains.iter().all(|d| *d == domains[0]) {
+                true => Ok(domains[0]),
+                false => computed(plan, name),
+            }
+        }
+        // Behind an outer join the time of the side that may be absent is null, and such rows are in no window.
+        LogicalPlan::Join(join) => {
+            let width = join.left.schema().fields().len();
+            match join.join_type {
+                JoinType::RightSemi | JoinType::RightAnti => trace(&join.right, index, name),
+                _ if index < width => trace(&join.left, index, name),
+                _ => trace(&join.right, index - width, name),
+            }
+        }
+        LogicalPlan::Window(window) if index < window.input.schema().fields().len() => {
+            trace(&window.input, index, name)
+        }
+        LogicalPlan::Unnest(unnest) => match unnest.dependency_indices.get(index) {
+            Some(below) if unnest.list_type_columns.iter().all(|(list, _)| list != below) => {
+                trace(&unnest.input, *below, name)
+            }
+            _ => computed(plan, name),
+        },
         LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<WindowNode>() {
             Some(window) if index < window.input.schema().fields().len() => trace(&window.input, index, name),
+            Some(window) if window.time == TimeAttribute::Processing => {
+                Err(Error::invalid(142, "a window over the result of a processing-time window is not supported yet")
+                    .with_hint("window over an event time, or aggregate once"))
+            }
             // The last of the three is window_time, which is where the rows of a window stand in time.
-            Some(window) if index == window.input.schema().fields().len() + 2 => Ok(()),
+            Some(window) if index == window.input.schema().fields().len() + 2 => Ok(Domain::Event),
             _ => computed(plan, name),
         },
         _ => computed(plan, name),
     }
 }
 
-fn trace_expr(expr: &Expr, input: &LogicalPlan, plan: &LogicalPlan, name: &str) -> Result<()> {
+fn trace_table(table: &Table, index: usize, name: &str) -> Result<Domain> {
+    let table_name = &table.definition.name;
+    match &table.watermark {
+        Some(w) if w.column == index => Ok(Domain::Event),
+        Some(w) => {
+            let time = table.schema.field(w.column).name();
+            Err(Error::invalid(148, format!("the event time of '{table_name}' is '{time}', not '{name}'"))
+                .with_hint(format!("window over DESCRIPTOR({time}), or declare WATERMARK FOR {name}")))
+        }
+        None if table.boundedness()? == Boundedness::Bounded => Ok(Domain::Event),
+        None => Err(Error::invalid(
+            148,
+            format!("the table '{table_name}' is endless and has no watermark, so no window could ever close"),
+        )
+        .with_hint(format!("declare WATERMARK FOR {name} AS {name} - INTERVAL '5' SECOND in '{table_name}'"))),
+    }
+}
+
+fn trace_expr(expr: &Expr, input: &LogicalPlan, plan: &LogicalPlan, name: &str) -> Result<Domain> {
     match expr {
         Expr::Alias(alias) => trace_expr(&alias.expr, input, plan, name),
+        Expr::ScalarFunction(function) if function.name() == PROCTIME => Ok(Domain::Processing),
         Expr::Column(column) => match input.schema().index_of_column(column) {
             Ok(index) => trace(input, index, name),
             Err(_) => computed(plan, name),
@@ -93,13 +146,23 @@ fn is_window_time(plan: &LogicalPlan, column: &Column) -> bool {
             .node
             .as_any()
             .downcast_ref::<WindowNode>()
-            .is_some_and(|window| index == window.input.schema().fields().len() + 2),
+            .is_some_and(|w| w.time != TimeAttribute::Processing && index == w.input.schema().fields().len() + 2),
+        LogicalPlan::Join(join) if !matches!(join.join_type, JoinType::RightSemi | JoinType::RightAnti) => {
+            let width = join.left.schema().fields().len();
+            let (input, index) = if index < width { (&join.left, index) } else { (&join.right, index - width) };
+            let (qualifier, field) = input.schema().qualified_field(index);
+            is_window_time(input, &Column::new(qualifier.cloned(), field.name()))
+        }
+        LogicalPlan::Window(window) if index < window.input.schema().fields().len() => {
+            let (qualifier, field) = window.input.schema().qualified_field(index);
+            is_window_time(&window.input, &Column::new(qualifier.cloned(), field.name()))
+        }
         _ => false,
     }
 }
 
 /// The column is computed: fine as long as nothing below knows of event time.
-fn computed(plan: &LogicalPlan, name: &str) -> Result<()> {
+fn computed(plan: &LogicalPlan, name: &str) -> Result<Domain> {
     let mut tables = vec![];
     let mut windows = false;
     visit(plan, &mut |p| match p {
@@ -117,7 +180,7 @@ fn computed(plan: &LogicalPlan, name: &str) -> Result<()> {
         return Err(Error::invalid(148, format!("'{name}' is not the event time of a window's result"))
             .with_hint("window over window_time, and keep it in the inner GROUP BY"));
     }
-    Ok(())
+    Ok(Domain::Event)
 }
 
 /// Every node of a plan.

@@ -2,7 +2,7 @@
 
 use datafusion_expr::Documentation;
 
-use crate::catalog::{aggregate_functions, scalar_functions};
+use crate::catalog::{aggregate_functions, higher_order_functions, scalar_functions};
 
 /// What a function gives back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,7 +51,10 @@ pub fn functions() -> Vec<FunctionInfo> {
     for f in scalar_functions() {
         all.push(info(f.name(), f.aliases(), FunctionKind::Scalar, f.documentation()));
     }
-    for (name, syntax, description) in crate::dialect::ADDED {
+    for f in higher_order_functions() {
+        all.push(info(f.name(), f.aliases(), FunctionKind::Scalar, f.documentation()));
+    }
+    for (name, syntax, description) in crate::dialect::ADDED.iter().chain(crate::scalar::rewrite::ADDED) {
         let info = FunctionInfo {
             name: name.to_string(),
             aliases: vec![],

@@ -1,4 +1,4 @@
-//! `GROUP BY tumble(ts, size)` and `hop(ts, slide, size)`: rewritten to the table function before planning.
+//! `GROUP BY tumble(ts, size)`, `hop`, `cumulate`, `session(ts, gap)`: rewritten to the table function before planning.
 //!
 //! ```text
 //!   SELECT TUMBLE_START(ts, i), k, COUNT(*) FROM t x GROUP BY TUMBLE(ts, i), k
@@ -6,18 +6,20 @@
 //!                                          GROUP BY window_start, window_end, window_time, k
 //! ```
 //!
-//! Only for one relation in FROM; a join has no single event time.
+//! Only for one relation in FROM; a join has no single event time. A session is made of the rows that pass WHERE, and
+//! its key is the rest of the GROUP BY, so WHERE moves into the function: `SESSION((SELECT * FROM t WHERE ..), ..)`.
 
 use std::ops::ControlFlow;
 
 use rheos_core::error::{Error, Result, Span};
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName, Query, Select,
-    SelectItem, Spanned, TableAlias, TableFactor, TableFunctionArgs, VisitMut, VisitorMut, visit_expressions_mut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments, GroupByExpr, Ident,
+    ObjectName, Query, Select, SelectItem, SetExpr, Spanned, TableAlias, TableFactor, TableFunctionArgs, Value,
+    VisitMut, VisitorMut, WildcardAdditionalOptions, visit_expressions_mut,
 };
 
 use crate::tokens::place;
-use crate::windows::{WindowColumn, not_yet, usage};
+use crate::windows::{BY_GROUP, WindowColumn, usage};
 
 /// Rewrites every SELECT of a query.
 pub(crate) fn rewrite(query: &mut Query) -> Result<()> {
@@ -105,8 +107,8 @@ fn group_window(expr: &Expr) -> Result<Option<GroupWindow>> {
     let Some((function, args, at)) = call(expr) else { return Ok(None) };
     let needed = match function.as_str() {
         "tumble" => 2..=3,
-        "hop" => 3..=4,
-        "session" | "cumulate" => return Err(not_yet(&function).with_span(at)),
+        "hop" | "cumulate" => 3..=4,
+        "session" => 2..=2,
         _ => return Ok(None),
     };
     if needed.contains(&args.len()) {
@@ -114,6 +116,8 @@ fn group_window(expr: &Expr) -> Result<Option<GroupWindow>> {
     }
     let hint = match function.as_str() {
         "hop" => "write GROUP BY hop(ts, INTERVAL '5' MINUTE, INTERVAL '1' HOUR): slide, then size",
+        "cumulate" => "write GROUP BY cumulate(ts, INTERVAL '1' HOUR, INTERVAL '1' DAY): step, then size",
+        "session" => "write GROUP BY session(ts, INTERVAL '10' MINUTE)",
         _ => "write GROUP BY tumble(ts, INTERVAL '1' HOUR)",
     };
     Err(Error::invalid(147, format!("{function} in GROUP BY takes {} arguments", needed.start()))
@@ -143,7 +147,32 @@ fn auxiliary(expr: &Expr, window: &GroupWindow) -> Result<Option<WindowColumn>> 
         .with_span(at))
 }
 
+/// The relation with the query's WHERE, which it loses, as a query of its own.
+fn filtered(select: &mut Select) -> Query {
+    let condition = select.selection.take();
+    let mut inner = select.clone();
+    inner.projection = vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())];
+    inner.selection = condition;
+    inner.group_by = GroupByExpr::Expressions(vec![], vec![]);
+    inner.having = None;
+    inner.distinct = None;
+    Query {
+        with: None,
+        body: Box::new(SetExpr::Select(Box::new(inner))),
+        order_by: None,
+        limit_clause: None,
+        fetch: None,
+        locks: vec![],
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators: vec![],
+    }
+}
+
 fn rewrite_from(select: &mut Select, window: &GroupWindow) -> Result<()> {
+    let is_session = window.function == "session";
+    let inner = (is_session && select.selection.is_some()).then(|| filtered(select));
     let refuse = |what: &str| {
         Err(Error::invalid(147, what.to_string())
             .with_hint(format!("use the window as a table: {}", usage(&window.function)))
@@ -174,8 +203,16 @@ fn rewrite_from(select: &mut Select, window: &GroupWindow) -> Result<()> {
         Some((time, intervals)) => (time.clone(), intervals.to_vec()),
         None => return refuse("the window has no arguments"),
     };
+    let data = inner.map_or(data, |query| Expr::Subquery(Box::new(query)));
     let args = [data, time].into_iter().chain(intervals);
-    let args = args.map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();
+    let mut args: Vec<_> = args.map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();
+    if is_session {
+        args.push(FunctionArg::Named {
+            name: Ident::new(BY_GROUP),
+            arg: FunctionArgExpr::Expr(Expr::value(Value::Boolean(true))),
+            operator: FunctionArgOperator::RightArrow,
+        });
+    }
     let name = Ident { value: window.function.clone(), quote_style: None, span: sql_span(window.at) };
     let mut relation = crate::windows::bare_table(ObjectName::from(vec![name]));
     if let TableFactor::Table { alias: a, args: slot, .. } = &mut relation {

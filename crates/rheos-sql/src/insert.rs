@@ -9,6 +9,8 @@ use datafusion_common::ScalarValue;
 use datafusion_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder};
 use rheos_core::error::{Error, Result, Span, did_you_mean};
 use sqlparser::ast::Ident;
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Span as TokenSpan, Token, TokenWithSpan};
 
 use crate::catalog::{Catalog, match_name};
 use crate::diagnose;
@@ -59,7 +61,7 @@ pub(crate) fn shape(
                 format!("column {} ('{name}') is {is}, but '{}' of '{table}' is {wanted}", from + 1, field.name()),
             )
             .with_hint(format!("cast it: CAST({name} AS {wanted}); INSERT goes by position, not by name"));
-            return Err(with(error, at));
+            return Err(with(error, select_item(tokens, from).or(at)));
         }
         let column = Expr::Column(given[from].clone());
         let column = match is == field.data_type() {
@@ -77,6 +79,42 @@ fn with(error: Error, at: Option<Span>) -> Error {
         Some(at) => error.with_span(at),
         None => error,
     }
+}
+
+/// The place of the n-th expression of the first SELECT, unless a `*` stands before it.
+fn select_item(tokens: &Tokens, n: usize) -> Option<Span> {
+    let mut depth = 0usize;
+    let mut items: Vec<Vec<&TokenWithSpan>> = vec![];
+    for token in tokens {
+        let keyword = match &token.token {
+            Token::Word(w) if w.quote_style.is_none() => w.keyword,
+            _ => Keyword::NoKeyword,
+        };
+        match (&token.token, keyword) {
+            (_, Keyword::SELECT) if depth == 0 && items.is_empty() => {
+                items.push(vec![]);
+                continue;
+            }
+            (_, Keyword::FROM | Keyword::UNION) if depth == 0 && !items.is_empty() => break,
+            (_, Keyword::DISTINCT | Keyword::ALL) if items.len() == 1 && items[0].is_empty() => continue,
+            (Token::Comma, _) if depth == 0 && !items.is_empty() => {
+                items.push(vec![]);
+                continue;
+            }
+            (Token::LParen | Token::LBracket, _) => depth += 1,
+            (Token::RParen | Token::RBracket, _) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if let Some(item) = items.last_mut() {
+            item.push(token);
+        }
+    }
+    let is_star = |token: Option<&&TokenWithSpan>| token.is_some_and(|t| t.token == Token::Mul);
+    if items.iter().take(n + 1).any(|item| is_star(item.first()) || is_star(item.last())) {
+        return None;
+    }
+    let item = items.get(n)?;
+    Some(place(TokenSpan::new(item.first()?.span.start, item.last()?.span.end)))
 }
 
 fn targets(columns: &[Ident], table: &str, schema: &SchemaRef) -> Result<Vec<usize>> {

@@ -11,29 +11,40 @@
 //! Invariant: no program makes the planner panic, and every error carries a hint and, where there is a text, a place.
 
 mod catalog;
+mod clock;
+mod computed;
+mod constants;
 mod ddl;
 mod diagnose;
 mod dialect;
 mod event_time;
 mod explain;
+mod floats;
 mod functions;
+mod grammar;
 mod group_windows;
 mod insert;
+mod lateral;
 mod lower;
+mod metadata;
 mod optimize;
+mod proctime;
 mod program;
 mod query;
+mod ranking;
 mod refuse;
+mod scalar;
 mod select_names;
 mod settings;
 mod statement;
+mod statement_set;
 mod tokens;
 mod types;
 mod values;
 mod windows;
 
 pub use diagnose::render;
-pub use explain::explain;
+pub use explain::{PlanFormat, explain, explain_as};
 pub use functions::{FunctionInfo, FunctionKind, functions};
 pub use program::{Output, PlanOptions, Program, ResultSink};
 pub use settings::{SETTINGS, Settings};

@@ -1,27 +1,30 @@
 //! The logical plan made cheap: types coerced, constants folded, filters and projections pushed to the sources.
 //!
-//! Only rules that hold for a stream: nothing that turns a query into joins, nothing that splits an aggregate in two.
-//! What a stream cannot do is refused when the plan is lowered, so the plan keeps the shape in which it was written.
+//! Only rules that hold for a stream: subqueries in conditions become joins, but nothing splits an aggregate in two. What
+//! a stream cannot do is refused when the plan is lowered.
 
 use std::sync::Arc;
 
 use chrono::DateTime;
 use datafusion_common::DataFusionError;
+use datafusion_common::Result as DfResult;
 use datafusion_common::config::ConfigOptions;
-use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion_common::{Result as DfResult, ScalarValue};
-use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
+use datafusion_expr::LogicalPlan;
+use datafusion_optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion_optimizer::{Analyzer, Optimizer, OptimizerContext, OptimizerRule};
 use rheos_core::error::Error;
 
-use crate::diagnose::external;
+use crate::constants::CheckedConstants;
+use crate::floats::prefer_floats;
+use crate::lateral;
 
 /// Analyses and optimizes a plan; `now_ms` is what `now()` means in it.
 pub(crate) fn optimize(plan: LogicalPlan, config: &ConfigOptions, now_ms: i64) -> DfResult<LogicalPlan> {
-    let analyzer = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
+    lateral::check_values(&plan)?;
+    let plan = prefer_floats(lateral::flatten(plan)?)?;
+    let analyzer = Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(TypeCoercion::new())]);
     let plan = analyzer.execute_and_check(plan, config, |_, _| {})?;
-    let plan = checked_constants(plan)?;
     let mut context = OptimizerContext::new_with_config_options(Arc::new(config.clone()))
         .with_skip_failing_rules(false)
         .with_max_passes(8);
@@ -34,61 +37,36 @@ pub(crate) fn optimize(plan: LogicalPlan, config: &ConfigOptions, now_ms: i64) -
     Optimizer::with_rules(rules()).optimize(plan, &context, |_, _| {})
 }
 
+/// The plan with its types coerced and nothing else.
+pub(crate) fn coerced(plan: LogicalPlan, config: &ConfigOptions) -> DfResult<LogicalPlan> {
+    Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]).execute_and_check(prefer_floats(plan)?, config, |_, _| {})
+}
+
 fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     use datafusion_optimizer::{
-        common_subexpr_eliminate::CommonSubexprEliminate, eliminate_duplicated_expr::EliminateDuplicatedExpr,
-        eliminate_filter::EliminateFilter, eliminate_limit::EliminateLimit, optimize_projections::OptimizeProjections,
+        common_subexpr_eliminate::CommonSubexprEliminate, decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
+        eliminate_cross_join::EliminateCrossJoin, eliminate_duplicated_expr::EliminateDuplicatedExpr,
+        eliminate_filter::EliminateFilter, eliminate_limit::EliminateLimit, eliminate_outer_join::EliminateOuterJoin,
+        extract_equijoin_predicate::ExtractEquijoinPredicate, optimize_projections::OptimizeProjections,
         optimize_unions::OptimizeUnions, propagate_empty_relation::PropagateEmptyRelation,
-        push_down_filter::PushDownFilter, simplify_expressions::SimplifyExpressions,
+        push_down_filter::PushDownFilter, scalar_subquery_to_join::ScalarSubqueryToJoin,
+        simplify_expressions::SimplifyExpressions,
     };
     vec![
         Arc::new(OptimizeUnions::new()),
+        Arc::new(CheckedConstants),
         Arc::new(SimplifyExpressions::new()),
+        Arc::new(DecorrelatePredicateSubquery::new()),
+        Arc::new(ScalarSubqueryToJoin::new()),
+        Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
         Arc::new(EliminateFilter::new()),
+        Arc::new(EliminateCrossJoin::new()),
         Arc::new(EliminateLimit::new()),
         Arc::new(PropagateEmptyRelation::new()),
+        Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownFilter::new()),
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(OptimizeProjections::new()),
     ]
-}
-
-/// Folds integer arithmetic on literals with a check; the optimizer's own folding would wrap around.
-fn checked_constants(plan: LogicalPlan) -> DfResult<LogicalPlan> {
-    plan.transform_up(|node| node.map_expressions(|e| e.transform_up(|e| Ok(Transformed::no(checked(e)?))))).data()
-}
-
-fn checked(expr: Expr) -> DfResult<Expr> {
-    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = &expr else { return Ok(expr) };
-    let (Some(a), Some(b)) = (integer(left), integer(right)) else { return Ok(expr) };
-    let value = match op {
-        Operator::Plus => a.checked_add(b),
-        Operator::Minus => a.checked_sub(b),
-        Operator::Multiply => a.checked_mul(b),
-        _ => return Ok(expr),
-    };
-    if value.is_some_and(|v| i64::try_from(v).is_ok()) {
-        return Ok(expr);
-    }
-    let error = Error::invalid(149, format!("{a} {op} {b} is out of the range of BIGINT"))
-        .with_hint("cast one of the numbers to DECIMAL(38, 0) or DOUBLE");
-    Err(external(error))
-}
-
-/// The value of a BIGINT literal, or of arithmetic on such.
-fn integer(expr: &Expr) -> Option<i128> {
-    match expr {
-        Expr::Literal(ScalarValue::Int64(Some(v)), _) => Some(i128::from(*v)),
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-            let (a, b) = (integer(left)?, integer(right)?);
-            match op {
-                Operator::Plus => a.checked_add(b),
-                Operator::Minus => a.checked_sub(b),
-                Operator::Multiply => a.checked_mul(b),
-                _ => None,
-            }
-        }
-        _ => None,
-    }
 }

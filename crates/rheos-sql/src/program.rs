@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use rheos_core::connector::{ConnectorRegistry, TableDefinition};
 use rheos_core::error::{Error, Result, did_you_mean};
@@ -12,13 +12,14 @@ use rheos_core::sink::{Sink, SinkWriter, WriterContext};
 use rheos_core::source::{Boundedness, WatermarkSpec};
 
 use crate::catalog::{Catalog, Places, Table, match_name};
+use crate::computed::ComputedColumn;
 use crate::ddl::{self, TableDdl};
 use crate::explain::explain;
-use crate::lower::{Target, Task, lower, result_type};
+use crate::lower::{self, Target, Task, lower, result_type};
 use crate::settings::Settings;
 use crate::statement::{InsertInto, Statement, ViewDdl, parse};
 use crate::tokens::{Tokens, place, statements, whole};
-use crate::{diagnose, event_time, insert, optimize, query, types};
+use crate::{diagnose, event_time, insert, metadata, optimize, query, types};
 
 /// Makes the sink of the n-th bare `SELECT` for rows of a schema.
 pub type ResultSink = Arc<dyn Fn(usize, SchemaRef) -> Arc<dyn Sink> + Send + Sync>;
@@ -41,6 +42,8 @@ pub struct PlanOptions {
 pub struct Program {
     /// All inserts and queries as one job; `None` where the program has none.
     pub graph: Option<JobGraph>,
+    /// Where the program has an `EXPLAIN`: the job with what is explained beside what runs, to be looked at only.
+    pub explained: Option<JobGraph>,
     /// What the program shows, in its order.
     pub outputs: Vec<Output>,
     /// What holds for the job.
@@ -74,6 +77,7 @@ pub(crate) fn plan(text: &str, options: &PlanOptions, registry: &ConnectorRegist
         catalog: Catalog::new(),
         settings: Settings::default(),
         tasks: vec![],
+        explained: vec![],
         sinks: BTreeMap::new(),
         outputs: vec![],
         endless: 0,
@@ -98,6 +102,8 @@ struct Planner<'a> {
     catalog: Catalog,
     settings: Settings,
     tasks: Vec<Task>,
+    /// What `EXPLAIN` names: planned, not run.
+    explained: Vec<Task>,
     /// One sink a table, however many inserts it has.
     sinks: BTreeMap<String, Arc<dyn Sink>>,
     outputs: Vec<Output>,
@@ -110,8 +116,10 @@ impl Planner<'_> {
         match statement {
             Statement::CreateTable(table) => self.create_table(table),
             Statement::CreateView(view) => self.create_view(view),
-            Statement::Set { name, value } => {
-                self.settings.set(&name.value, &value).map_err(|e| e.with_span(place(name.span)))
+            Statement::Nothing => Ok(()),
+            Statement::Set { name, value, value_at } => {
+                let at = if Settings::knows(&name.value) { value_at } else { place(name.span) };
+                self.settings.set(&name.value, &value).map_err(|e| e.with_span(at))
             }
             Statement::Insert(insert) => {
                 let task = self.insert(insert)?;
@@ -120,17 +128,22 @@ impl Planner<'_> {
             }
             Statement::Query(tokens) => self.select(tokens),
             Statement::Explain(inner) => {
-                let task = match *inner {
+                let mut task = match *inner {
                     Statement::Insert(insert) => self.insert(insert)?,
                     Statement::Query(tokens) => {
                         let (plan, schema) = self.result(&tokens)?;
                         let sink: Arc<dyn Sink> = Arc::new(ExplainedSink { schema });
-                        Task { plan, tokens, target: Target { name: "sink:result".into(), sink } }
+                        Task { plan, tokens, target: Target { name: EXPLAINED.into(), sink } }
                     }
                     _ => return Err(Error::internal("EXPLAIN of a statement without a plan")),
                 };
-                let graph = lower(&[task], &self.catalog)?;
+                let graph = lower(std::slice::from_ref(&task), &self.catalog)?;
                 self.outputs.push(Output::Explain { text: explain(&graph) });
+                if task.target.name == EXPLAINED {
+                    // Tasks of one name share a sink, but each query has columns of its own.
+                    task.target.name = format!("sink:explained-{}", self.explained.len() + 1);
+                }
+                self.explained.push(task);
                 Ok(())
             }
         }
@@ -144,6 +157,13 @@ impl Planner<'_> {
             true => None,
             false => Some(lower(&self.tasks, &self.catalog)?),
         };
+        let explained = match self.explained.is_empty() {
+            true => None,
+            false => {
+                self.tasks.append(&mut self.explained);
+                Some(lower(&self.tasks, &self.catalog)?)
+            }
+        };
         let endless = |g: &JobGraph| {
             g.nodes().iter().any(|n| {
                 matches!(&n.kind, NodeKind::Source { source, .. } if source.boundedness() == Boundedness::Unbounded)
@@ -153,7 +173,7 @@ impl Planner<'_> {
             true => Boundedness::Unbounded,
             false => Boundedness::Bounded,
         };
-        Ok(Program { graph, outputs: self.outputs, settings: self.settings, boundedness })
+        Ok(Program { graph, explained, outputs: self.outputs, settings: self.settings, boundedness })
     }
 
     // ---- declarations ----
@@ -172,8 +192,19 @@ impl Planner<'_> {
             options: ddl.options.iter().map(|o| (o.name.clone(), o.name_at, o.value_at)).collect(),
         };
         let name = ddl.name.value.clone();
-        let mut definition =
-            TableDefinition { name: name.clone(), schema: ddl.schema()?, options: ddl.connector_options() };
+        if let Some(first) = ddl.partitioned_by.first().filter(|_| !connector.has_partitions()) {
+            return Err(Error::invalid(168, format!("tables of '{}' have no partitions", connector.name()))
+                .with_hint("take PARTITIONED BY away, or write to a table of 'filesystem'")
+                .with_span(place(first.span)));
+        }
+        let schema = ddl.schema()?;
+        let mut definition = TableDefinition {
+            name: name.clone(),
+            partitioned_by: ddl.partition_columns(&schema)?,
+            schema,
+            options: ddl.connector_options(),
+            metadata: metadata::columns(&ddl, connector.as_ref())?,
+        };
         if ddl.columns.is_empty() {
             let inferred = connector.infer_schema(&definition).map_err(|e| places.locate(e))?;
             definition.schema = inferred.ok_or_else(|| {
@@ -185,10 +216,34 @@ impl Planner<'_> {
                 .with_span(at)
             })?;
         }
-        let watermark = watermark(&ddl, &definition.schema, idle)?;
-        let table = Table::new(definition, Arc::clone(connector), watermark, ddl.primary_key, places);
-        self.catalog.add_table(table);
-        Ok(())
+        connector.check_options(&definition).map_err(|e| places.locate(e))?;
+        let computed_time = ddl.watermark.as_ref().and_then(|w| ddl.computed(&w.column.value));
+        let mut table = Table::new(definition, Arc::clone(connector), None, ddl.primary_key, places);
+        let scanned = Arc::clone(&table.schema);
+        let Some(time) = computed_time else {
+            table.watermark = watermark(&ddl, &scanned, idle)?;
+            if ddl.is_all_stored() {
+                self.catalog.add_table(table);
+                return Ok(());
+            }
+            return self.catalog.add_computed(table, |c| query::plan(&ddl.reading_query(|_| false), c));
+        };
+        let time = time.name.value.clone();
+        // First over the columns of a scan, to know the event time; then with it as one more column of the source.
+        let bare = Table::clone_without_source(&table);
+        let mut column = None;
+        self.catalog.add_computed(bare, |catalog| {
+            let tokens = ddl.reading_query(|_| false);
+            let plan = query::plan(&tokens, catalog)?;
+            column = Some(computed_time_column(&plan, &time, &scanned, &tokens, catalog)?);
+            Ok(plan)
+        })?;
+        let column = column.ok_or_else(|| Error::internal("the event time was not planned"))?;
+        let fields = scanned.fields().iter().cloned().chain([Arc::clone(&column.field)]);
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let watermark = watermark(&ddl, &schema, idle)?.ok_or_else(|| Error::internal("no watermark"))?;
+        let table = table.with_computed_time(column, watermark);
+        self.catalog.add_computed(table, |c| query::plan(&ddl.reading_query(|name| name == time), c))
     }
 
     /// Whether a name is taken already and the statement does not mind. Errors: it minds.
@@ -309,6 +364,34 @@ fn watermark(ddl: &TableDdl, schema: &SchemaRef, idle: Option<ddl::OptionDdl>) -
     }
     Ok(Some(WatermarkSpec { column, delay_ms: watermark.delay_ms, idle_timeout_ms }))
 }
+
+/// The event time column of a plan that computes it, as an expression over the stored columns.
+fn computed_time_column(
+    plan: &LogicalPlan,
+    name: &str,
+    stored: &SchemaRef,
+    tokens: &Tokens,
+    catalog: &Catalog,
+) -> Result<ComputedColumn> {
+    let failed = |e| diagnose::planning(e, tokens, catalog);
+    let plan = optimize::coerced(plan.clone(), catalog.config()).map_err(failed)?;
+    let LogicalPlan::Projection(projection) = &plan else {
+        return Err(Error::internal("computed columns are no projection"));
+    };
+    let at = projection.schema.index_of_column_by_name(None, name).ok_or_else(|| Error::internal("a lost column"))?;
+    let data_type = match projection.schema.field(at).data_type() {
+        DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
+        other => other.clone(),
+    };
+    let expr = projection.expr[at].clone().unalias();
+    let expr =
+        lower::stored_expression(&expr, stored, projection.input.schema(), &data_type, catalog).map_err(failed)?;
+    let nullable = projection.schema.field(at).is_nullable();
+    Ok(ComputedColumn { field: Arc::new(Field::new(name, data_type, nullable)), expr })
+}
+
+/// The sink of an explained query in its text plan, as if it were the program's only one.
+const EXPLAINED: &str = "sink:result";
 
 /// Where the rows of an explained query would go.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::catalog::{Catalog, match_name};
-use crate::diagnose::{self, syntax};
+use crate::diagnose::{self, syntax, syntax_at};
 use crate::dialect;
 use crate::group_windows;
 use crate::refuse;
@@ -47,6 +47,7 @@ pub(crate) fn plan(tokens: &Tokens, catalog: &Catalog) -> Result<LogicalPlan> {
 }
 
 fn parse(tokens: &Tokens) -> Result<Query> {
+    check_commas(tokens)?;
     let mut parser = parser(tokens.clone());
     let mut query = parser.parse_query().map_err(|e| syntax(e, tokens))?;
     if parser.peek_token_ref().token != Token::EOF {
@@ -58,6 +59,21 @@ fn parse(tokens: &Tokens) -> Result<Query> {
     select_names::rewrite(&mut query);
     dialect::rewrite(&mut query)?;
     Ok(*query)
+}
+
+/// Refuses FROM where the parser would take it for a column or a function.
+fn check_commas(tokens: &Tokens) -> Result<()> {
+    let is = |token: &TokenWithSpan, keyword: Keyword| matches!(&token.token, Token::Word(w) if w.keyword == keyword && w.quote_style.is_none());
+    for pair in tokens.windows(2).filter(|pair| is(&pair[1], Keyword::FROM)) {
+        let hint = match &pair[0].token {
+            Token::Comma => "there is a ',' too much before it",
+            _ if is(&pair[0], Keyword::SELECT) => "name the columns between SELECT and FROM, or write *",
+            _ => continue,
+        };
+        let what = format!("an expression is expected here, but this is '{}'", pair[1].token);
+        return Err(syntax_at(&what, pair[1].span).with_hint(hint));
+    }
+    Ok(())
 }
 
 type Planned = std::result::Result<LogicalPlan, DataFusionError>;

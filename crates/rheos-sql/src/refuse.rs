@@ -7,11 +7,14 @@ use std::ops::ControlFlow;
 
 use rheos_core::error::{Error, Result, Span};
 use sqlparser::ast::{
-    Distinct, Expr, FunctionArg, FunctionArgExpr, GroupByExpr, Query, Select, SetExpr, SetOperator, Spanned,
-    TableFactor, Visit, Visitor,
+    BinaryOperator, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Join,
+    JoinOperator, LambdaFunction, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit,
+    Visitor, WindowType,
 };
 
+use crate::catalog::higher_order_functions;
 use crate::ddl::expr_place;
+use crate::ranking::RANKING;
 use crate::tokens::place;
 
 /// Looks through a query. Errors: `Invalid` for the first thing that is not supported.
@@ -24,8 +27,8 @@ pub(crate) fn check(query: &Query) -> Result<()> {
 
 #[derive(Default)]
 struct Refuse {
-    /// Queries that are a window's table: the only place where an expression is a relation. Compared, never followed.
-    window_inputs: Vec<*const Query>,
+    /// Lambdas that are arguments of a function over lambdas. Compared, never followed.
+    lambdas: Vec<*const LambdaFunction>,
 }
 
 type Flow = ControlFlow<Error>;
@@ -68,21 +71,13 @@ impl Visitor for Refuse {
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> Flow {
-        if let Some(from) = select.from.iter().find(|f| !f.joins.is_empty()) {
-            return no(
-                "JOIN",
-                "read one table a query, or join before the data gets here",
-                from.joins.first().and_then(|j| at(&j.relation)),
-            );
-        }
-        if let Some(second) = select.from.get(1) {
-            return no("a join of several tables in FROM", "read one table a query", at(&second.relation));
+        for join in select.from.iter().flat_map(|f| &f.joins) {
+            joinable(join)?;
         }
         if let Some(Distinct::On(exprs)) = &select.distinct {
             return no("DISTINCT ON", "use FIRST_VALUE(...) with GROUP BY", exprs.first().and_then(expr_place));
         }
-        let clauses: [(&str, Option<Option<Span>>); 8] = [
-            ("QUALIFY", select.qualify.as_ref().map(expr_place)),
+        let clauses: [(&str, Option<Option<Span>>); 7] = [
             ("LATERAL VIEW", select.lateral_views.first().map(|v| expr_place(&v.lateral_view))),
             ("CONNECT BY", select.connect_by.first().map(|_| at(select))),
             ("SELECT INTO", select.into.as_ref().map(|i| at(&i.name))),
@@ -108,9 +103,6 @@ impl Visitor for Refuse {
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> Flow {
         let place = at(factor);
         match factor {
-            TableFactor::UNNEST { .. } => {
-                no("UNNEST", "use array functions such as array_length, or flatten before", place)
-            }
             TableFactor::Derived { lateral: true, .. } | TableFactor::Function { lateral: true, .. } => {
                 no("LATERAL", "write the subquery without a reference to the other table", place)
             }
@@ -122,26 +114,13 @@ impl Visitor for Refuse {
                 no("FOR SYSTEM_TIME AS OF", "read the table as it is", place)
             }
             TableFactor::Table { sample: Some(_), .. } => no("TABLESAMPLE", "filter by random() < 0.1", place),
-            TableFactor::Table { args: Some(args), .. } => {
-                for arg in &args.args {
-                    let expr = match arg {
-                        FunctionArg::Unnamed(FunctionArgExpr::Expr(e))
-                        | FunctionArg::Named { arg: FunctionArgExpr::Expr(e), .. }
-                        | FunctionArg::ExprNamed { arg: FunctionArgExpr::Expr(e), .. } => e,
-                        _ => continue,
-                    };
-                    let mut inner = expr;
-                    while let Expr::Nested(e) = inner {
-                        inner = e;
-                    }
-                    if let Expr::Subquery(query) = inner {
-                        self.window_inputs.push(std::ptr::from_ref(query.as_ref()));
-                    }
-                }
+            TableFactor::UNNEST { with_ordinality: true, .. } => {
+                no("UNNEST ... WITH ORDINALITY", "unnest a list of structs that hold their number", place)
+            }
+            TableFactor::Derived { .. } | TableFactor::Table { .. } | TableFactor::UNNEST { .. } => {
                 ControlFlow::Continue(())
             }
-            TableFactor::Derived { .. } | TableFactor::Table { .. } => ControlFlow::Continue(()),
-            TableFactor::NestedJoin { .. } => no("JOIN", "read one table a query", place),
+            TableFactor::NestedJoin { table_with_joins, .. } => table_with_joins.joins.iter().try_for_each(joinable),
             TableFactor::TableFunction { .. } => {
                 no("this table function", "write TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), ...)) or HOP", place)
             }
@@ -151,33 +130,89 @@ impl Visitor for Refuse {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> Flow {
         let place = expr_place(expr);
-        let subquery = "put the value in as a literal or a variable, or filter in a view";
         match expr {
-            Expr::Subquery(query) if !self.window_inputs.iter().any(|q| std::ptr::eq(*q, query.as_ref())) => {
-                no("a subquery as a value", subquery, place)
-            }
-            Expr::InSubquery { .. } | Expr::Exists { .. } => no("a subquery in a condition", subquery, place),
             Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if matches!(**right, Expr::Subquery(_)) => {
-                no("a subquery in a condition", subquery, place)
-            }
-            Expr::GroupingSets(_) => {
-                no("GROUPING SETS", "write one query for each grouping, and UNION ALL between them", place)
-            }
-            Expr::Cube(_) | Expr::Rollup(_) => {
-                no("CUBE and ROLLUP", "write one query for each grouping, and UNION ALL between them", place)
+                no("ANY and ALL of a subquery", "compare with (SELECT max(...) FROM ...), or use IN or EXISTS", place)
             }
             Expr::Function(f) if f.over.is_some() => {
-                no("OVER", "use GROUP BY with a window", Some(crate::tokens::place(f.name.span())))
+                let at = Some(crate::tokens::place(f.name.span()));
+                let name = f.name.to_string().to_lowercase();
+                if !RANKING.contains(&name.as_str()) {
+                    let hint = "use GROUP BY with a window; ROW_NUMBER, RANK and DENSE_RANK are there";
+                    return no(&format!("{}(...) OVER", name.to_uppercase()), hint, at);
+                }
+                match &f.over {
+                    Some(WindowType::WindowSpec(spec)) if spec.window_frame.is_some() => {
+                        no("a frame (ROWS or RANGE) of a ranking function", "take the frame away", at)
+                    }
+                    _ => ControlFlow::Continue(()),
+                }
+            }
+            Expr::Function(f) => self.note_lambdas(f),
+            Expr::Lambda(lambda) if !self.lambdas.iter().any(|l| std::ptr::eq(*l, lambda)) => misplaced_lambda(lambda),
+            Expr::BinaryOp { op: BinaryOperator::Arrow, .. } => {
+                no("an operator on JSON", "declare the column as ROW<...> and read its fields: column.field", place)
             }
             _ => ControlFlow::Continue(()),
         }
     }
 }
 
+fn joinable(join: &Join) -> Flow {
+    use JoinOperator as On;
+    let place = at(&join.relation);
+    match &join.join_operator {
+        On::AsOf { .. } => no("ASOF JOIN", "join windows", place),
+        On::CrossApply | On::OuterApply | On::ArrayJoin | On::LeftArrayJoin | On::InnerArrayJoin => {
+            no("APPLY", "write CROSS JOIN UNNEST(...)", place)
+        }
+        On::StraightJoin(_) => no("STRAIGHT_JOIN", "write JOIN", place),
+        _ => ControlFlow::Continue(()),
+    }
+}
+
+impl Refuse {
+    /// Notes the lambdas of a function that takes some. Errors: it takes one and gets none.
+    fn note_lambdas(&mut self, function: &Function) -> Flow {
+        let name = function.name.to_string().to_lowercase();
+        let all = higher_order_functions();
+        if !all.iter().any(|f| f.name() == name || f.aliases().contains(&name)) {
+            return ControlFlow::Continue(());
+        }
+        let before = self.lambdas.len();
+        if let FunctionArguments::List(list) = &function.args {
+            for arg in &list.args {
+                if let FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Lambda(lambda))) = arg {
+                    self.lambdas.push(std::ptr::from_ref(lambda));
+                }
+            }
+        }
+        if self.lambdas.len() > before {
+            return ControlFlow::Continue(());
+        }
+        let error = Error::invalid(134, format!("{name} needs a lambda"))
+            .with_hint(format!("write it as {name}([1, 2, 3], x -> x > 1)"));
+        ControlFlow::Break(error.with_span(place(function.name.span())))
+    }
+}
+
+fn misplaced_lambda(lambda: &LambdaFunction) -> Flow {
+    let error = Error::invalid(134, "a lambda (x -> ...) cannot stand here").with_hint(
+        "functions such as array_filter([1, 2, 3], x -> x > 1) take one; JSON's operator -> is not supported",
+    );
+    ControlFlow::Break(match lambda.params.first() {
+        Some(first) => error.with_span(place(first.name.span)),
+        None => error,
+    })
+}
+
 fn set_operators(body: &SetExpr) -> Flow {
     match body {
-        SetExpr::SetOperation { op, left, right, .. } => match op {
-            SetOperator::Union => {
+        SetExpr::SetOperation { op, set_quantifier, left, right } => match op {
+            SetOperator::Intersect | SetOperator::Except if *set_quantifier == SetQuantifier::All => {
+                no(&format!("{op} ALL"), "take ALL away, or count the rows of both sides", at(right.as_ref()))
+            }
+            SetOperator::Union | SetOperator::Intersect | SetOperator::Except => {
                 set_operators(left)?;
                 set_operators(right)
             }

@@ -7,7 +7,10 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Expr, Ident, Query, Select, SelectItem, VisitMut, VisitorMut, WildcardAdditionalOptions};
+use sqlparser::ast::{
+    Expr, Ident, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor, VisitMut,
+    VisitorMut, WildcardAdditionalOptions,
+};
 
 /// Gives every repeated column of every SELECT a name of its own.
 pub(crate) fn rewrite(query: &mut Query) {
@@ -24,11 +27,23 @@ pub(crate) fn rewrite(query: &mut Query) {
 }
 
 fn rename(select: &mut Select) {
-    // There is one table in FROM, so `*` gives all columns that a plain name could mean.
-    let all = select.projection.iter().any(|item| match item {
-        SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) => is_plain(options),
-        _ => false,
-    });
+    let is_single = select.from.len() == 1 && select.from[0].joins.is_empty();
+    // `*` gives all columns that a name could mean, and `t.*` those of t.
+    let mut all = false;
+    let mut qualifiers = HashSet::new();
+    for item in &select.projection {
+        match item {
+            SelectItem::Wildcard(options) => all |= is_plain(options),
+            SelectItem::QualifiedWildcard(_, options) if is_single => all |= is_plain(options),
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(table), options)
+                if is_plain(options) =>
+            {
+                qualifiers.insert(table.to_string());
+            }
+            _ => {}
+        }
+    }
+    let relations = relations(select);
     let mut seen = HashSet::new();
     for item in &mut select.projection {
         let (expr, name) = match item {
@@ -36,9 +51,13 @@ fn rename(select: &mut Select) {
             SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), alias.value.clone()),
             _ => continue,
         };
-        let is_repeated = all && matches!(item, SelectItem::UnnamedExpr(e) if is_column(e));
+        let is_repeated = matches!(item, SelectItem::UnnamedExpr(e)
+            if is_column(e) && (all || qualifier(e).is_some_and(|q| qualifiers.contains(&q))));
         if seen.insert(name.clone()) && !is_repeated {
-            if matches!(item, SelectItem::UnnamedExpr(e) if !is_column(e)) {
+            // `bid.price` is a field where no relation is called `bid`, and is called `price` all the same.
+            let is_field = matches!(item, SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts))
+                if parts.len() > 2 || !relations.contains(&parts[0].value.to_lowercase()));
+            if is_field || matches!(item, SelectItem::UnnamedExpr(e) if !is_column(e)) {
                 *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
             }
             continue;
@@ -51,6 +70,23 @@ fn rename(select: &mut Select) {
     }
 }
 
+/// The names of what FROM reads, in lower case.
+fn relations(select: &Select) -> HashSet<String> {
+    let all = select.from.iter().flat_map(|f| std::iter::once(&f.relation).chain(f.joins.iter().map(|j| &j.relation)));
+    let mut names = HashSet::new();
+    for relation in all {
+        let (name, alias) = match relation {
+            TableFactor::Table { name, alias, .. } => (name.0.last().map(ToString::to_string), alias),
+            TableFactor::Derived { alias, .. } | TableFactor::UNNEST { alias, .. } => (None, alias),
+            TableFactor::NestedJoin { alias, .. } => (None, alias),
+            _ => continue,
+        };
+        let name = alias.as_ref().map(|a| a.name.value.clone()).or(name);
+        names.extend(name.map(|n| n.trim_matches(['"', '`']).to_lowercase()));
+    }
+    names
+}
+
 fn is_plain(options: &WildcardAdditionalOptions) -> bool {
     options.opt_exclude.is_none()
         && options.opt_except.is_none()
@@ -61,6 +97,13 @@ fn is_plain(options: &WildcardAdditionalOptions) -> bool {
 
 fn is_column(expr: &Expr) -> bool {
     matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+}
+
+fn qualifier(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::CompoundIdentifier(parts) => parts.split_last().map(|(_, q)| ObjectName::from(q.to_vec()).to_string()),
+        _ => None,
+    }
 }
 
 fn name(expr: &Expr) -> String {

@@ -28,6 +28,11 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Whether there is a setting of this name.
+    pub(crate) fn knows(name: &str) -> bool {
+        SETTINGS.iter().any(|s| s.0 == name)
+    }
+
     /// Sets one. Errors: `Invalid` for an unknown name, with the nearest one, or a value that does not fit.
     pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<()> {
         let refuse = |what: &str, hint: &str| {

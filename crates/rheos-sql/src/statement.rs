@@ -3,22 +3,21 @@
 //! Queries stay tokens here. They are parsed when they are planned, because a name that fits only without its case is
 //! mended in the tokens and the query is then parsed again (see `query`).
 
-use rheos_core::error::{Error, Result, did_you_mean};
+use rheos_core::error::{Error, Result, Span, did_you_mean};
 use sqlparser::ast::{Ident, ObjectName};
-use sqlparser::dialect::GenericDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::ddl::{self, TableDdl};
 use crate::diagnose::{syntax, syntax_at};
+use crate::grammar::Grammar;
+use crate::scalar::declared::create_function;
 use crate::tokens::{Tokens, place, whole};
 use crate::types::split_shifts;
 
 /// Levels of nesting that the parser takes. `check_depth` of `tokens` bounds what nesting cannot.
 const RECURSION_MAX: usize = 50;
-
-static DIALECT: GenericDialect = GenericDialect {};
 
 /// What a statement says.
 #[derive(Debug)]
@@ -33,12 +32,16 @@ pub(crate) enum Statement {
     Query(Tokens),
     /// `EXPLAIN` of an insert or a query.
     Explain(Box<Statement>),
+    /// A declaration of what is there anyway.
+    Nothing,
     /// `SET 'name' = 'value'`.
     Set {
         /// The setting, with its place.
         name: Ident,
         /// Its value as text.
         value: String,
+        /// The value's place.
+        value_at: Span,
     },
 }
 
@@ -61,7 +64,7 @@ pub(crate) struct InsertInto {
 
 /// A parser over tokens, with the limits that keep it from running out of stack.
 pub(crate) fn parser(tokens: Tokens) -> Parser<'static> {
-    Parser::new(&DIALECT).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(tokens)
+    Parser::new(&Grammar).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(tokens)
 }
 
 /// Parses one statement.
@@ -131,6 +134,10 @@ fn create(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<Statement> {
         let mut declaration = self::parser(tokens.clone());
         return Ok(Statement::CreateTable(ddl::create_table(&mut declaration, &tokens)?));
     }
+    let _ = parser.parse_keyword(Keyword::SYSTEM);
+    if parser.parse_keyword(Keyword::FUNCTION) {
+        return create_function(parser, tokens).map(|()| Statement::Nothing);
+    }
     if parser.parse_keyword(Keyword::VIEW) {
         let if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
         let name = bare_name(parser, tokens)?;
@@ -147,7 +154,7 @@ fn create(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<Statement> {
         return Ok(Statement::CreateView(ViewDdl { name, if_not_exists, columns, query }));
     }
     let what = parser.peek_token_ref().token.to_string();
-    let words = ["TABLE", "VIEW", "TEMPORARY"];
+    let words = ["TABLE", "VIEW", "FUNCTION", "TEMPORARY"];
     if let Some(near) = rheos_core::error::nearest(&what, words)
         && !near.eq_ignore_ascii_case(&what)
     {
@@ -204,6 +211,7 @@ fn set(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
         parser.expect_token(&Token::Eq)?;
     }
     let token = parser.next_token();
+    let value_at = place(token.span);
     let value = match token.token {
         Token::SingleQuotedString(text) => text,
         Token::Number(text, _) => text,
@@ -211,7 +219,7 @@ fn set(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
         _ => return parser.expected("the setting's value in quotes", token),
     };
     match parser.peek_token_ref().token {
-        Token::EOF => Ok(Statement::Set { name, value }),
+        Token::EOF => Ok(Statement::Set { name, value, value_at }),
         _ => parser.expected_ref("end of statement", parser.peek_token_ref()),
     }
 }

@@ -11,9 +11,13 @@
 use std::collections::BTreeMap;
 
 use rheos_core::error::{Error, Result, Span, did_you_mean};
-use sqlparser::dialect::GenericDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Span as TokenSpan, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
+
+use crate::grammar::Grammar;
+use crate::scalar::syntax;
+use crate::statement_set;
+use crate::windows::PARTITION_BY;
 
 /// Operators in one expression, counted with everything around it. A deeper tree would not fit on a worker's stack.
 const DEPTH_TOKENS_MAX: usize = 1500;
@@ -23,8 +27,7 @@ pub(crate) type Tokens = Vec<TokenWithSpan>;
 
 /// Cuts a program into statements with all variables filled in.
 pub(crate) fn statements(text: &str, variables: &BTreeMap<String, String>) -> Result<Vec<Tokens>> {
-    let dialect = GenericDialect {};
-    let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|e| {
+    let tokens = Tokenizer::new(&Grammar, text).tokenize_with_location().map_err(|e| {
         let place = Span {
             line: e.location.line,
             column: e.location.column,
@@ -40,12 +43,13 @@ pub(crate) fn statements(text: &str, variables: &BTreeMap<String, String>) -> Re
     let mut statements = vec![];
     for part in tokens.split(|t| t.token == Token::SemiColon) {
         if !part.is_empty() {
-            let statement = unwrap_table_functions(part.to_vec());
+            let statement = name_partition_arguments(unwrap_table_functions(part.to_vec()));
+            let statement = syntax::rewrite(statement)?;
             check_depth(&statement)?;
             statements.push(statement);
         }
     }
-    Ok(statements)
+    statement_set::unwrap(statements)
 }
 
 fn without_blanks(tokens: Tokens) -> Result<Tokens> {
@@ -243,6 +247,70 @@ pub(crate) fn quoted_word(value: &str) -> Token {
 
 // ---- TABLE(f(TABLE x, ...)) ----
 
+/// `f ( x PARTITION BY a, b, DESCRIPTOR ..` becomes `f ( x , PARTITION_BY => ( a, b ) , DESCRIPTOR ..`, which parses.
+fn name_partition_arguments(tokens: Tokens) -> Tokens {
+    let mut out: Tokens = Vec::with_capacity(tokens.len());
+    let mut at = 0;
+    while at < tokens.len() {
+        let Some(end) = partition_argument(&tokens, at) else {
+            out.push(tokens[at].clone());
+            at += 1;
+            continue;
+        };
+        let put = |token: Token| TokenWithSpan::new(token, tokens[at].span);
+        let name = Word { value: PARTITION_BY.to_string(), quote_style: None, keyword: Keyword::NoKeyword };
+        out.extend([Token::Comma, Token::Word(name), Token::RArrow, Token::LParen].map(put));
+        out.extend_from_slice(&tokens[at + 2..end]);
+        out.push(TokenWithSpan::new(Token::RParen, tokens[end - 1].span));
+        at = end;
+    }
+    out
+}
+
+/// Where the columns of the `PARTITION BY` at `i` end, if it stands behind the table of a table function.
+fn partition_argument(tokens: &[TokenWithSpan], i: usize) -> Option<usize> {
+    let keyword = |i: usize| match tokens.get(i).map(|t| &t.token) {
+        Some(Token::Word(w)) if w.quote_style.is_none() => Some(w.keyword),
+        _ => None,
+    };
+    if keyword(i) != Some(Keyword::PARTITION) || keyword(i + 1) != Some(Keyword::BY) {
+        return None;
+    }
+    let table = i.checked_sub(1)?;
+    let start = match tokens[table].token {
+        Token::RParen => opening(tokens, table)?,
+        Token::Word(_) => table,
+        _ => return None,
+    };
+    let before = start.checked_sub(1)?;
+    let is_first = match tokens[before].token {
+        Token::RArrow => true,
+        Token::LParen => {
+            let function = before.checked_sub(1)?;
+            matches!(tokens[function].token, Token::Word(_)) && keyword(function) != Some(Keyword::OVER)
+        }
+        _ => false,
+    };
+    if !is_first {
+        return None;
+    }
+    let mut depth = 0usize;
+    for (end, token) in tokens.iter().enumerate().skip(i + 2) {
+        let next_argument = || {
+            matches!(tokens.get(end + 1).map(|t| &t.token), Some(Token::Word(w)) if w.value.eq_ignore_ascii_case("descriptor"))
+                || matches!(tokens.get(end + 2).map(|t| &t.token), Some(Token::RArrow))
+        };
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen if depth == 0 => return (end > i + 2).then_some(end),
+            Token::RParen => depth -= 1,
+            Token::Comma if depth == 0 && next_argument() => return (end > i + 2).then_some(end),
+            _ => {}
+        }
+    }
+    None
+}
+
 /// Takes the two `TABLE` of a table function away: `TABLE ( f ( TABLE x , .. ) )` becomes `f ( x , .. )`.
 fn unwrap_table_functions(tokens: Tokens) -> Tokens {
     let word_at = |i: usize| match tokens.get(i).map(|t| &t.token) {
@@ -290,6 +358,23 @@ fn closing(tokens: &[TokenWithSpan], open: usize) -> Option<usize> {
         match token.token {
             Token::LParen => depth += 1,
             Token::RParen => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return Some(i);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+fn opening(tokens: &[TokenWithSpan], close: usize) -> Option<usize> {
+    let mut depth = 0usize;
+    for i in (0..=close).rev() {
+        match tokens[i].token {
+            Token::RParen => depth += 1,
+            Token::LParen => {
                 depth = depth.checked_sub(1)?;
                 if depth == 0 {
                     return Some(i);
@@ -391,6 +476,15 @@ mod tests {
             ("FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), 1)) w", "FROM TUMBLE ( bid , DESCRIPTOR ( ts ) , 1 ) w"),
             ("FROM TABLE(f(DATA => TABLE bid))", "FROM f ( DATA => bid )"),
             ("FROM TABLE(f(TABLE bid)", "FROM TABLE ( f ( bid )"),
+            (
+                "SESSION(TABLE b PARTITION BY x, y, DESCRIPTOR(ts), 1)",
+                "SESSION ( b , PARTITION_BY => ( x , y ) , DESCRIPTOR ( ts ) , 1 )",
+            ),
+            (
+                "SESSION(DATA => TABLE (SELECT 1) PARTITION BY (x), GAP => 1)",
+                "SESSION ( DATA => ( SELECT 1 ) , PARTITION_BY => ( ( x ) ) , GAP => 1 )",
+            ),
+            ("OVER (w PARTITION BY x)", "OVER ( w PARTITION BY x )"),
             ("CREATE TABLE t (a INT)", "CREATE TABLE t ( a INT )"),
             ("SELECT 1 FROM t; SELECT 2;", "SELECT 1 FROM t ; SELECT 2"),
         ];

@@ -27,13 +27,21 @@ pub enum Routing {
     Single,
 }
 
+impl From<Routing> for Vec<Routing> {
+    fn from(routing: Routing) -> Self {
+        vec![routing]
+    }
+}
+
 struct Worker {
     operator: Box<dyn Operator>,
     context: OperatorContext,
+    /// The watermark of each input.
+    watermarks: Vec<Watermark>,
 }
 
-/// N workers of one operator with one input: routes batches, follows `Progress::More`, keeps what is emitted, counted
-/// and handed over as state.
+/// N workers of one operator: routes batches, follows `Progress::More`, keeps what is emitted, counted and handed over as
+/// state. An operator with several inputs takes one routing each.
 ///
 /// ```
 /// # use rheos_testkit::{OperatorHarness, Routing, batch, rows};
@@ -63,7 +71,7 @@ pub struct OperatorHarness {
     workers: Vec<Worker>,
     assignment: KeyGroupAssignment,
     schema: arrow::datatypes::SchemaRef,
-    routing: Routing,
+    routings: Vec<Routing>,
     turn: usize,
     epoch: Epoch,
     emitted: Vec<(Port, RecordBatch)>,
@@ -74,30 +82,32 @@ pub struct OperatorHarness {
 
 impl OperatorHarness {
     /// New workers without state. Panics if the operator cannot be made.
-    pub fn new(factory: &dyn OperatorFactory, parallelism: usize, routing: Routing) -> Self {
-        Self::restored(factory, parallelism, routing, Snapshot::default()).expect("nothing is restored")
+    pub fn new(factory: &dyn OperatorFactory, parallelism: usize, routings: impl Into<Vec<Routing>>) -> Self {
+        Self::restored(factory, parallelism, routings, Snapshot::default()).expect("nothing is restored")
     }
 
     /// New workers that take back the state of a snapshot, at any parallelism. They go on adding to it.
     pub fn restored(
         factory: &dyn OperatorFactory,
         parallelism: usize,
-        routing: Routing,
+        routings: impl Into<Vec<Routing>>,
         snapshot: Snapshot,
     ) -> Result<Self> {
+        let routings = routings.into();
         let assignment = KeyGroupAssignment::even(KEY_GROUPS_DEFAULT, parallelism);
         let mut workers = vec![];
         for worker in 0..parallelism {
             let init = OperatorInit { worker, parallelism, assignment: assignment.clone() };
             let mut operator = factory.create(&init)?;
             operator.restore(&snapshot.reader(worker, &assignment))?;
-            workers.push(Worker { operator, context: OperatorContext::default() });
+            let watermarks = vec![Watermark::MIN; routings.len()];
+            workers.push(Worker { operator, context: OperatorContext::default(), watermarks });
         }
         Ok(Self {
             workers,
             assignment,
             schema: factory.schema(),
-            routing,
+            routings,
             turn: 0,
             epoch: Epoch::default(),
             emitted: vec![],
@@ -107,16 +117,21 @@ impl OperatorHarness {
         })
     }
 
-    /// Sends rows.
+    /// Sends rows to the first input.
     pub fn batch(&mut self, batch: RecordBatch) -> Result<()> {
-        for (worker, part) in self.route(batch)? {
-            self.call(worker, |operator, ctx| operator.on_batch(0, part, ctx))?;
+        self.batch_to(0, batch)
+    }
+
+    /// Sends rows to an input.
+    pub fn batch_to(&mut self, input: usize, batch: RecordBatch) -> Result<()> {
+        for (worker, part) in self.route(input, batch)? {
+            self.call(worker, |operator, ctx| operator.on_batch(input, part, ctx))?;
         }
         Ok(())
     }
 
-    fn route(&mut self, batch: RecordBatch) -> Result<Vec<(usize, RecordBatch)>> {
-        match &self.routing {
+    fn route(&mut self, input: usize, batch: RecordBatch) -> Result<Vec<(usize, RecordBatch)>> {
+        match &self.routings[input] {
             Routing::Single => Ok(vec![(0, batch)]),
             Routing::RoundRobin => {
                 self.turn = (self.turn + 1) % self.workers.len();
@@ -141,20 +156,33 @@ impl OperatorHarness {
         }
     }
 
-    /// Raises the watermark of all workers; a lower one than before is ignored, as in the runtime.
+    /// Raises the watermark of all inputs of all workers; a lower one than before is ignored, as in the runtime.
     pub fn watermark(&mut self, ms: i64) -> Result<()> {
         (0..self.workers.len()).try_for_each(|worker| self.watermark_of(worker, ms))
     }
 
     /// Raises the watermark of one worker: workers see it at different times.
     pub fn watermark_of(&mut self, worker: usize, ms: i64) -> Result<()> {
+        (0..self.routings.len()).try_for_each(|input| self.raise(worker, input, ms))
+    }
+
+    /// Raises the watermark of one input at all workers.
+    pub fn watermark_from(&mut self, input: usize, ms: i64) -> Result<()> {
+        (0..self.workers.len()).try_for_each(|worker| self.raise(worker, input, ms))
+    }
+
+    fn raise(&mut self, worker: usize, input: usize, ms: i64) -> Result<()> {
         let watermark = Watermark(ms);
-        if watermark <= self.workers[worker].context.watermark {
+        let watermarks = &mut self.workers[worker].watermarks;
+        if watermark <= watermarks[input] {
             return Ok(());
         }
-        let change = WatermarkChange { input: 0, watermark, combined: watermark };
+        watermarks[input] = watermark;
+        let combined = watermarks.iter().copied().min().unwrap_or(Watermark::MAX);
+        let change = WatermarkChange { input, watermark, combined };
         self.call(worker, |operator, ctx| operator.on_watermark(change, ctx))?;
-        self.workers[worker].context.watermark = watermark;
+        self.workers[worker].context.watermark = combined;
+        let ms = combined.ms();
         while let Some((time, key)) = self.workers[worker].context.timers.pop_due(TimeDomain::EventTime, ms) {
             self.call(worker, |operator, ctx| operator.on_timer(TimeDomain::EventTime, &key, time, ctx))?;
         }
@@ -170,6 +198,7 @@ impl OperatorHarness {
     pub fn clock(&mut self, now_ms: i64) -> Result<()> {
         for worker in 0..self.workers.len() {
             self.workers[worker].context.now_ms = now_ms;
+            rheos_core::clock::set(now_ms);
             if self.workers[worker].operator.wants_clock() {
                 self.call(worker, |operator, ctx| operator.on_clock(now_ms, ctx))?;
             }
@@ -213,7 +242,7 @@ impl OperatorHarness {
         worker: usize,
         f: impl FnOnce(&mut dyn Operator, &mut OperatorContext) -> Result<Progress>,
     ) -> Result<()> {
-        let Worker { operator, context } = &mut self.workers[worker];
+        let Worker { operator, context, .. } = &mut self.workers[worker];
         let mut progress = f(operator.as_mut(), context)?;
         for _ in 0..RESUMES_MAX {
             let emitted = context.take_emitted();

@@ -9,10 +9,12 @@
 
 mod batches;
 mod harness;
+mod scale;
 mod snapshot;
 
 pub use batches::{batch_of, lists, rows, sorted_rows};
 pub use harness::{OperatorHarness, Routing};
+pub use scale::cases;
 pub use snapshot::Snapshot;
 
 #[doc(hidden)]

@@ -14,6 +14,7 @@ use rheos_core::error::{Error, Result};
 use rheos_core::graph::JobGraph;
 use rheos_core::source::Boundedness;
 use rheos_runtime::{JobControl, JobReport, RunConfig};
+use rheos_sql::PlanFormat;
 
 use crate::results::{ResultSink, Rows};
 
@@ -37,6 +38,8 @@ pub(crate) enum Planned {
 #[derive(Debug)]
 pub struct Job {
     graph: Option<Arc<JobGraph>>,
+    /// The graph with what `EXPLAIN` statements name, where there are any.
+    explained: Option<JobGraph>,
     outputs: Vec<Planned>,
     config: RunConfig,
     boundedness: Boundedness,
@@ -49,12 +52,23 @@ impl Job {
         config: RunConfig,
         boundedness: Boundedness,
     ) -> Self {
-        Self { graph: graph.map(Arc::new), outputs, config, boundedness }
+        Self { graph: graph.map(Arc::new), explained: None, outputs, config, boundedness }
+    }
+
+    pub(crate) fn with_explained(mut self, graph: Option<JobGraph>) -> Self {
+        self.explained = graph;
+        self
     }
 
     /// What would run: one line a node. Empty for a program that runs nothing.
     pub fn explain(&self) -> String {
         self.graph.as_ref().map(|g| rheos_sql::explain(g)).unwrap_or_default()
+    }
+
+    /// The whole program as one plan: what would run, and what its `EXPLAIN` statements name.
+    pub fn explain_as(&self, format: PlanFormat) -> String {
+        let graph = self.explained.as_ref().or(self.graph.as_deref());
+        graph.map(|g| rheos_sql::explain_as(g, format)).unwrap_or_default()
     }
 
     /// The job graph, if the program runs anything.

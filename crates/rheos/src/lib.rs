@@ -60,7 +60,7 @@ pub use program::{SqlProgram, sql};
 pub use results::{Rows, RowsPoll};
 pub use stream::{KeyedStream, Pipeline, RunOptions, Stream, WindowedStream};
 pub use table::{Table, types};
-pub use windowing::{Hop, IntoWindow, Tumble};
+pub use windowing::{Cumulate, Hop, IntoWindow, Session, Tumble};
 
 pub use rheos_connectors::registry as connectors;
 pub use rheos_core::connector::{Connector, ConnectorRegistry};
@@ -71,6 +71,7 @@ pub use rheos_core::time::Watermark;
 pub use rheos_core::{connector, error, graph, operator, options, sink, source, time, window};
 pub use rheos_formats::{csv, json, text};
 pub use rheos_runtime::{JobControl, JobReport, NodeStats, RunConfig, Snapshot, StopMode};
+pub use rheos_sql::PlanFormat;
 
 pub use arrow;
 pub use datafusion_expr::{Expr, ident as col, lit};

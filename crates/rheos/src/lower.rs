@@ -28,8 +28,7 @@ use rheos_core::operator::Port;
 use rheos_core::sink::Sink;
 use rheos_core::source::{Boundedness, Source, WatermarkSpec};
 use rheos_core::window::WindowSpec;
-use rheos_operators::{AggregateCall, AggregateMode, AggregateSpec, AggregateWindow, aggregate_call};
-use rheos_operators::{FilterFactory, ProjectFactory, WindowAggregateFactory};
+use rheos_operators::{AggregateCall, AggregateSpec, AggregateTime, AggregateWindow, aggregate_call, plan};
 
 use crate::stream::{Step, Stream};
 use crate::table::Table;
@@ -98,8 +97,8 @@ impl<'a> Lowering<'a> {
             Step::Filter { input, predicate } => {
                 let input = self.build(input)?;
                 let predicate = Scope::try_new(&input.schema)?.physical(predicate)?;
-                let factory = Arc::new(FilterFactory::try_new(Arc::clone(&input.schema), predicate)?);
-                self.add("filter", NodeKind::Stateless(factory), &input, Exchange::Forward, input.time)
+                let node = plan::filter(&mut self.graph, input.node, predicate)?;
+                self.at(node, input.time)
             }
             Step::Select { input, exprs } => {
                 let input = self.build(input)?;
@@ -156,8 +155,8 @@ impl<'a> Lowering<'a> {
             }
             outputs.push((scope.physical(expr)?, name));
         }
-        let factory = Arc::new(ProjectFactory::try_new(Arc::clone(&input.schema), outputs)?);
-        Ok(self.add("project", NodeKind::Stateless(factory), input, Exchange::Forward, time))
+        let (node, schema) = plan::project(&mut self.graph, input.node, outputs)?;
+        Ok(Built { node, schema, time })
     }
 
     fn union(&mut self, inputs: &[Built]) -> Result<Built> {
@@ -167,8 +166,8 @@ impl<'a> Lowering<'a> {
             return Err(Error::invalid(514, message).with_hint("bring both to the same columns with select()"));
         }
         let time = inputs[0].time.filter(|t| inputs.iter().all(|b| b.time == Some(*t)));
-        let edge = |b: &Built| Edge { from: b.node, port: Port::MAIN, exchange: Exchange::Forward };
-        let node = self.graph.add("union", NodeKind::Union, inputs.iter().map(edge).collect());
+        let node =
+            self.graph.add("union", NodeKind::Union, inputs.iter().map(|b| edge(b, Exchange::Forward)).collect());
         Ok(self.at(node, time))
     }
 
@@ -188,36 +187,20 @@ impl<'a> Lowering<'a> {
         let spec = AggregateSpec {
             input: Arc::clone(&input.schema),
             window: AggregateWindow::Assign(window),
-            time_column: input.time.filter(|_| windowed),
+            time: input.time.filter(|_| windowed).map(AggregateTime::Event),
             keys: keys.iter().map(key_expr).collect::<Result<Vec<_>>>()?,
             aggregates: aggregates.iter().map(|a| scope.aggregate(a)).collect::<Result<Vec<_>>>()?,
         };
-        let name = match window {
-            WindowSpec::Tumble { .. } => "tumble",
-            WindowSpec::Hop { .. } => "hop",
-            WindowSpec::Global => "aggregate",
-        };
-        let factory = |mode| -> Result<NodeKind> {
-            Ok(NodeKind::Stateful(Arc::new(WindowAggregateFactory::try_new(spec.clone(), mode)?)))
-        };
-        let by = |columns: Vec<usize>| if keys.is_empty() { Exchange::Single } else { Exchange::Hash(columns) };
-        let mut built = if spec.supports_partial() {
-            let partial = factory(AggregateMode::Partial)?;
-            let partial = self.add("partial aggregate", partial, input, Exchange::Forward, None);
-            // A partial row is its slice, then the keys.
-            self.add(name, factory(AggregateMode::Final)?, &partial, by((1..=keys.len()).collect()), None)
-        } else {
-            let columns = keys.iter().map(|k| input.schema.index_of(k)).collect::<Result<_, _>>()?;
-            self.add(name, factory(AggregateMode::Single)?, input, by(columns), None)
-        };
-        built.time = built.schema.index_of("window_time").ok().filter(|_| windowed);
-        Ok(built)
+        let columns = keys.iter().map(|k| input.schema.index_of(k)).collect::<Result<_, _>>()?;
+        let (node, schema) = plan::aggregate(&mut self.graph, input.node, spec, columns)?;
+        let time = schema.index_of("window_time").ok().filter(|_| windowed);
+        Ok(Built { node, schema, time })
     }
 
     /// Ends a stream in a sink that takes its rows as they are.
     pub(crate) fn add_sink(&mut self, input: &Built, sink: Arc<dyn Sink>) {
         let exchange = if sink.single_writer() { Exchange::Single } else { Exchange::Forward };
-        self.add("sink", NodeKind::Sink(sink), input, exchange, None);
+        self.graph.add("sink", NodeKind::Sink(sink), vec![edge(input, exchange)]);
     }
 
     /// Ends a stream in a table, with casts to the table's types.
@@ -250,14 +233,13 @@ impl<'a> Lowering<'a> {
         self.graph
     }
 
-    fn add(&mut self, name: &str, kind: NodeKind, input: &Built, exchange: Exchange, time: Option<usize>) -> Built {
-        let node = self.graph.add(name, kind, vec![Edge { from: input.node, port: Port::MAIN, exchange }]);
-        self.at(node, time)
-    }
-
     fn at(&self, node: NodeId, time: Option<usize>) -> Built {
         Built { node, schema: Arc::clone(&self.graph.node(node).schema), time }
     }
+}
+
+fn edge(from: &Built, exchange: Exchange) -> Edge {
+    Edge { from: from.node, port: Port::MAIN, exchange }
 }
 
 /// Whether every source of a graph ends.

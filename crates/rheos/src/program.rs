@@ -29,6 +29,7 @@ pub fn sql(text: impl Into<String>) -> SqlProgram {
         registry: rheos_connectors::registry(),
         batch_rows: None,
         query_time_ms: None,
+        discards_rows: false,
     }
 }
 
@@ -41,6 +42,7 @@ pub struct SqlProgram {
     registry: ConnectorRegistry,
     batch_rows: Option<usize>,
     query_time_ms: Option<i64>,
+    discards_rows: bool,
 }
 
 impl SqlProgram {
@@ -79,17 +81,28 @@ impl SqlProgram {
         self
     }
 
+    /// Computes the rows of bare `SELECT`s on all workers and forgets them, as the connector `blackhole` does: for
+    /// measuring. The job then has no results.
+    pub fn discard_rows(mut self) -> Self {
+        self.discards_rows = true;
+        self
+    }
+
     /// Checks and plans the program. Input files are looked at, nothing is written.
     ///
     /// Errors: `Invalid` with line and column; `InputMissing` for a file that is not there.
     pub fn plan(self) -> Result<Job> {
         let sinks: Arc<Mutex<BTreeMap<usize, ResultSink>>> = Arc::default();
         let made = Arc::clone(&sinks);
+        let discards = self.discards_rows;
         let options = PlanOptions {
             variables: self.variables,
             settings: self.settings,
             query_time_ms: self.query_time_ms.unwrap_or_else(now_ms),
             result_sink: Arc::new(move |index, schema| {
+                if discards {
+                    return rheos_connectors::discard(schema);
+                }
                 let sink = ResultSink::new(schema);
                 made.lock().unwrap_or_else(PoisonError::into_inner).insert(index, sink.clone());
                 Arc::new(sink) as Arc<dyn Sink>
@@ -101,6 +114,7 @@ impl SqlProgram {
         for output in program.outputs {
             outputs.push(match output {
                 rheos_sql::Output::Explain { text } => Planned::Text(text),
+                rheos_sql::Output::Rows { .. } if discards => continue,
                 rheos_sql::Output::Rows { index, .. } => Planned::Rows(
                     sinks.remove(&index).ok_or_else(|| Error::internal(format!("result {index} has no sink")))?,
                 ),
@@ -116,7 +130,7 @@ impl SqlProgram {
         if let Ok(interval) = u64::try_from(program.settings.checkpoint_interval_ms) {
             config.epoch_interval_ms = interval.max(1);
         }
-        Ok(Job::new(program.graph, outputs, config, program.boundedness))
+        Ok(Job::new(program.graph, outputs, config, program.boundedness).with_explained(program.explained))
     }
 
     /// Plans the program, runs it to its end and keeps the results in memory.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use rheos_core::connector::{ConnectorRegistry, TableDefinition};
+use rheos_core::connector::{Connector, ConnectorRegistry, TableDefinition};
 use rheos_core::error::{Error, Result, did_you_mean};
 use rheos_core::sink::Sink;
 use rheos_core::source::{Source, WatermarkSpec};
@@ -30,6 +30,7 @@ pub struct Table {
     connector: String,
     fields: Vec<Field>,
     options: BTreeMap<String, String>,
+    partitioned_by: Vec<String>,
     watermark: Option<(String, String)>,
     idle_timeout: Option<String>,
 }
@@ -42,6 +43,7 @@ impl Table {
             connector: connector.into(),
             fields: Vec::new(),
             options: BTreeMap::new(),
+            partitioned_by: Vec::new(),
             watermark: None,
             idle_timeout: None,
         }
@@ -59,6 +61,12 @@ impl Table {
         self
     }
 
+    /// The columns whose values stand in the names of folders and not in the files, as `PARTITIONED BY` in SQL.
+    pub fn partitioned_by<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.partitioned_by = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// The event time, and by how much rows may be out of order (`"5 s"`).
     pub fn watermark(mut self, column: impl Into<String>, delay: impl Into<String>) -> Self {
         self.watermark = Some((column.into(), delay.into()));
@@ -73,7 +81,7 @@ impl Table {
 
     /// The table for reading.
     pub(crate) fn to_source(&self, registry: &ConnectorRegistry) -> Result<(Arc<dyn Source>, Option<WatermarkSpec>)> {
-        let connector = registry.get(&self.connector)?;
+        let connector = self.connector(registry)?;
         let mut definition = self.definition(Schema::new(self.fields.clone()));
         if self.fields.is_empty() {
             definition.schema = connector.infer_schema(&definition)?.ok_or_else(|| {
@@ -94,11 +102,26 @@ impl Table {
     /// The table for writing rows of `input`; without columns of its own it takes those.
     pub(crate) fn to_sink(&self, registry: &ConnectorRegistry, input: &Schema) -> Result<Arc<dyn Sink>> {
         let schema = if self.fields.is_empty() { input.clone() } else { Schema::new(self.fields.clone()) };
-        registry.get(&self.connector)?.sink(&self.definition(schema))
+        self.connector(registry)?.sink(&self.definition(schema))
+    }
+
+    fn connector<'a>(&self, registry: &'a ConnectorRegistry) -> Result<&'a Arc<dyn Connector>> {
+        let connector = registry.get(&self.connector)?;
+        if !self.partitioned_by.is_empty() && !connector.has_partitions() {
+            return Err(Error::invalid(168, format!("tables of '{}' have no partitions", connector.name()))
+                .with_hint("take partitioned_by(..) away, or write to a table of 'filesystem'"));
+        }
+        Ok(connector)
     }
 
     fn definition(&self, schema: Schema) -> TableDefinition {
-        TableDefinition { name: self.name.clone(), schema: Arc::new(schema), options: self.options.clone() }
+        TableDefinition {
+            name: self.name.clone(),
+            schema: Arc::new(schema),
+            options: self.options.clone(),
+            partitioned_by: self.partitioned_by.clone(),
+            metadata: vec![],
+        }
     }
 }
 

@@ -92,6 +92,8 @@ fn bad_records_fail_with_their_line_or_are_skipped_and_counted() {
         assert!(outcome.stdout.starts_with(&format!("{{\"n\":{kept},")), "{}: {outcome:?}", bad.what);
         let counted = format!("{skipped} bad record{} skipped", if skipped == 1 { "" } else { "s" });
         assert!(outcome.stderr.contains(&counted), "{}: {outcome:?}", bad.what);
+        let first = format!("such as '{file}', {}", bad.talk);
+        assert!(outcome.stderr.contains(&first), "{}: {outcome:?}", bad.what);
     }
 }
 

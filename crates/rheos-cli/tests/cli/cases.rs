@@ -166,6 +166,8 @@ fn lists_name_what_programs_can_name() {
         assert!(listed, "{name}:\n{}", connectors.stdout);
         let options = sandbox.run(&["connectors", name]);
         assert!(options.expect_code(0).stdout.starts_with(name), "{}", options.stdout);
+        let is_read = !["print", "blackhole"].contains(&name);
+        assert_eq!(options.stdout.contains("'idle-timeout'"), is_read, "{}", options.stdout);
     }
     let functions = sandbox.run(&["functions"]);
     for name in ["abs", "avg", "count", "date_part", "tumble", "upper"] {

@@ -50,3 +50,69 @@ fn mistakes_in_a_file_are_named() {
     run(&sandbox, &[], &[]).expect_code(2).expect_talk("xml");
     run(&Sandbox::new(), &["--config", "absent.toml"], &[]).expect_code(66).expect_talk("absent.toml");
 }
+
+/// `RHEOS_OUTPUT` is set for the rows of `run`; the lists have formats of their own.
+#[test]
+fn lists_take_the_output_of_the_environment_only_where_it_is_theirs() {
+    let sandbox = Sandbox::new();
+    let list = |args: &[&str], output: &str| {
+        let mut command = sandbox.command(args);
+        command.env("RHEOS_OUTPUT", output);
+        finish(start(command), b"")
+    };
+    for name in ["connectors", "functions"] {
+        for output in ["table", "jsonl", "csv"] {
+            let outcome = list(&[name], output);
+            assert!(outcome.expect_code(0).stdout.starts_with("NAME"), "{name}, {output}: {}", outcome.stdout);
+        }
+        let outcome = list(&[name], "json");
+        assert!(outcome.expect_code(0).stdout.starts_with('['), "{name}: {}", outcome.stdout);
+        assert!(list(&[name, "-o", "table"], "json").expect_code(0).stdout.starts_with("NAME"), "{name}");
+        list(&[name, "-o", "csv"], "json").expect_code(2).expect_talk("csv");
+    }
+}
+
+/// The rows of `config show --origin`: setting, value, origin.
+fn shown(sandbox: &Sandbox, args: &[&str], variables: &[(&str, &str)]) -> Vec<(String, String, String)> {
+    let mut command = sandbox.command(&[&["config", "show", "--origin", "-o", "json"], args].concat());
+    command.envs(variables.iter().copied());
+    command.env("XDG_CONFIG_HOME", sandbox.path("xdg"));
+    let outcome = finish(start(command), b"");
+    let rows: serde_json::Value = serde_json::from_str(&outcome.expect_code(0).stdout).unwrap();
+    let word = |row: &serde_json::Value, name: &str| row[name].as_str().unwrap().to_string();
+    rows.as_array().unwrap().iter().map(|r| (word(r, "name"), word(r, "value"), word(r, "origin"))).collect()
+}
+
+#[test]
+fn the_origin_of_every_value_is_shown() {
+    let sandbox = Sandbox::with(&[
+        ("xdg/rheos/config.toml", b"parallelism = 3\noutput = \"csv\"\n"),
+        ("rheos.toml", b"output = \"table\"\ndrain = true\n[var]\nA = 1\nB = 2\n[set]\n\"timezone\" = \"UTC\"\n"),
+    ]);
+    let variables = [("RHEOS_DRAIN", "false"), ("RHEOS_VAR", "B=5")];
+    let rows = shown(&sandbox, &["--quiet"], &variables);
+    let of = |name: &str| {
+        let row = rows.iter().find(|row| row.0 == name).unwrap_or_else(|| panic!("{name}: {rows:?}"));
+        (row.1.as_str(), row.2.as_str())
+    };
+    assert_eq!(of("parallelism"), ("3", sandbox.path("xdg/rheos/config.toml").to_str().unwrap()));
+    assert_eq!(of("output"), ("table", "rheos.toml"));
+    assert_eq!(of("drain"), ("false", "environment RHEOS_DRAIN"));
+    assert_eq!(of("batch-rows"), ("8192", "default"));
+    assert_eq!(of("quiet"), ("true", "option --quiet"));
+    assert_eq!(of("verbose"), ("false", "default"));
+    assert_eq!(of("var.A"), ("1", "rheos.toml"));
+    assert_eq!(of("var.B"), ("5", "environment RHEOS_VAR"));
+    assert_eq!(of("set.timezone"), ("UTC", "rheos.toml"));
+    assert_eq!(rows.len(), 9, "{rows:?}");
+}
+
+#[test]
+fn settings_are_shown_as_a_table_without_their_origin_unless_asked() {
+    let sandbox = Sandbox::new();
+    let plain = sandbox.run(&["config", "show"]);
+    let header = |outcome: &Outcome| outcome.expect_code(0).stdout.lines().next().unwrap_or_default().to_string();
+    assert_eq!(header(&plain).split_whitespace().collect::<Vec<_>>(), ["SETTING", "VALUE"]);
+    let origin = sandbox.run(&["config", "show", "--origin"]);
+    assert_eq!(header(&origin).split_whitespace().collect::<Vec<_>>(), ["SETTING", "VALUE", "ORIGIN"]);
+}

@@ -5,8 +5,13 @@
 #![allow(clippy::unwrap_used, reason = "a test ends with a panic")]
 
 mod bad_input;
+mod bench;
 mod cases;
+mod completion;
 mod config;
 mod docs;
+mod explain;
+mod files;
+mod nexmark;
 mod process;
 mod streams;

@@ -110,3 +110,9 @@ fn cut(text: &str) -> &str {
     let end = text.char_indices().nth(4000).map_or(text.len(), |(i, _)| i);
     &text[..end]
 }
+
+/// Says past the capture of test output what was not tested.
+pub(crate) fn say(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

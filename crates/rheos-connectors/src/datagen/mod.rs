@@ -8,7 +8,6 @@
 //! ```
 
 mod decimal;
-pub(crate) mod pace;
 pub(crate) mod random;
 mod source;
 mod spec;
@@ -63,6 +62,11 @@ impl Connector for Datagen {
 
     fn options(&self) -> Vec<(&'static str, &'static [OptionDef])> {
         vec![("Rows", OPTIONS), ("Columns", COLUMN_OPTIONS)]
+    }
+
+    fn check_options(&self, table: &TableDefinition) -> Result<()> {
+        // Nothing is made before the first poll, and the options of columns need the columns.
+        self.source(table).map(drop)
     }
 
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>> {

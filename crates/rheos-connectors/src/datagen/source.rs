@@ -9,8 +9,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use rheos_core::source::{Boundedness, Discovery, ReaderContext, Source, SourcePoll, Split, SplitReader};
 use rheos_core::{Error, Result};
 
-use super::pace::{self, Pace};
 use super::spec::ColumnSpec;
+use crate::pace::{self, Pace};
 
 /// Rows in a split: small, so that workers stay close in event time.
 const SPLIT_ROWS: u64 = 100_000;
@@ -161,14 +161,9 @@ impl SplitReader for DatagenReader {
         if self.next >= self.end {
             return Ok(SourcePoll::Finished);
         }
-        let mut limit = self.end;
-        if let Some(pace) = &self.pace {
-            limit = limit.min(pace.due_end());
-            if limit <= self.next {
-                pace::wake_at(pace.wake_at(self.next), Arc::clone(&self.ctx.wake))?;
-                return Ok(SourcePoll::Pending);
-            }
-        }
+        let Some(limit) = pace::due_end(self.pace.as_deref(), self.next..self.end, &self.ctx.wake)? else {
+            return Ok(SourcePoll::Pending);
+        };
         let room = BATCH_TEXT_BYTES_MAX / self.table.text_bytes.max(1);
         let end = limit.min(self.next.saturating_add(self.ctx.batch_rows.min(room).max(1) as u64));
         let batch = self.table.batch(self.next..end)?;

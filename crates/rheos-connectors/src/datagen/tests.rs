@@ -20,7 +20,13 @@ const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 fn source(columns: &[(&str, DataType)], options: &[(&str, &str)]) -> Result<Arc<dyn Source>> {
     let fields: Vec<_> = columns.iter().map(|(name, t)| Field::new(*name, t.clone(), true)).collect();
     let options = options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<BTreeMap<_, _>>();
-    connector().source(&TableDefinition { name: "t".into(), schema: Arc::new(Schema::new(fields)), options })
+    connector().source(&TableDefinition {
+        name: "t".into(),
+        schema: Arc::new(Schema::new(fields)),
+        options,
+        partitioned_by: vec![],
+        metadata: vec![],
+    })
 }
 
 fn refused(columns: &[(&str, DataType)], options: &[(&str, &str)]) -> Error {
@@ -208,6 +214,12 @@ fn wrong_options_are_named() {
     assert!(refused(&int, &end).message().contains("does not reach"));
     let list = DataType::new_list(DataType::Int64, true);
     assert!(refused(&[("l", list)], &[]).message().contains("cannot make column 'l'"));
-    let definition = TableDefinition { name: "t".into(), schema: Arc::new(Schema::empty()), options: BTreeMap::new() };
+    let definition = TableDefinition {
+        name: "t".into(),
+        schema: Arc::new(Schema::empty()),
+        options: BTreeMap::new(),
+        partitioned_by: vec![],
+        metadata: vec![],
+    };
     assert!(Datagen.sink(&definition).unwrap_err().message().contains("only makes rows"));
 }

@@ -2,26 +2,37 @@
 //!
 //! ```text
 //!   path ──► files in byte order ──► splits (row groups, byte ranges of lines, whole files) ──► readers
-//!   rows ──► .part-<worker>-<n>.inprogress ──stage──► closed, on disk ──commit──► part-<worker>-<n>.csv
+//!     └─ looked at again and again (watch), or one file that becomes longer (follow)
+//!   rows ──► .part-<worker>-<n>.inprogress ──stage──► closed, on disk ──commit──► [day=../]part-<worker>-<n>.csv
+//!                                                                          └──► day=../_SUCCESS when it is complete
 //! ```
 
+mod commit;
+mod folder;
+mod follow;
 mod input;
+mod metadata;
 mod options;
 mod parquet;
 mod part;
+mod partition;
+mod partition_time;
 mod paths;
 mod reader;
 mod sink;
+mod sink_options;
 mod source;
 mod splits;
 #[cfg(test)]
 mod tests;
+mod watch;
+mod writer;
 
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use rheos_core::Result;
-use rheos_core::connector::{Connector, TableDefinition};
+use rheos_core::connector::{Connector, MetadataKey, TableDefinition};
 use rheos_core::options::OptionDef;
 use rheos_core::sink::Sink;
 use rheos_core::source::Source;
@@ -50,12 +61,26 @@ impl Connector for Filesystem {
             ("General", options::GENERAL),
             ("Reading", options::SOURCE),
             ("Csv", options::CSV),
-            ("Writing", options::SINK),
+            ("Writing", sink_options::SINK),
+            ("Partitions that are complete", sink_options::PARTITION_COMMIT),
         ]
+    }
+
+    fn has_partitions(&self) -> bool {
+        true
+    }
+
+    fn metadata(&self) -> Vec<MetadataKey> {
+        metadata::keys()
     }
 
     fn infer_schema(&self, table: &TableDefinition) -> Result<Option<SchemaRef>> {
         source::infer_schema(table)
+    }
+
+    fn check_options(&self, table: &TableDefinition) -> Result<()> {
+        // Files are looked at by source and sink.
+        options::FileOptions::try_new(&table.name, &table.options).map(drop)
     }
 
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>> {

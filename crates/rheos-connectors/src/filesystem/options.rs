@@ -1,11 +1,14 @@
 //! The options of file tables: one definition for parser, check, help and docs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rheos_core::options::{OptionDef, OptionType, Options};
 use rheos_core::{Error, Result};
 use rheos_formats::csv::CsvOptions;
 use rheos_formats::{OnError, TextFormat};
+
+use super::sink_options::{PARTITION_COMMIT, SINK, SinkOptions};
 
 /// What every file table has.
 pub(crate) const GENERAL: &[OptionDef] = &[
@@ -26,6 +29,12 @@ pub(crate) const GENERAL: &[OptionDef] = &[
         "Of csv and json files. `auto` goes by the name's suffix (`.gz`, `.zst`) when reading and is `none` when writing; Parquet is \
          always compressed inside.",
     ),
+    OptionDef::new(
+        "partition.default-name",
+        OptionType::Text,
+        "__HIVE_DEFAULT_PARTITION__",
+        "What stands in the path for a NULL in a column of `PARTITIONED BY`, and, as in Hive, for an empty text.",
+    ),
 ];
 
 /// What reading needs.
@@ -45,6 +54,19 @@ pub(crate) const SOURCE: &[OptionDef] = &[
         "8 MiB",
         "Files are read in pieces of this size at most: by any worker, in file order. Compressed files and csv with `csv.multiline` \
          are read in one piece, Parquet by row groups.",
+    ),
+    OptionDef::new(
+        "source.monitor-interval",
+        OptionType::Duration,
+        "",
+        "Follows the folder or glob: new files are looked for this often, and the table has no end. Each path is read once. With \
+         `source.follow`, how often the file is looked at; `1 s` unless given.",
+    ),
+    OptionDef::new(
+        "source.follow",
+        OptionType::Bool,
+        "false",
+        "Follows one growing csv or json file like `tail -F`: lines are read as they are appended, and the table has no end.",
     ),
 ];
 
@@ -92,30 +114,6 @@ pub(crate) const CSV: &[OptionDef] = &[
     .alias(&["multiline"]),
 ];
 
-/// What writing needs.
-pub(crate) const SINK: &[OptionDef] = &[
-    OptionDef::new(
-        "sink.if-exists",
-        OptionType::OneOf(&["append", "fail", "replace"]),
-        "append",
-        "What a folder with files does: `append` adds parts, `fail` refuses, `replace` deletes earlier parts at the start of the job \
-         and refuses if the folder holds any other file.",
-    ),
-    OptionDef::new(
-        "sink.rolling-policy.file-size",
-        OptionType::Size,
-        "128 MiB",
-        "A part of this size is closed and the next one begun.",
-    ),
-    OptionDef::new(
-        "sink.commit-interval",
-        OptionType::Duration,
-        "60 s",
-        "How often finished rows become visible while the job runs; the end of the job always does it.",
-    )
-    .alias(&["sink.rolling-policy.rollover-interval"]),
-];
-
 /// How bytes are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compression {
@@ -152,12 +150,21 @@ pub(crate) enum FileOrder {
     Modified,
 }
 
-/// What a sink does with a folder that holds files.
+/// Whether a source's files are all there when the job starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum IfExists {
-    Append,
-    Fail,
-    Replace,
+pub(crate) enum Growth {
+    /// They are, and are whole.
+    Fixed,
+    /// More files come.
+    Files {
+        /// Time between two looks.
+        interval: Duration,
+    },
+    /// One file becomes longer.
+    Lines {
+        /// Time between two looks.
+        interval: Duration,
+    },
 }
 
 /// The checked options of a file table.
@@ -170,15 +177,15 @@ pub(crate) struct FileOptions {
     pub(crate) record_bytes_max: usize,
     pub(crate) file_order: FileOrder,
     pub(crate) split_bytes_max: u64,
-    pub(crate) if_exists: IfExists,
-    pub(crate) part_bytes_max: u64,
-    pub(crate) commit_interval_ms: i64,
+    pub(crate) growth: Growth,
+    pub(crate) partition_default_name: String,
+    pub(crate) sink: SinkOptions,
 }
 
 impl FileOptions {
     pub(crate) fn try_new(table: &str, given: &BTreeMap<String, String>) -> Result<Self> {
         let owner = format!("table '{table}' (connector 'filesystem')");
-        let options = Options::try_new(&owner, given, &[GENERAL, SOURCE, CSV, SINK])?;
+        let options = Options::try_new(&owner, given, &[GENERAL, SOURCE, CSV, SINK, PARTITION_COMMIT])?;
         let format = match options.text("format") {
             "parquet" => FileFormat::Parquet,
             name => FileFormat::Text(text_format(name, &options)?),
@@ -207,15 +214,41 @@ impl FileOptions {
                 _ => FileOrder::Unknown,
             },
             split_bytes_max: options.size_bytes("source.split-size").map_or(1, |n| n.max(1)),
-            if_exists: match options.text("sink.if-exists") {
-                "fail" => IfExists::Fail,
-                "replace" => IfExists::Replace,
-                _ => IfExists::Append,
-            },
-            part_bytes_max: options.size_bytes("sink.rolling-policy.file-size").unwrap_or(u64::MAX),
-            commit_interval_ms: options.duration_ms("sink.commit-interval").unwrap_or(i64::MAX),
+            growth: growth(&options)?,
+            partition_default_name: partition_default_name(&options)?,
+            sink: SinkOptions::try_new(&options, given)?,
         })
     }
+}
+
+fn growth(options: &Options) -> Result<Growth> {
+    let given = options.duration_ms("source.monitor-interval");
+    if given.is_some_and(|ms| ms <= 0) {
+        return Err(Error::invalid(219, "option 'source.monitor-interval' must be more than zero")
+            .with_hint("write it as '1 s'"));
+    }
+    let interval = |ms: i64| Duration::from_millis(ms.unsigned_abs());
+    match (options.bool("source.follow"), given) {
+        (false, None) => Ok(Growth::Fixed),
+        (false, Some(ms)) => Ok(Growth::Files { interval: interval(ms) }),
+        (true, _) if options.text("format") == "parquet" => {
+            Err(Error::invalid(234, "option 'source.follow' is 'true', but a Parquet file does not grow by lines")
+                .with_hint("follow the folder of the files by 'source.monitor-interval' = '1 s'"))
+        }
+        (true, ms) => Ok(Growth::Lines { interval: interval(ms.unwrap_or(1000)) }),
+    }
+}
+
+fn partition_default_name(options: &Options) -> Result<String> {
+    let name = options.text("partition.default-name");
+    if name.is_empty() || name.contains('/') {
+        return Err(Error::invalid(
+            219,
+            format!("option 'partition.default-name' is '{name}', which no folder can end with"),
+        )
+        .with_hint("leave it away: it is __HIVE_DEFAULT_PARTITION__"));
+    }
+    Ok(name.to_string())
 }
 
 /// The value of `on-error`.
@@ -230,7 +263,7 @@ pub(crate) fn record_bytes_max(options: &Options) -> Result<usize> {
     if (1..=LIMIT).contains(&bytes) {
         return Ok(bytes as usize);
     }
-    Err(Error::invalid(219, "option 'record.size-max' is out of range").with_hint("use 1 b to 1 GiB"))
+    Err(Error::invalid(219, "option 'record.size-max' is out of range").with_hint("use 1 B to 1 GiB"))
 }
 
 /// The format `csv` or `json` with its options.
@@ -293,6 +326,20 @@ mod tests {
         assert!(message(&[("path", "x"), ("format", "json"), ("csv.header", "true")]).contains("does nothing"));
         assert!(message(&[("path", "x"), ("format", "csv"), ("csv.delimiter", "||")]).contains("one ASCII character"));
         assert!(message(&[("path", ""), ("format", "csv")]).contains("empty path"));
+    }
+
+    #[test]
+    fn what_grows_needs_an_interval_and_lines() {
+        let growth =
+            |more: &[(&str, &str)]| options(&[&[("path", "x"), ("format", "csv")], more].concat()).map(|o| o.growth);
+        assert_eq!(growth(&[]).unwrap(), Growth::Fixed);
+        let ms = Duration::from_millis;
+        assert_eq!(growth(&[("source.monitor-interval", "20 ms")]).unwrap(), Growth::Files { interval: ms(20) });
+        assert_eq!(growth(&[("source.follow", "true")]).unwrap(), Growth::Lines { interval: ms(1000) });
+        let error = growth(&[("source.monitor-interval", "0 s")]).unwrap_err();
+        assert!(error.message().contains("more than zero"), "{error}");
+        let error = options(&[("path", "x"), ("format", "parquet"), ("source.follow", "true")]).unwrap_err();
+        assert_eq!(error.code(), "R0234");
     }
 
     #[test]

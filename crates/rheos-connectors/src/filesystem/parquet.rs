@@ -10,7 +10,7 @@ use bytes::Bytes;
 use rheos_core::source::{ReaderContext, SourcePoll, SplitReader};
 use rheos_core::{Error, Result};
 use rheos_formats::OnError;
-use rheos_formats::parquet::read::{ParquetDecoder, ParquetFooter, ParquetStep};
+use rheos_formats::parquet::read::{ParquetDecoder, ParquetFooter, ParquetStep, truncated};
 
 use super::paths::shown;
 use super::reader::{Progress, count_records};
@@ -33,9 +33,7 @@ fn read_ranges(path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let wanted = range.end.saturating_sub(range.start);
         (&mut file).take(wanted).read_to_end(&mut bytes).map_err(|e| failed(&e))?;
         if bytes.len() as u64 != wanted {
-            let short =
-                std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "it has become shorter while it was read");
-            return Err(failed(&short));
+            return Err(truncated().context(format!("'{}'", shown(path))));
         }
         out.push(Bytes::from(bytes));
     }
@@ -153,6 +151,10 @@ impl SplitReader for ParquetReader {
             let step = decoder.decode();
             self.rows_done = decoder.rows_done();
             self.ctx.counters.add_skipped(decoder.take_skipped());
+            if let Some(bad) = decoder.take_first_skipped() {
+                let name = format!("'{}'", shown(&self.path));
+                self.ctx.counters.note_skipped(move || bad.message(&name, 0));
+            }
             let step = step.map_err(|e| e.into_error(&format!("'{}'", shown(&self.path)), || 0))?;
             match step {
                 ParquetStep::Batch(batch) => {

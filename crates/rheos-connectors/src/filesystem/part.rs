@@ -1,26 +1,25 @@
-//! Writes the parts of one worker, on an I/O thread.
+//! One part of a table: rows are encoded into a hidden file, which is closed once and then made visible by renaming it.
 //!
 //! ```text
-//!   batch ──► encoder ──► compression ──► .part-<worker>-<n>.inprogress ──full, or told──► fsync ──► closed
+//!   batch ──► encoder ──► compression ──► .part-<worker>-<n>.inprogress ──close──► fsync ──► ClosedPart
 //! ```
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use flate2::write::GzEncoder;
-use rheos_core::{Batch, Error, Result};
+use rheos_core::{Error, Result};
 use rheos_formats::parquet::write::ParquetWriter;
 use rheos_formats::{TextFormat, csv, json};
 use serde::{Deserialize, Serialize};
 
 use super::options::{Compression, FileFormat, FileOptions};
 use super::paths::shown;
-use crate::io::pool::lock;
-use crate::io::strand::Handler;
 
 /// The suffix of unfinished parts.
 pub(crate) const IN_PROGRESS: &str = ".inprogress";
@@ -28,18 +27,20 @@ pub(crate) const IN_PROGRESS: &str = ".inprogress";
 /// A part that is written and becomes visible by renaming it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClosedPart {
-    /// Its name while it is hidden.
+    /// Its name while it is hidden, in the table's folder: the folder of a partition begins with its first visible part.
     pub(crate) from: String,
-    /// Its name for everybody.
+    /// Its name for everybody, behind the folder of its partition.
     pub(crate) to: String,
 }
 
-/// Whether `name` is that of a visible part of any format.
-pub(crate) fn is_part(name: &str) -> bool {
-    part_number(name).is_some()
+impl ClosedPart {
+    /// The folder of its partition, relative to the table's; empty without partitions.
+    pub(crate) fn folder(&self) -> &str {
+        self.to.rsplit_once('/').map_or("", |(folder, _)| folder)
+    }
 }
 
-/// The number in `part-<worker>-<n>.<suffix>`.
+/// The number in `part-<worker>-<n>.<suffix>`, the name of a visible part of any format.
 pub(crate) fn part_number(name: &str) -> Option<u64> {
     let (stem, suffix) = name.strip_prefix("part-")?.split_once('.')?;
     let (worker, n) = stem.split_once('-')?;
@@ -66,32 +67,11 @@ pub(crate) fn suffix(options: &FileOptions) -> &'static str {
     }
 }
 
-/// What the writer of parts is told.
-pub(crate) enum Message {
-    Write(Batch),
-    Close,
-}
-
-/// Closed parts on their way from the I/O thread to the worker.
-pub(crate) type Closed = Arc<Mutex<Vec<ClosedPart>>>;
-
-/// See the module.
-pub(crate) struct PartWriter {
-    pub(crate) options: Arc<FileOptions>,
-    pub(crate) schema: SchemaRef,
-    pub(crate) worker: usize,
-    /// Number of the next part.
-    pub(crate) next: u64,
-    pub(crate) open: Option<OpenPart>,
-    pub(crate) closed: Closed,
-}
-
-/// The part that is being written.
+/// A part that is being written.
 pub(crate) struct OpenPart {
     name: ClosedPart,
     path: PathBuf,
     encoder: Encoder,
-    text: Vec<u8>,
     /// Bytes that have reached the file.
     written: Arc<AtomicU64>,
 }
@@ -141,52 +121,72 @@ impl Packer {
 }
 
 fn write_failed(path: &Path, error: &io::Error) -> Error {
-    Error::io("write", &shown(path), error)
+    Error::output("write", &shown(path), error)
 }
 
 impl OpenPart {
-    fn create(options: &FileOptions, schema: &SchemaRef, worker: usize, n: u64) -> Result<Self> {
+    /// Begins part `n` of a worker, for the partition of `folder`.
+    pub(crate) fn create(
+        options: &FileOptions,
+        schema: &SchemaRef,
+        folder: &str,
+        worker: usize,
+        n: u64,
+        buffer_bytes: usize,
+    ) -> Result<Self> {
         let stem = format!("part-{worker}-{n}");
-        let name = ClosedPart { from: format!(".{stem}{IN_PROGRESS}"), to: format!("{stem}.{}", suffix(options)) };
+        let separator = if folder.is_empty() { "" } else { "/" };
+        let to = format!("{folder}{separator}{stem}.{}", suffix(options));
+        let name = ClosedPart { from: format!(".{stem}{IN_PROGRESS}"), to };
         let path = Path::new(&options.path).join(&name.from);
         let failed = |e: io::Error| write_failed(&path, &e);
         let file = File::options().write(true).create_new(true).open(&path).map_err(failed)?;
         let written = Arc::<AtomicU64>::default();
-        let out = Output(BufWriter::with_capacity(256 << 10, file), Arc::clone(&written));
-        let mut text = Vec::new();
+        let out = Output(BufWriter::with_capacity(buffer_bytes, file), Arc::clone(&written));
         let encoder = match &options.format {
             FileFormat::Parquet => Encoder::Parquet(ParquetWriter::try_new(out, schema)?),
             FileFormat::Text(format) => {
-                if let TextFormat::Csv(csv) = format {
-                    csv::write::write_header(schema, csv, &mut text);
-                }
-                let packer = match options.compression {
+                let mut packer = match options.compression {
                     Compression::Gzip => Packer::Gzip(GzEncoder::new(out, flate2::Compression::default())),
                     Compression::Zstd => Packer::Zstd(zstd::stream::write::Encoder::new(out, 3).map_err(failed)?),
                     Compression::None | Compression::Auto => Packer::Plain(out),
                 };
+                if let TextFormat::Csv(csv) = format {
+                    let mut header = Vec::new();
+                    csv::write::write_header(schema, csv, &mut header);
+                    packer.write_all(&header).map_err(failed)?;
+                }
                 Encoder::Text(format.clone(), packer)
             }
         };
-        Ok(Self { name, path, encoder, text, written })
+        Ok(Self { name, path, encoder, written })
     }
 
-    fn write(&mut self, batch: &Batch) -> Result<()> {
+    /// Adds rows. `scratch` holds their text for a moment.
+    pub(crate) fn write(&mut self, rows: &RecordBatch, scratch: &mut Vec<u8>) -> Result<()> {
         match &mut self.encoder {
-            Encoder::Parquet(writer) => writer.write(&batch.records),
+            Encoder::Parquet(writer) => writer.write(rows),
             Encoder::Text(format, packer) => {
+                scratch.clear();
                 match format {
-                    TextFormat::Csv(options) => csv::write::write_rows(&batch.records, options, &mut self.text)?,
-                    TextFormat::Json => json::write::write_rows(&batch.records, &mut self.text)?,
+                    TextFormat::Csv(options) => csv::write::write_rows(rows, options, scratch)?,
+                    TextFormat::Json => json::write::write_rows(rows, scratch)?,
                 }
-                packer.write_all(&self.text).map_err(|e| write_failed(&self.path, &e))?;
-                self.text.clear();
-                Ok(())
+                packer.write_all(scratch).map_err(|e| write_failed(&self.path, &e))
             }
         }
     }
 
-    fn bytes(&self) -> u64 {
+    /// About how many bytes of it wait in memory: the row group of a Parquet file.
+    pub(crate) fn buffered_bytes(&self) -> u64 {
+        match &self.encoder {
+            Encoder::Parquet(writer) => writer.bytes().saturating_sub(self.written.load(Ordering::Relaxed)),
+            Encoder::Text(..) => 0,
+        }
+    }
+
+    /// About how many bytes it has.
+    pub(crate) fn bytes(&self) -> u64 {
         match &self.encoder {
             Encoder::Parquet(writer) => writer.bytes(),
             Encoder::Text(..) => self.written.load(Ordering::Relaxed),
@@ -194,7 +194,7 @@ impl OpenPart {
     }
 
     /// Everything to the disk, so that a commit is a rename.
-    fn close(self) -> Result<ClosedPart> {
+    pub(crate) fn close(self) -> Result<ClosedPart> {
         let failed = |e: io::Error| write_failed(&self.path, &e);
         let output = match self.encoder {
             Encoder::Parquet(writer) => writer.finish()?,
@@ -203,38 +203,6 @@ impl OpenPart {
         let file = output.0.into_inner().map_err(|e| write_failed(&self.path, e.error()))?;
         file.sync_all().map_err(failed)?;
         Ok(self.name)
-    }
-}
-
-impl PartWriter {
-    fn close(&mut self) -> Result<()> {
-        if let Some(part) = self.open.take() {
-            let part = part.close()?;
-            lock(&self.closed).push(part);
-        }
-        Ok(())
-    }
-}
-
-impl Handler for PartWriter {
-    type Message = Message;
-
-    fn handle(&mut self, message: Message) -> Result<()> {
-        let batch = match message {
-            Message::Close => return self.close(),
-            Message::Write(batch) => batch,
-        };
-        if self.open.is_none() {
-            self.open = Some(OpenPart::create(&self.options, &self.schema, self.worker, self.next)?);
-            self.next += 1;
-        }
-        if let Some(part) = &mut self.open {
-            part.write(&batch)?;
-            if part.bytes() >= self.options.part_bytes_max {
-                return self.close();
-            }
-        }
-        Ok(())
     }
 }
 

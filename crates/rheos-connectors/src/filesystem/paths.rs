@@ -33,21 +33,31 @@ pub(crate) fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
+/// What it means that there is no file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoFiles {
+    /// A mistake.
+    Refused,
+    /// They will come; others may go while the folder is looked at.
+    Awaited,
+}
+
 /// The files of `path` in `order`.
 ///
-/// Errors: `InputMissing` for a path without files (with the nearest name) or a folder that cannot be read.
-pub(crate) fn input_files(path: &str, order: FileOrder) -> Result<Vec<InputFile>> {
+/// Errors: `InputMissing` for a path without files (with the nearest name), unless they are awaited, or a folder that cannot
+/// be read.
+pub(crate) fn input_files(path: &str, order: FileOrder, none: NoFiles) -> Result<Vec<InputFile>> {
     let mut files = vec![];
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {
-            list_folder(Path::new(path), &mut files)?;
-            if files.is_empty() {
+            list_folder(Path::new(path), none, &mut files)?;
+            if files.is_empty() && none == NoFiles::Refused {
                 return Err(Error::new(ErrorKind::InputMissing, 210, format!("the folder '{path}' has no files"))
                     .with_hint("hidden files (names that begin with '.' or '_') do not count"));
             }
         }
         Ok(metadata) => files.push(InputFile::new(PathBuf::from(path), &metadata)),
-        Err(_) if is_glob(path) => list_glob(path, &mut files)?,
+        Err(_) if is_glob(path) => list_glob(path, none, &mut files)?,
         Err(error) => return Err(missing(path, &error)),
     }
     files.sort_by(|a, b| a.path.as_os_str().as_bytes().cmp(b.path.as_os_str().as_bytes()));
@@ -57,7 +67,41 @@ pub(crate) fn input_files(path: &str, order: FileOrder) -> Result<Vec<InputFile>
     Ok(files)
 }
 
-fn is_glob(path: &str) -> bool {
+/// Whether reading `path` reads files in `folder` or below, now or as files come. Links are followed.
+pub(crate) fn reads_in(path: &str, folder: &Path) -> bool {
+    let folder = real_path(folder);
+    let is_folder = fs::metadata(path).map(|m| m.is_dir());
+    let (root, deep) = match is_folder {
+        Err(_) if is_glob(path) => (real_path(&fixed_folder(path)), path.contains("**")),
+        is_folder => (real_path(Path::new(path)), is_folder.unwrap_or(false)),
+    };
+    // Where the folder lies inside of what is read, hidden folders on the way are not looked into.
+    let seen = |below: &Path| !below.ancestors().any(is_hidden);
+    if root.starts_with(&folder) || deep && folder.strip_prefix(&root).is_ok_and(seen) {
+        return true;
+    }
+    let files = input_files(path, FileOrder::Unknown, NoFiles::Awaited).unwrap_or_default();
+    files.iter().any(|file| real_path(&file.path).starts_with(&folder))
+}
+
+/// The path without links and dots, as far as it exists.
+fn real_path(path: &Path) -> PathBuf {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let existing = absolute.ancestors().find_map(|a| Some((a, a.canonicalize().ok()?)));
+    match existing {
+        Some((a, real)) => real.join(absolute.strip_prefix(a).unwrap_or(Path::new(""))),
+        None => absolute,
+    }
+}
+
+/// The folder before the first star of a glob.
+fn fixed_folder(pattern: &str) -> PathBuf {
+    let fixed = Path::new(pattern).ancestors().skip(1).find(|a| !is_glob(&shown(a)));
+    fixed.unwrap_or(Path::new("")).into()
+}
+
+pub(crate) fn is_glob(path: &str) -> bool {
     path.contains(['*', '?', '['])
 }
 
@@ -66,19 +110,35 @@ pub(crate) fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|n| matches!(n.as_bytes().first(), Some(b'.' | b'_')))
 }
 
-fn list_folder(folder: &Path, files: &mut Vec<InputFile>) -> Result<()> {
+/// What a name stands for; `None` where it has gone since it was listed, and that may be.
+fn look_at(path: &Path, none: NoFiles) -> Result<Option<Metadata>> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(e) if none == NoFiles::Awaited && e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(missing(&shown(path), &e)),
+    }
+}
+
+/// A partition's folder is none of them, whatever the name of its column.
+fn is_hidden_entry(entry: &fs::DirEntry) -> bool {
+    let name = entry.file_name();
+    let is_partition = name.as_bytes().contains(&b'=') && entry.file_type().is_ok_and(|t| t.is_dir());
+    is_hidden(&entry.path()) && !(is_partition && name.as_bytes().starts_with(b"_"))
+}
+
+fn list_folder(folder: &Path, none: NoFiles, files: &mut Vec<InputFile>) -> Result<()> {
     let name = shown(folder);
     for entry in fs::read_dir(folder).map_err(|e| Error::io("list the folder", &name, &e))? {
         let entry = entry.map_err(|e| Error::io("list the folder", &name, &e))?;
         let path = entry.path();
-        if is_hidden(&path) {
+        if is_hidden_entry(&entry) {
             continue;
         }
-        let metadata = fs::metadata(&path).map_err(|e| Error::io("read", &shown(&path), &e))?;
+        let Some(metadata) = look_at(&path, none)? else { continue };
         if metadata.is_dir() {
             // A link to a folder could lead back here.
             if entry.file_type().is_ok_and(|t| t.is_dir()) {
-                list_folder(&path, files)?;
+                list_folder(&path, none, files)?;
             }
         } else {
             files.push(InputFile::new(path, &metadata));
@@ -87,34 +147,56 @@ fn list_folder(folder: &Path, files: &mut Vec<InputFile>) -> Result<()> {
     Ok(())
 }
 
-fn list_glob(pattern: &str, files: &mut Vec<InputFile>) -> Result<()> {
+fn list_glob(pattern: &str, none: NoFiles, files: &mut Vec<InputFile>) -> Result<()> {
     let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::default() };
     let paths = glob::glob_with(pattern, options).map_err(|e| {
         Error::invalid(219, format!("'{pattern}' is no valid glob: {}", e.msg)).with_hint("use *, ?, [ab] and **")
     })?;
+    check_reachable(pattern)?;
     for path in paths {
         let path = path.map_err(|e| Error::io("list the folder", &shown(e.path()), e.error()))?;
-        let metadata = fs::metadata(&path).map_err(|e| Error::io("read", &shown(&path), &e))?;
+        let Some(metadata) = look_at(&path, none)? else { continue };
         if !metadata.is_dir() && !is_hidden(&path) {
             files.push(InputFile::new(path, &metadata));
         }
     }
-    if files.is_empty() {
-        let folder: PathBuf =
-            Path::new(pattern).ancestors().skip(1).find(|a| !is_glob(&shown(a))).unwrap_or(Path::new("")).into();
-        let hint = folder_hint(&folder, None);
+    if files.is_empty() && none == NoFiles::Refused {
+        let hint = folder_hint(&fixed_folder(pattern), None);
         return Err(Error::new(ErrorKind::InputMissing, 210, format!("no file matches '{pattern}'")).with_hint(hint));
     }
     Ok(())
 }
 
+/// Folders that may not be entered look empty to a glob whose next name has no star. Errors: `InputMissing` for one.
+fn check_reachable(pattern: &str) -> Result<()> {
+    let denied = |folder: &Path| match fs::metadata(folder.join(".")) {
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(Error::io("enter the folder", &shown(folder), &e))
+        }
+        _ => Ok(()),
+    };
+    for folder in Path::new(pattern).ancestors().skip(1).filter(|a| !a.as_os_str().is_empty()) {
+        if !is_glob(&shown(folder)) {
+            return denied(folder);
+        }
+        // What `**` goes through has been listed, and that tells.
+        if !shown(folder).contains("**") {
+            glob::glob(&shown(folder)).into_iter().flatten().flatten().try_for_each(|found| denied(&found))?;
+        }
+    }
+    Ok(())
+}
+
 /// The error for a path that is not there, with the nearest name in its folder.
-fn missing(path: &str, error: &std::io::Error) -> Error {
+pub(crate) fn missing(path: &str, error: &std::io::Error) -> Error {
     let wrapped = Error::io("read", path, error);
     if error.kind() != std::io::ErrorKind::NotFound {
         return wrapped;
     }
     let path = Path::new(path);
+    if let Ok(target) = fs::read_link(path) {
+        return wrapped.with_hint(format!("it is a link to '{}', which does not exist", shown(&target)));
+    }
     let folder = path.parent().unwrap_or(Path::new(""));
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned());
     wrapped.with_hint(folder_hint(folder, name.as_deref()))
@@ -147,7 +229,7 @@ mod tests {
     use super::*;
 
     fn names(path: &Path, order: FileOrder) -> Vec<String> {
-        let files = input_files(path.to_str().unwrap(), order).unwrap();
+        let files = input_files(path.to_str().unwrap(), order, NoFiles::Refused).unwrap();
         files.iter().map(|f| f.path.file_name().unwrap().to_string_lossy().into_owned()).collect()
     }
 
@@ -167,17 +249,64 @@ mod tests {
     }
 
     #[test]
+    fn what_a_path_reads_is_known_through_links_folders_and_globs() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+        for name in ["in/sub", "in/.hidden", "out/day=1", "links"] {
+            fs::create_dir_all(at(name)).unwrap();
+        }
+        for name in ["in/a.csv", "out/day=1/part-0-0.csv"] {
+            fs::write(at(name), "x").unwrap();
+        }
+        std::os::unix::fs::symlink(at("out/day=1/part-0-0.csv"), at("links/l.csv")).unwrap();
+        std::os::unix::fs::symlink(at("out"), at("alias")).unwrap();
+        let reads = |path: &str, sink: &str| reads_in(&at(path), Path::new(&at(sink)));
+        for (path, sink) in [
+            ("out", "out"),
+            ("out/", "in/../out"),
+            ("out/day=1", "out"),
+            ("out/day=1/part-0-0.csv", "out"),
+            ("out/*/*.csv", "out"),
+            ("*/*/*.csv", "out"),
+            ("**/*.csv", "new"),
+            ("in", "in/sub"),
+            ("in", "in/new"),
+            ("links", "out"),
+            ("links/*.csv", "out"),
+            ("alias", "out"),
+            ("out", "alias"),
+        ] {
+            assert!(reads(path, sink), "{path} {sink}");
+        }
+        for (path, sink) in
+            [("in", "out"), ("in/a.csv", "in/sub"), ("in/*.csv", "in/sub"), ("in", "in/.hidden"), ("in", "inner")]
+        {
+            assert!(!reads(path, sink), "{path} {sink}");
+        }
+    }
+
+    #[test]
     fn what_is_missing_is_named_with_what_is_near() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("flights.csv"), "x").unwrap();
-        let error = |name: &str| input_files(folder.path().join(name).to_str().unwrap(), FileOrder::Name).unwrap_err();
+        let find = |name: &str, none| input_files(folder.path().join(name).to_str().unwrap(), FileOrder::Name, none);
+        let error = |name: &str| find(name, NoFiles::Refused).unwrap_err();
         let near = error("flight.csv");
         assert_eq!((near.kind(), near.code().as_str()), (ErrorKind::InputMissing, "R0201"));
         assert!(near.hint().unwrap().contains("flights.csv'?"), "{near}");
+        std::os::unix::fs::symlink("gone.csv", folder.path().join("dangling.csv")).unwrap();
+        for name in ["dangling.csv", "", "dang*"] {
+            assert!(error(name).hint().unwrap().contains("a link to 'gone.csv', which does not exist"), "{name}");
+        }
+        fs::remove_file(folder.path().join("dangling.csv")).unwrap();
         let glob = error("*.json");
         assert!(glob.message().starts_with("no file matches") && glob.hint().unwrap().contains("has: flights.csv"));
         assert!(error("nowhere/x.csv").hint().unwrap().contains("does not exist"));
         fs::create_dir(folder.path().join("empty")).unwrap();
         assert!(error("empty").message().contains("has no files"));
+        for awaited in ["empty", "*.json"] {
+            assert_eq!(find(awaited, NoFiles::Awaited).unwrap(), [], "{awaited}");
+        }
+        assert!(find("flight.csv", NoFiles::Awaited).is_err(), "a folder or file without a star must be there");
     }
 }

@@ -109,6 +109,12 @@ impl SplitReader for TextReader {
         loop {
             let decoded = self.decoder.decode();
             self.ctx.counters.add_skipped(self.decoder.take_skipped());
+            if let Some(bad) = self.decoder.take_first_skipped() {
+                let (path, compression, offset) = (self.path.clone(), self.compression, self.offset);
+                let lines_before = move || count_lines(&path, compression, offset);
+                let name = format!("'{}'", shown(&self.path));
+                self.ctx.counters.note_skipped(move || bad.message(&name, lines_before()));
+            }
             match decoded.map_err(|e| self.decode_error(e))? {
                 Decoded::Batch(batch) => {
                     self.position = self.decoder.offset();

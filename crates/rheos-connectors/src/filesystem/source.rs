@@ -5,19 +5,24 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
-use rheos_core::connector::TableDefinition;
+use rheos_core::connector::{MetadataColumn, TableDefinition};
 use rheos_core::source::{Boundedness, Discovery, ReaderContext, Source, Split, SplitReader};
 use rheos_core::{Error, Result};
 use rheos_formats::parquet::read::ParquetFooter;
 use rheos_formats::{DecodeLimits, InputRange, TextDecoder, TextFormat, infer_text_schema};
 
+use super::follow::{GrowingReader, RowDecoder, check_growing};
 use super::input::{read_head, read_header};
-use super::options::{Compression, FileFormat, FileOptions, FileOrder};
+use super::metadata;
+use super::options::{Compression, FileFormat, FileOptions, FileOrder, Growth};
 use super::parquet::{ParquetReader, read_footer};
-use super::paths::{InputFile, input_files, shown};
+use super::partition::{Layout, PartitionReader, Partitioning, with_partition_columns};
+use super::paths::{InputFile, NoFiles, input_files, reads_in, shown};
 use super::reader::TextReader;
 use super::splits::{FileSplit, Part, line_ranges};
+use super::watch::FolderWatch;
 use crate::io::pool::lock;
 
 /// Footers that have been read, by path: shared by a source and its projections.
@@ -26,13 +31,21 @@ type Footers = Arc<Mutex<HashMap<PathBuf, ParquetFooter>>>;
 /// See the module.
 #[derive(Clone)]
 pub(crate) struct FileSource {
-    options: Arc<FileOptions>,
-    /// The table as it was declared.
+    pub(super) options: Arc<FileOptions>,
+    partitioning: Option<Arc<Partitioning>>,
+    /// The columns of the files as they were declared.
     declared: SchemaRef,
-    /// The columns that are read: indices into `declared`.
+    metadata: Arc<[MetadataColumn]>,
+    /// The number of the table's columns without the metadata, which stand behind them.
+    stored: usize,
+    /// The columns that are read: of the table, and where each is found.
     columns: Vec<usize>,
+    layout: Layout,
     schema: SchemaRef,
+    /// The columns that are read from the files.
+    file_schema: SchemaRef,
     footers: Footers,
+    watch: Arc<FolderWatch>,
 }
 
 impl fmt::Debug for FileSource {
@@ -44,17 +57,28 @@ impl fmt::Debug for FileSource {
 impl FileSource {
     pub(crate) fn try_new(table: &TableDefinition) -> Result<Self> {
         let options = FileOptions::try_new(&table.name, &table.options)?;
-        let columns: Vec<usize> = (0..table.schema.fields().len()).collect();
+        let partitioning = Partitioning::try_new(table, &options.partition_default_name)?.map(Arc::new);
+        let declared = Arc::clone(partitioning.as_ref().map_or(&table.schema, |p| p.file_schema()));
         if let FileFormat::Text(format) = &options.format {
             // Types that text cannot hold are refused here, not when the job runs.
-            TextDecoder::try_new(format, &table.schema, &columns, limits(&options, 1), InputRange::default())?;
+            let all: Vec<usize> = (0..declared.fields().len()).collect();
+            TextDecoder::try_new(format, &declared, &all, limits(&options, 1), InputRange::default())?;
         }
+        let (schema, stored) = (table.read_schema(), table.schema.fields().len());
+        let columns: Vec<usize> = (0..schema.fields().len()).collect();
+        let layout = layout(partitioning.as_deref(), stored, &columns);
         Ok(Self {
             options: Arc::new(options),
-            declared: Arc::clone(&table.schema),
+            file_schema: Arc::new(declared.project(&layout.file)?),
+            partitioning,
+            declared,
+            metadata: table.metadata.clone().into(),
+            stored,
             columns,
-            schema: Arc::clone(&table.schema),
+            layout,
+            schema,
             footers: Footers::default(),
+            watch: Arc::default(),
         })
     }
 
@@ -63,8 +87,28 @@ impl FileSource {
             return Ok(footer.clone());
         }
         let footer = read_footer(path)?;
-        lock(&self.footers).insert(path.into(), footer.clone());
+        // A folder that is followed has files without end: their footers are read again by who opens them.
+        if self.options.growth == Growth::Fixed {
+            lock(&self.footers).insert(path.into(), footer.clone());
+        }
         Ok(footer)
+    }
+
+    /// The splits of one file. Errors: what makes the file unreadable for this table.
+    pub(super) fn split_file(
+        &self,
+        file: &InputFile,
+        sequence: u32,
+        time: Option<&str>,
+        splits: &mut Vec<Split>,
+    ) -> Result<()> {
+        if let Some(partitioning) = &self.partitioning {
+            partitioning.row(&file.path)?;
+        }
+        match &self.options.format {
+            FileFormat::Parquet => self.split_parquet(file, sequence, time, splits),
+            FileFormat::Text(format) => self.split_text(file, format, sequence, splits),
+        }
     }
 
     fn split_parquet(
@@ -76,7 +120,7 @@ impl FileSource {
     ) -> Result<()> {
         let footer = self.footer(&file.path)?;
         // Mistakes in the columns are found before the job starts.
-        rheos_formats::parquet::read::check_columns(&footer, &self.schema)
+        rheos_formats::parquet::read::check_columns(&footer, &self.file_schema)
             .map_err(|e| e.context(format!("'{}'", shown(&file.path))))?;
         for group in 0..footer.row_groups() {
             let split = FileSplit { path: file.path.clone(), part: Part::RowGroup(group) };
@@ -109,6 +153,50 @@ impl FileSource {
         Ok(())
     }
 
+    /// The reader of the columns that stand in the file.
+    fn open_file(
+        &self,
+        split: FileSplit,
+        size: u64,
+        position: Option<&str>,
+        ctx: ReaderContext,
+    ) -> Result<Box<dyn SplitReader>> {
+        let (options, columns) = (&self.options, self.layout.file.as_slice());
+        Ok(match (&options.format, &split.part, options.growth) {
+            (FileFormat::Parquet, Part::RowGroup(group), _) => {
+                let footer = lock(&self.footers).get(&split.path).cloned();
+                let (schema, group, on_error) = (Arc::clone(&self.file_schema), *group, options.on_error);
+                Box::new(ParquetReader::try_new(split.path, group, footer, position, size, schema, on_error, ctx)?)
+            }
+            (FileFormat::Text(format), Part::Whole | Part::Lines { .. }, _) => {
+                Box::new(TextReader::try_new(split, size, position, format, options, &self.declared, columns, ctx)?)
+            }
+            (FileFormat::Text(format), Part::Growing, Growth::Lines { interval }) => {
+                let limits = limits(options, ctx.batch_rows);
+                let decoder = RowDecoder {
+                    format: format.clone(),
+                    declared: Arc::clone(&self.declared),
+                    columns: columns.to_vec(),
+                    limits,
+                };
+                Box::new(GrowingReader::try_new(split.path, interval, position, decoder, ctx)?)
+            }
+            _ => return Err(Error::internal("a split of another format")),
+        })
+    }
+
+    /// The values that hold for all rows of a file: those of its partition, and what it tells about itself.
+    fn constants(&self, path: &Path) -> Result<Vec<ArrayRef>> {
+        let mut values = match &self.partitioning {
+            Some(partitioning) => partitioning.row(path)?.columns().to_vec(),
+            None => vec![],
+        };
+        if self.columns.iter().any(|c| *c >= self.stored) {
+            values.extend(metadata::values(path, &self.metadata)?);
+        }
+        Ok(values)
+    }
+
     /// Whether a file can be read at all, and whether its header has the wanted columns.
     fn check_file(&self, path: &Path, format: &TextFormat) -> Result<()> {
         let (options, name) = (&self.options, shown(path));
@@ -120,9 +208,20 @@ impl FileSource {
             return Ok(());
         }
         let limits = limits(options, 1);
-        let mut decoder = TextDecoder::try_new(format, &self.declared, &self.columns, limits, InputRange::default())?;
+        let mut decoder =
+            TextDecoder::try_new(format, &self.declared, &self.layout.file, limits, InputRange::default())?;
         decoder.set_header(&header).map_err(|e| e.context(format!("'{name}'")))
     }
+}
+
+/// Where `columns` are found: the first `stored` of the table in files and paths, the metadata behind them.
+fn layout(partitioning: Option<&Partitioning>, stored: usize, columns: &[usize]) -> Layout {
+    let of_table: Vec<usize> = columns.iter().copied().filter(|c| *c < stored).collect();
+    let (layout, partitions) = match partitioning {
+        Some(partitioning) => (partitioning.layout(&of_table), partitioning.names().len()),
+        None => (Layout::of_file(&of_table), 0),
+    };
+    layout.with_metadata(columns.iter().map(|c| c.checked_sub(stored)), partitions)
 }
 
 fn limits(options: &FileOptions, batch_rows: usize) -> DecodeLimits {
@@ -133,19 +232,20 @@ fn limits(options: &FileOptions, batch_rows: usize) -> DecodeLimits {
 pub(crate) fn infer_schema(table: &TableDefinition) -> Result<Option<SchemaRef>> {
     const SAMPLE_BYTES: usize = 1 << 20;
     let options = FileOptions::try_new(&table.name, &table.options)?;
-    let files = input_files(&options.path, options.file_order)?;
+    let files = input_files(&options.path, options.file_order, NoFiles::Refused)?;
     let Some(file) = files.iter().find(|f| f.regular && f.size_bytes > 0) else {
         return Err(Error::invalid(206, format!("'{}' has no rows to find columns from", options.path))
             .with_hint("declare the columns in CREATE TABLE"));
     };
     let schema = match &options.format {
-        FileFormat::Parquet => return Ok(Some(read_footer(&file.path)?.schema())),
+        FileFormat::Parquet => Ok(read_footer(&file.path)?.schema()),
         FileFormat::Text(format) => {
             let (head, complete) = read_head(&file.path, options.compression, SAMPLE_BYTES)?;
             infer_text_schema(format, &head, complete)
         }
     };
-    schema.map(Some).map_err(|e| e.context(format!("'{}'", shown(&file.path))))
+    let schema = schema.map_err(|e| e.context(format!("'{}'", shown(&file.path))))?;
+    Ok(Some(with_partition_columns(schema, &table.partitioned_by)))
 }
 
 impl Source for FileSource {
@@ -154,28 +254,41 @@ impl Source for FileSource {
     }
 
     fn boundedness(&self) -> Boundedness {
-        Boundedness::Bounded
+        match self.options.growth {
+            Growth::Fixed => Boundedness::Bounded,
+            Growth::Files { .. } | Growth::Lines { .. } => Boundedness::Unbounded,
+        }
     }
 
     fn project(&self, columns: &[usize]) -> Result<Arc<dyn Source>> {
         let schema = Arc::new(self.schema.project(columns)?);
-        let columns = columns.iter().map(|c| self.columns[*c]).collect();
-        Ok(Arc::new(Self { columns, schema, ..self.clone() }))
+        let columns: Vec<usize> = columns.iter().map(|c| self.columns[*c]).collect();
+        let layout = layout(self.partitioning.as_deref(), self.stored, &columns);
+        let file_schema = Arc::new(self.declared.project(&layout.file)?);
+        // Each reading finds the files of a followed folder for itself.
+        Ok(Arc::new(Self { columns, layout, schema, file_schema, watch: Arc::default(), ..self.clone() }))
     }
 
     fn discover(&self, time_column: Option<usize>, _parallelism: usize) -> Result<Discovery> {
-        let files = input_files(&self.options.path, self.options.file_order)?;
-        let time = time_column.map(|c| self.schema.field(c).name().as_str());
+        // Nothing in a file is a statistic of its metadata.
+        let time = time_column.filter(|c| self.columns[*c] < self.stored).map(|c| self.schema.field(c).name().as_str());
+        match self.options.growth {
+            Growth::Files { interval } => return self.watch.look(self, time, interval),
+            Growth::Lines { .. } => {
+                let path = check_growing(&self.options)?;
+                let split = FileSplit { path, part: Part::Growing }.into_split(0, 0, None)?;
+                return Ok(Discovery { splits: vec![split], finished: true });
+            }
+            Growth::Fixed => {}
+        }
+        let files = input_files(&self.options.path, self.options.file_order, NoFiles::Refused)?;
         let mut splits = vec![];
         for (n, file) in files.iter().enumerate() {
             let sequence = match self.options.file_order {
                 FileOrder::Unknown => u32::try_from(n).unwrap_or(u32::MAX),
                 FileOrder::Name | FileOrder::Modified => 0,
             };
-            match &self.options.format {
-                FileFormat::Parquet => self.split_parquet(file, sequence, time, &mut splits)?,
-                FileFormat::Text(format) => self.split_text(file, format, sequence, &mut splits)?,
-            }
+            self.split_file(file, sequence, time, &mut splits)?;
         }
         Ok(Discovery { splits, finished: true })
     }
@@ -183,34 +296,16 @@ impl Source for FileSource {
     fn open(&self, split: &Split, position: Option<&str>, ctx: ReaderContext) -> Result<Box<dyn SplitReader>> {
         let size = split.size_bytes;
         let split = FileSplit::parse(split)?;
-        let options = &self.options;
-        Ok(match (&options.format, &split.part) {
-            (FileFormat::Parquet, Part::RowGroup(group)) => {
-                let footer = lock(&self.footers).get(&split.path).cloned();
-                let (schema, group) = (Arc::clone(&self.schema), *group);
-                Box::new(ParquetReader::try_new(
-                    split.path,
-                    group,
-                    footer,
-                    position,
-                    size,
-                    schema,
-                    options.on_error,
-                    ctx,
-                )?)
-            }
-            (FileFormat::Text(format), Part::Whole | Part::Lines { .. }) => Box::new(TextReader::try_new(
-                split,
-                size,
-                position,
-                format,
-                options,
-                &self.declared,
-                &self.columns,
-                ctx,
-            )?),
-            _ => return Err(Error::internal("a split of another format")),
+        let values = self.constants(&split.path)?;
+        let reader = self.open_file(split, size, position, ctx)?;
+        Ok(match values.is_empty() {
+            true => reader,
+            false => Box::new(PartitionReader::new(reader, values, &self.layout, Arc::clone(&self.schema))),
         })
+    }
+
+    fn reads_in(&self, folder: &Path) -> bool {
+        reads_in(&self.options.path, folder)
     }
 
     fn describe(&self) -> Vec<(String, String)> {
@@ -220,11 +315,20 @@ impl Source for FileSource {
             FileFormat::Text(TextFormat::Json) => "json",
             FileFormat::Text(TextFormat::Csv(_)) => "csv",
         };
-        vec![
+        let mut facts = vec![
             ("connector".into(), "filesystem".into()),
             ("path".into(), self.options.path.clone()),
             ("format".into(), format.into()),
             ("columns".into(), columns.join(", ")),
-        ]
+        ];
+        if let Some(partitioning) = &self.partitioning {
+            facts.push(("partitioned by".into(), partitioning.names().collect::<Vec<_>>().join(", ")));
+        }
+        match self.options.growth {
+            Growth::Fixed => {}
+            Growth::Files { .. } => facts.push(("follows".into(), "new files".into())),
+            Growth::Lines { .. } => facts.push(("follows".into(), "new lines".into())),
+        }
+        facts
     }
 }

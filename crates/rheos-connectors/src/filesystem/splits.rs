@@ -28,6 +28,8 @@ pub(crate) enum Part {
         /// Just behind the last byte.
         end: u64,
     },
+    /// A file of lines that becomes longer: it is never read to its end.
+    Growing,
     /// One row group of a Parquet file.
     RowGroup(usize),
 }
@@ -36,7 +38,7 @@ impl FileSplit {
     pub(crate) fn into_split(self, sequence: u32, size_bytes: u64, not_before_ms: Option<i64>) -> Result<Split> {
         let path = shown(&self.path);
         let id = match &self.part {
-            Part::Whole => path,
+            Part::Whole | Part::Growing => path,
             Part::Lines { start, end } => format!("{path}:{start}-{end}"),
             Part::RowGroup(n) => format!("{path}#{n}"),
         };

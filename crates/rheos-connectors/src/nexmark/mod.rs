@@ -65,6 +65,11 @@ impl Connector for Nexmark {
         Ok(Some(Table::full_schema(Shape::named(options.text("table")))))
     }
 
+    fn check_options(&self, table: &TableDefinition) -> Result<()> {
+        // Nothing is made before the first poll.
+        self.source(table).map(drop)
+    }
+
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>> {
         let options = self.options_of(table)?;
         let config = Config::try_new(&options)?;

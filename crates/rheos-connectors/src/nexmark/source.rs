@@ -12,7 +12,7 @@ use super::columns::Generator;
 use super::config::Config;
 use super::event::Event;
 use super::table::{Shape, Table};
-use crate::datagen::pace::{self, Pace};
+use crate::pace::{self, Pace};
 
 /// Events in a split: small, so that workers stay close in event time.
 const SPLIT_EVENTS: u64 = 100_000;
@@ -203,14 +203,9 @@ impl NexmarkReader {
 impl SplitReader for NexmarkReader {
     fn poll(&mut self) -> Result<SourcePoll> {
         while self.next < self.end {
-            let mut limit = self.end;
-            if let Some(pace) = &self.pace {
-                limit = limit.min(pace.due_end());
-                if limit <= self.next {
-                    pace::wake_at(pace.wake_at(self.next), Arc::clone(&self.ctx.wake))?;
-                    return Ok(SourcePoll::Pending);
-                }
-            }
+            let Some(limit) = pace::due_end(self.pace.as_deref(), self.next..self.end, &self.ctx.wake)? else {
+                return Ok(SourcePoll::Pending);
+            };
             self.collect(limit);
             if !self.events.is_empty() {
                 return Ok(SourcePoll::Batch(self.table.batch(&self.generator, &self.events)?));

@@ -14,7 +14,13 @@ use super::{Nexmark, connector};
 
 fn definition(options: &[(&str, &str)]) -> TableDefinition {
     let options = options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<BTreeMap<_, _>>();
-    let mut table = TableDefinition { name: "t".into(), schema: Arc::new(Schema::empty()), options };
+    let mut table = TableDefinition {
+        name: "t".into(),
+        schema: Arc::new(Schema::empty()),
+        options,
+        partitioned_by: vec![],
+        metadata: vec![],
+    };
     if let Ok(Some(schema)) = Nexmark.infer_schema(&table) {
         table.schema = schema;
     }

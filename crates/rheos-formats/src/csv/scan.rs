@@ -1,13 +1,12 @@
 //! Finds the fields of a csv record.
 
 use memchr::memchr;
-use rheos_core::error::did_you_mean;
 use rheos_core::{Error, Result};
 
 use super::CsvOptions;
 use crate::bad::{BadKind, Fault};
 use crate::cell::{Cell, CellKind};
-use crate::names::find_column;
+use crate::names::{find_column, missing_column};
 
 /// Puts the fields of csv records into the columns of a tape.
 #[derive(Debug)]
@@ -56,13 +55,15 @@ impl CsvScanner {
     /// Takes the names of the file's columns. Errors: `Invalid` where a wanted column is not among them.
     pub(crate) fn set_header(&mut self, record: &[u8]) -> Result<()> {
         let header = header_names(record, &self.options)?;
+        if header.iter().all(String::is_empty) {
+            return Err(Error::invalid(205, "the first line is empty, but it should name the columns")
+                .with_hint("remove it, or set 'csv.header' = 'false' if no line names the columns"));
+        }
         self.fields = header.len();
         self.wanted.clear();
         for (tape, name) in self.names.iter().enumerate() {
             let Some(field) = find_column(name, &header) else {
-                let list = format!("the header names: {}", header.join(", "));
-                let near = did_you_mean(name, header.iter().map(String::as_str), "");
-                let hint = if near.is_empty() { list } else { format!("{near} {list}") };
+                let hint = missing_column(name, &header, "the header names");
                 return Err(Error::invalid(204, format!("the header has no column '{name}'")).with_hint(hint));
             };
             self.wanted.push((field, tape));
@@ -101,7 +102,8 @@ impl CsvScanner {
         if field == self.fields {
             return Ok(());
         }
-        let reason = format!("the record has {field} fields instead of {}", self.fields);
+        let noun = if field == 1 { "field" } else { "fields" };
+        let reason = format!("the record has {field} {noun} instead of {}", self.fields);
         Err(Box::new(Fault::new(BadKind::Ragged, reason, &data[start..end])))
     }
 
@@ -220,6 +222,14 @@ mod tests {
         assert_eq!(scan(default(), 2, "a,\"b"), Err(BadKind::Syntax));
         let lines = CsvOptions { multiline: false, ..default() };
         assert_eq!(scan(lines, 2, "a,\"b"), Err(BadKind::Multiline));
+    }
+
+    #[test]
+    fn an_empty_first_line_is_no_header() {
+        let names = ["a".to_string()];
+        let error = CsvScanner::new(CsvOptions::default(), &names, &[0]).set_header(b"\r").unwrap_err();
+        assert_eq!(error.code(), "R0205");
+        assert!(error.message().contains("the first line is empty"), "{error}");
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! Finds the values of a JSON text without parsing them.
 
-use std::collections::HashMap;
-
 use memchr::memchr2;
 
+use super::keys::Keys;
 use crate::bad::{BadKind, Fault};
 use crate::cell::{Cell, CellKind, unescape_json};
 
@@ -202,46 +201,17 @@ fn is_number(text: &[u8]) -> bool {
 /// Puts the values of JSON lines into the columns of a tape.
 #[derive(Debug)]
 pub(crate) struct JsonScanner {
-    columns: HashMap<Vec<u8>, usize>,
-    /// The keys of the last line with their columns: lines of one file mostly have the same keys in the same order.
-    expected: Vec<(Vec<u8>, Option<usize>)>,
-    scratch: Vec<u8>,
+    keys: Keys,
 }
-
-/// Keys a line that are remembered.
-const EXPECTED_KEYS_MAX: usize = 256;
 
 impl JsonScanner {
     pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let columns = names.into_iter().enumerate().map(|(n, name)| (name.as_bytes().to_vec(), n)).collect();
-        Self { columns, expected: Vec::new(), scratch: Vec::new() }
+        Self { keys: Keys::new(names) }
     }
 
     /// Fills `cells` with the line `data[start..end]`.
     pub(crate) fn scan(&mut self, data: &[u8], start: usize, end: usize, cells: &mut [Cell]) -> Result<(), Box<Fault>> {
-        let mut n = 0;
-        let found = object(data, start, end, |key, cell| {
-            let raw = key.bytes(data);
-            let plain = key.kind != CellKind::JsonEscaped;
-            let column = match self.expected.get(n) {
-                Some((expected, column)) if plain && expected == raw => *column,
-                _ => {
-                    let column = self.columns.get(key_bytes(data, key, &mut self.scratch)).copied();
-                    if plain && n < EXPECTED_KEYS_MAX {
-                        match self.expected.get_mut(n) {
-                            Some(entry) => *entry = (raw.to_vec(), column),
-                            None => self.expected.push((raw.to_vec(), column)),
-                        }
-                    }
-                    column
-                }
-            };
-            n += 1;
-            if let Some(column) = column {
-                cells[column] = cell;
-            }
-        });
-        found.map_err(|broken| {
+        self.keys.fill(data, start, end, |column, cell| cells[column] = cell).map_err(|broken| {
             Box::new(Fault::new(BadKind::Syntax, format!("the line is not valid JSON: {broken}"), &data[start..end]))
         })
     }

@@ -21,6 +21,7 @@ pub(crate) fn check_cast(column: &str, from: &DataType, to: &DataType) -> Result
     let number = |t: &DataType| t.is_numeric();
     let possible = match (value_type(from), to) {
         (from, to) if from == to => true,
+        (DataType::Null, _) => true,
         (from, to) if text(from) && !text(to) => check_type(column, to).is_ok(),
         (DataType::Timestamp(..) | DataType::Date32 | DataType::Date64, to) if number(to) => false,
         (from, DataType::Timestamp(..) | DataType::Date32) if number(from) => false,
@@ -49,6 +50,7 @@ pub(crate) fn cast_lossless(array: &ArrayRef, to: &DataType, bad: &mut BadRows) 
         return Ok(Arc::clone(array));
     }
     match (array.data_type(), to) {
+        (Null, _) => Ok(arrow::array::new_null_array(to, array.len())),
         (Dictionary(_, value), _) => cast_lossless(&plain_cast(array, value)?, to, bad),
         (Timestamp(unit, _), Timestamp(TimeUnit::Microsecond, zone)) => {
             let us = to_micros(array, *unit, bad);

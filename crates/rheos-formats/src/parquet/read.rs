@@ -6,11 +6,11 @@
 //!
 //! The decoder asks for bytes and is given them, so it runs where no I/O may happen.
 
+use std::cell::Cell;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::compute::filter;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
 use parquet::DecodeResult;
@@ -20,15 +20,14 @@ use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder
 use parquet::errors::ParquetError;
 use parquet::file::reader::ChunkReader;
 use parquet::file::statistics::Statistics;
-use rheos_core::error::did_you_mean;
 use rheos_core::time::micros_to_ms;
 use rheos_core::{Error, ErrorKind, Result};
 
 use super::cast::{cast_lossless, check_cast};
-use crate::bad::{BadRecord, BadRows, DecodeError, OnError};
-use crate::decode::mark_nulls;
+use crate::bad::{BadRecord, BadRows, DecodeError, FirstSkipped, OnError};
+use crate::good_rows::{Place, good_rows, mark_nulls};
 use crate::infer::TEXT;
-use crate::names::find_column;
+use crate::names::{find_column, missing_column};
 
 /// The footer of a file: schema, row groups, statistics.
 #[derive(Debug, Clone)]
@@ -40,6 +39,11 @@ pub struct ParquetFooter {
 pub(crate) fn broken(error: &ParquetError) -> Error {
     Error::new(ErrorKind::User, 310, format!("it is not a readable Parquet file: {error}"))
         .with_hint("check the 'format' option, and whether the file was written to its end")
+}
+
+/// The error for a file that ends before the data that its footer tells of.
+pub fn truncated() -> Error {
+    broken(&ParquetError::EOF("its footer tells of data behind its end".into()))
 }
 
 impl ParquetFooter {
@@ -103,7 +107,10 @@ fn engine_type(data_type: &DataType) -> DataType {
     match data_type {
         UInt8 => Int16,
         UInt16 => Int32,
-        UInt32 | UInt64 => Int64,
+        UInt32 => Int64,
+        UInt64 => Decimal128(20, 0),
+        // All values are NULL, and nobody has said of what.
+        Null => TEXT,
         Float16 => Float32,
         Utf8 | LargeUtf8 | Utf8View => TEXT,
         LargeBinary | BinaryView | FixedSizeBinary(_) => Binary,
@@ -131,9 +138,8 @@ pub fn check_columns(footer: &ParquetFooter, schema: &SchemaRef) -> Result<Vec<u
     let mut roots = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {
         let Some(root) = find_column(field.name(), &names) else {
-            let list = format!("the file has: {}", names.join(", "));
             return Err(Error::invalid(204, format!("the file has no column '{}'", field.name()))
-                .with_hint(did_you_mean(field.name(), names.iter().map(String::as_str), &list)));
+                .with_hint(missing_column(field.name(), &names, "the file has")));
         };
         check_cast(field.name(), footer.metadata.schema().field(root).data_type(), field.data_type())?;
         roots.push(root);
@@ -164,6 +170,7 @@ pub struct ParquetDecoder {
     row: u64,
     rows_done: u64,
     skipped: u64,
+    first_skipped: FirstSkipped,
     failed: bool,
 }
 
@@ -214,6 +221,7 @@ impl ParquetDecoder {
             row: footer.rows_before(group) + skip_rows,
             rows_done: skip_rows,
             skipped: 0,
+            first_skipped: FirstSkipped::default(),
             failed: false,
         })
     }
@@ -231,6 +239,11 @@ impl ParquetDecoder {
     /// Bad rows that were left out since the last call.
     pub fn take_skipped(&mut self) -> u64 {
         std::mem::take(&mut self.skipped)
+    }
+
+    /// The first bad row that was left out, once.
+    pub fn take_first_skipped(&mut self) -> Option<Box<BadRecord>> {
+        self.first_skipped.take()
     }
 
     /// The next step.
@@ -259,7 +272,7 @@ impl ParquetDecoder {
     }
 
     fn cast(&mut self, batch: &RecordBatch) -> Result<Option<RecordBatch>, DecodeError> {
-        let mut rows = batch.num_rows();
+        let rows = batch.num_rows();
         let first_row = self.row;
         self.row += rows as u64;
         self.rows_done += rows as u64;
@@ -269,36 +282,70 @@ impl ParquetDecoder {
             bad.set_column(n);
             let field = self.schema.field(n);
             let column = cast_lossless(batch.column(*place), field.data_type(), &mut bad)?;
-            if !field.is_nullable() && column.null_count() > 0 {
-                mark_nulls(&column, rows, &mut bad);
-            }
+            mark_nulls(field, &column, &mut bad);
             columns.push(column);
         }
-        if let Some((row, column, fault)) = bad.first.take() {
-            if self.on_error == OnError::Fail {
-                let column = Some(self.schema.field(column).name().clone());
-                let line = first_row + row as u64 + 1;
-                return Err(DecodeError::Record(Box::new(BadRecord { fault, column, line, unit: "row" })));
-            }
-            self.skipped += bad.count();
-            rows -= bad.count() as usize;
-            let good = bad.good();
-            for column in &mut columns {
-                *column = filter(column, &good).map_err(Error::from)?;
-            }
+        let place = |row: usize| Place { line: first_row + row as u64 + 1, unit: "row" };
+        let good = good_rows(&self.schema, columns, rows, bad, self.on_error, place)?;
+        self.skipped += good.skipped;
+        if let Some(record) = good.first_skipped {
+            self.first_skipped.note(|| record);
         }
-        if rows == 0 {
-            return Ok(None);
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options);
-        Ok(Some(batch.map_err(|e| Error::internal(format!("cast columns do not fit their schema: {e}")))?))
+        Ok(good.batch)
     }
 }
 
 /// Runs a call into the Parquet library. Damaged files make some of its decoders panic; that is an error of the file,
 /// and what panicked is not used again.
 fn guarded<T>(call: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    let _silence = Silence::begin();
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(call))
         .unwrap_or_else(|_| Err(ParquetError::General("its data is damaged".into())))
+}
+
+thread_local! {
+    /// Whether a panic on this thread is caught and told as an error.
+    static SILENT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// While it lives, panics of this thread are not reported on stderr; those of all others are, as before.
+struct Silence {
+    before: bool,
+}
+
+impl Silence {
+    fn begin() -> Self {
+        static HOOK: Once = Once::new();
+        HOOK.call_once(|| {
+            let report = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |panic| {
+                if !SILENT.try_with(Cell::get).unwrap_or(false) {
+                    report(panic);
+                }
+            }));
+        });
+        Self { before: SILENT.replace(true) }
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        SILENT.set(self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_library_is_an_error_and_silent_on_its_thread_alone() {
+        let result = guarded(|| -> Result<(), ParquetError> {
+            assert!(SILENT.get());
+            assert!(!std::thread::spawn(|| SILENT.get()).join().unwrap());
+            panic!("the decoder found nonsense")
+        });
+        assert!(result.unwrap_err().to_string().contains("damaged"));
+        assert!(!SILENT.get(), "what panics now is reported");
+    }
 }

@@ -9,7 +9,7 @@
 //! Only the *result* must fit, so the outcome does not depend on the order of the rows: 9e18 + 9e18 - 9e18 is fine.
 //! No sum of fewer than 10^18 rows can exceed the wide type (of 76 digits where the argument has 38); DECIMAL256
 //! arguments near their limit are the exception, and there the addition itself is checked.
-//! Sums of floats and intervals are DataFusion's.
+//! Sums of floats are DataFusion's; sums of intervals are refused by [`super::aggregate_call`].
 
 use std::fmt::{self, Debug};
 use std::marker::PhantomData;

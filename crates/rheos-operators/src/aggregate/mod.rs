@@ -1,4 +1,4 @@
-//! Aggregate functions: DataFusion's, with four gaps closed.
+//! Aggregate functions: DataFusion's, with five gaps closed.
 //!
 //! 1. `sum` of integers, decimals and durations adds up in a wider type and fails where the result does not fit
 //!    ([`checked_sum`]); DataFusion's wraps around.
@@ -6,11 +6,13 @@
 //! 3. ORDER BY inside a call is honoured for every function, and ties are broken by the arguments, so that the result
 //!    depends on the multiset of rows only.
 //! 4. `percentile_cont` interpolates exactly ([`exact_percentile`]).
+//! 5. `avg` of durations cannot wrap around ([`duration_average`]), and `sum` of intervals, which would, is refused.
 //!
 //! [`aggregate_call`] decides which of them apply; everything behind it sees one kind of expression.
 
 pub mod checked_sum;
 pub mod collected;
+pub mod duration_average;
 pub mod exact_percentile;
 
 use std::fmt;
@@ -23,7 +25,7 @@ use datafusion_expr::{AggregateUDF, GroupsAccumulator};
 use datafusion_physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
 use datafusion_physical_expr::expressions::{Literal, cast};
 use datafusion_physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr, PhysicalSortExpr};
-use rheos_core::Result;
+use rheos_core::error::{Error, Result};
 
 use crate::evaluation::{check_expression, plan_error};
 
@@ -94,7 +96,10 @@ pub fn aggregate_call(
     let order_by = if within_group { order_by } else { break_ties(order_by, &args, schema, distinct)? };
 
     let mut distinct = distinct && !SAME_WHEN_DISTINCT.contains(&name.as_str());
-    let mut udaf = exact_percentile::replace(&checked_sum::replace(udaf));
+    let argument = args.first().map(|arg| arg.data_type(schema)).transpose().map_err(plan_error)?;
+    refuse_interval_sum(&name, argument.as_ref())?;
+    let udaf = exact_percentile::replace(&checked_sum::replace(udaf));
+    let mut udaf = duration_average::replace(&udaf, argument.as_ref());
     let distinct_by_itself = DISTINCT_BY_ITSELF.contains(&name.as_str()) && args.len() == native_distinct_args(&name);
     let needs_sorted_input = !order_by.is_empty() && name == "nth_value";
     if (distinct && !distinct_by_itself) || needs_sorted_input {
@@ -118,6 +123,15 @@ pub fn aggregate_call(
     call.accumulator()?;
     call.state_fields()?;
     Ok(call)
+}
+
+/// Months, days and nanoseconds are added up one by one, each without a check.
+fn refuse_interval_sum(name: &str, argument: Option<&DataType>) -> Result<()> {
+    match argument {
+        Some(DataType::Interval(_)) if name == "sum" => Err(Error::invalid(350, "sum of INTERVAL is not supported")
+            .with_hint("sum what has a fixed length: the difference of two timestamps, or a number of seconds")),
+        _ => Ok(()),
+    }
 }
 
 /// With how many arguments a function's own DISTINCT works.

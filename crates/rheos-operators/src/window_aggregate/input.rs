@@ -11,12 +11,12 @@ use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr_common::physical_expr::is_volatile;
 use rheos_core::operator::Counter;
 use rheos_core::time::micros_to_ms;
-use rheos_core::window::WindowSpec;
+use rheos_core::window::{EVENT_TIME_MS_MAX, WindowSpec};
 use rheos_core::{OperatorContext, Result};
 
 use super::partition::Partition;
 use super::slicing::Slicing;
-use super::spec::{AggregateSpec, AggregateWindow};
+use super::spec::{AggregateSpec, AggregateTime, AggregateWindow};
 use super::table::RowColumns;
 use crate::assign_windows::check_event_times;
 use crate::evaluation::{canonical_key, evaluate, evaluate_condition};
@@ -27,10 +27,15 @@ pub(crate) struct SlicedRows {
     pub(crate) parts: Vec<(i64, std::ops::Range<usize>)>,
 }
 
+/// The clock as the rows of a batch see it: never behind what has fired, so that none of them is late.
+pub(crate) fn processing_time_ms(ctx: &OperatorContext, fired_ms: i64) -> i64 {
+    ctx.now_ms.max(fired_ms).min(EVENT_TIME_MS_MAX)
+}
+
 /// See the module.
 pub(crate) struct RowInput {
     window: AggregateWindow,
-    time_column: usize,
+    time: Option<AggregateTime>,
     exprs: Vec<Arc<dyn PhysicalExpr>>,
     /// Indices into `exprs`.
     keys: Vec<usize>,
@@ -51,9 +56,12 @@ impl RowInput {
         let keys = spec.keys.iter().map(|(expr, _)| index(expr)).collect();
         let arguments = spec.aggregates.iter().map(|call| call.inputs().iter().map(&mut index).collect()).collect();
         let filters = spec.aggregates.iter().map(|call| call.filter().cloned()).collect();
-        // Only windows over event time read it, and those have it: `Layout::try_new` has checked.
-        let time_column = spec.time_column.unwrap_or_default();
-        Self { window: spec.window, time_column, exprs, keys, arguments, filters }
+        Self { window: spec.window, time: spec.time.clone(), exprs, keys, arguments, filters }
+    }
+
+    /// What windows go by.
+    pub(crate) fn time(&self) -> &Option<AggregateTime> {
+        &self.time
     }
 
     /// The rows of `batch` that are in time. `open` is the first window that has not fired, at `watermark_ms`.
@@ -64,7 +72,7 @@ impl RowInput {
         watermark_ms: i64,
         ctx: &mut OperatorContext,
     ) -> Result<Option<SlicedRows>> {
-        let partition = self.partition(batch, open)?;
+        let partition = self.partition(batch, open, processing_time_ms(ctx, watermark_ms))?;
         partition.count(Slicing::new(self.window), watermark_ms, ctx);
         let rows = partition.rows();
         if rows == 0 {
@@ -82,14 +90,17 @@ impl RowInput {
         Ok(Some(SlicedRows { columns: self.evaluate(batch)?, parts: partition.parts }))
     }
 
-    fn partition(&self, batch: &RecordBatch, open: i64) -> Result<Partition> {
+    fn partition(&self, batch: &RecordBatch, open: i64, now_ms: i64) -> Result<Partition> {
         let rows = batch.num_rows();
         let slicing = Slicing::new(self.window);
         match self.window {
             AggregateWindow::Assign(WindowSpec::Global) if open <= 0 => Ok(Partition::whole(0, rows)),
             AggregateWindow::Assign(WindowSpec::Global) => Ok(Partition::new(slicing, open, rows, |_| Some(0))),
             AggregateWindow::Assign(spec) => {
-                let times = batch.column(self.time_column).as_primitive::<TimestampMicrosecondType>();
+                let Some(AggregateTime::Event(column)) = self.time else {
+                    return Ok(Partition::whole(spec.slice(now_ms), rows));
+                };
+                let times = batch.column(column).as_primitive::<TimestampMicrosecondType>();
                 let Some((min, max)) = check_event_times(times)? else {
                     return Ok(Partition::new(slicing, open, rows, |_| None));
                 };
@@ -127,7 +138,8 @@ impl RowInput {
         }
     }
 
-    fn evaluate(&self, batch: &RecordBatch) -> Result<RowColumns> {
+    /// Keys, arguments and filters of all rows.
+    pub(crate) fn evaluate(&self, batch: &RecordBatch) -> Result<RowColumns> {
         let values = self.exprs.iter().map(|expr| evaluate(expr, batch)).collect::<Result<Vec<_>>>()?;
         let mut groups: Vec<ArrayRef> = self.keys.iter().map(|i| canonical_key(Arc::clone(&values[*i]))).collect();
         if let AggregateWindow::Columns { start, end } = self.window {

@@ -1,4 +1,4 @@
-//! GROUP BY with a window: tumbling, sliding, one that rows carry along, or one over all bounded input.
+//! GROUP BY with a window: tumbling, sliding, cumulating, one that rows carry along, or one over all bounded input.
 //!
 //! ```text
 //!   rows ─► Partial ─► hash exchange ─► Final ─► results        few keys: little to exchange
@@ -7,17 +7,18 @@
 //! A row enters exactly one *slice*, whatever the number of windows that contain it; a window is the merge of its slices
 //! (paired windows, Krishnamurthy et al., SIGMOD 2006). The parts: `spec` (what is computed), `input` and `partition`
 //! (rows into slices), `table` (groups and accumulators), `slices` (state and firing), `operator` and `partial` (the two
-//! operators), `state` (checkpoints).
+//! operators), `state` (checkpoints). Sessions have no slices; their operators are in [`crate::sessions`], behind the same
+//! factory.
 
-mod input;
+pub(crate) mod input;
 mod operator;
-mod partial;
+pub(crate) mod partial;
 mod partition;
 mod slices;
 mod slicing;
-mod spec;
+pub(crate) mod spec;
 mod state;
-mod table;
+pub(crate) mod table;
 
 use std::sync::Arc;
 
@@ -30,15 +31,19 @@ use input::RowInput;
 use operator::WindowAggregate;
 use partial::PartialAggregate;
 use spec::Layout;
-pub use spec::{AggregateMode, AggregateSpec, AggregateWindow};
+pub use spec::{AggregateMode, AggregateSpec, AggregateTime, AggregateWindow};
+
+use crate::sessions::{SessionAggregate, SessionPartial};
 
 /// Makes window aggregates.
 ///
 /// Shape: `Single` and `Final` give keys, aggregates and, where there is a window, `window_start`, `window_end`,
 /// `window_time`; rows of one window follow each other, windows come in order. `Partial` gives slice number, keys and
-/// state columns, which `Final` of the same spec takes. Time: a window fires when the watermark reaches its end; a row is
-/// late when the last of its windows has fired. State: partial aggregates for each key and slice, until the slice's
-/// last window has fired; `Partial` has none.
+/// state columns, which `Final` of the same spec takes; its keys are columns 1, 2, ... Time: a window fires when the
+/// watermark (or the clock, for [`AggregateTime::Processing`]) reaches its end; a row is late when the last of its windows
+/// has fired. A session fires when the watermark is beyond its end, and a row is late if the session that it would form
+/// or join has fired. State: partial aggregates for each key and slice (or session), until the slice's last window has
+/// fired; `Partial` has none.
 #[derive(Debug, Clone)]
 pub struct WindowAggregateFactory {
     spec: AggregateSpec,
@@ -51,7 +56,7 @@ impl WindowAggregateFactory {
     pub fn try_new(spec: AggregateSpec, mode: AggregateMode) -> Result<Self> {
         if mode != AggregateMode::Single && !spec.supports_partial() {
             return Err(Error::internal(
-                "an aggregate that depends on the order of rows has no part before an exchange",
+                "an aggregate that depends on the order or the arrival of rows has no part before an exchange",
             ));
         }
         let layout = Arc::new(Layout::try_new(&spec)?);
@@ -68,13 +73,15 @@ impl WindowAggregateFactory {
 impl OperatorFactory for WindowAggregateFactory {
     fn create(&self, init: &OperatorInit) -> Result<Box<dyn Operator>> {
         let layout = Arc::clone(&self.layout);
-        let is_global = self.spec.is_global();
-        Ok(match self.mode {
-            AggregateMode::Partial => Box::new(PartialAggregate::new(layout, RowInput::new(&self.spec))),
-            AggregateMode::Single => {
-                Box::new(WindowAggregate::new(layout, Some(RowInput::new(&self.spec)), is_global, init))
+        let rows = RowInput::new(&self.spec);
+        let rows = if self.mode == AggregateMode::Final { None } else { Some(rows) };
+        Ok(match (self.spec.session_gap_ms(), self.mode, rows) {
+            (None, AggregateMode::Partial, Some(rows)) => Box::new(PartialAggregate::new(layout, rows)),
+            (None, _, rows) => Box::new(WindowAggregate::new(layout, &self.spec, rows, init)),
+            (Some(gap_ms), AggregateMode::Partial, Some(rows)) => {
+                Box::new(SessionPartial::try_new(layout, gap_ms, rows)?)
             }
-            AggregateMode::Final => Box::new(WindowAggregate::new(layout, None, is_global, init)),
+            (Some(gap_ms), _, rows) => Box::new(SessionAggregate::try_new(layout, &self.spec, gap_ms, rows, init)?),
         })
     }
 
@@ -88,11 +95,15 @@ impl OperatorFactory for WindowAggregateFactory {
     fn describe(&self) -> Vec<(String, String)> {
         let name = |i: usize| self.spec.input.field(i).name().clone();
         let mut facts = vec![];
-        match (self.spec.window, self.spec.time_column) {
+        match (self.spec.window, &self.spec.time) {
             (AggregateWindow::Assign(WindowSpec::Global), _) => {}
             (AggregateWindow::Assign(window), time) => {
                 facts.push(("window".into(), window.to_string()));
-                facts.extend(time.map(|i| ("time".into(), name(i))));
+                let time = time.as_ref().map(|time| match time {
+                    AggregateTime::Event(column) => name(*column),
+                    AggregateTime::Processing { .. } => "processing time".into(),
+                });
+                facts.extend(time.map(|time| ("time".into(), time)));
             }
             (AggregateWindow::Columns { start, end }, _) => {
                 facts.push(("window".into(), format!("{} to {}", name(start), name(end))));

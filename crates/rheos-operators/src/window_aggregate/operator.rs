@@ -1,7 +1,7 @@
 //! The stateful part of a window aggregate: rows (Single) or partial aggregates (Final) in, results out.
 //!
 //! 1. A batch is cut by slice and added to the slices; late rows are dropped and counted.
-//! 2. A watermark makes windows due. They fire in order, a chunk a call.
+//! 2. A watermark (or the clock, where windows go by it) makes windows due. They fire in order, a chunk a call.
 //! 3. An epoch's end seals what is active and hands over what is new (`state.rs`).
 
 use std::sync::Arc;
@@ -12,13 +12,14 @@ use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use rheos_core::operator::{OperatorInit, WatermarkChange};
 use rheos_core::state::{SnapshotReader, StateDelta};
-use rheos_core::{Epoch, Operator, OperatorContext, Progress, Result};
+use rheos_core::timer::TimeDomain;
+use rheos_core::{Epoch, Operator, OperatorContext, Progress, Result, Watermark};
 
 use super::input::RowInput;
 use super::partition::Partition;
 use super::slices::{Slices, results};
 use super::slicing::Slicing;
-use super::spec::Layout;
+use super::spec::{AggregateSpec, Layout};
 use super::state::{Restored, StateWriter};
 use super::table::TablePool;
 use crate::chunk_queue::ChunkQueue;
@@ -36,8 +37,9 @@ pub(crate) struct WindowAggregate {
     behind: Vec<Slices>,
     pool: TablePool,
     queue: ChunkQueue,
-    /// Windows that end by this have fired, once the queue is empty.
+    /// Windows that end by this have fired, once the queue is empty: the watermark, or the time of the clock.
     watermark_ms: i64,
+    domain: TimeDomain,
     /// Whether this worker answers for an aggregate over no rows at all.
     answers_for_nothing: bool,
     state: StateWriter,
@@ -46,7 +48,9 @@ pub(crate) struct WindowAggregate {
 }
 
 impl WindowAggregate {
-    pub(crate) fn new(layout: Arc<Layout>, rows: Option<RowInput>, is_global: bool, init: &OperatorInit) -> Self {
+    /// `rows`: how rows become aggregates; `None`: the input is partial aggregates.
+    pub(crate) fn new(layout: Arc<Layout>, spec: &AggregateSpec, rows: Option<RowInput>, init: &OperatorInit) -> Self {
+        let is_processing = spec.is_processing_time();
         let slicing = Slicing::new(layout.window);
         Self {
             slicing,
@@ -55,7 +59,8 @@ impl WindowAggregate {
             behind: vec![],
             queue: ChunkQueue::default(),
             watermark_ms: i64::MIN,
-            answers_for_nothing: is_global && layout.keys == 0 && init.worker == 0,
+            domain: if is_processing { TimeDomain::ProcessingTime } else { TimeDomain::EventTime },
+            answers_for_nothing: spec.is_global() && layout.keys == 0 && init.worker == 0,
             state: StateWriter::new(&layout, init),
             convertible: layout.aggregates.iter().all(|call| call.is_convertible()),
             pool: TablePool::new(layout),
@@ -170,8 +175,20 @@ impl Operator for WindowAggregate {
     }
 
     fn on_watermark(&mut self, change: WatermarkChange, ctx: &mut OperatorContext) -> Result<Progress> {
+        if self.domain == TimeDomain::ProcessingTime && change.combined != Watermark::MAX {
+            return Ok(Progress::Done);
+        }
         self.watermark_ms = self.watermark_ms.max(change.combined.ms());
         self.fire(ctx)
+    }
+
+    fn on_clock(&mut self, now_ms: i64, ctx: &mut OperatorContext) -> Result<Progress> {
+        self.watermark_ms = self.watermark_ms.max(now_ms);
+        self.fire(ctx)
+    }
+
+    fn wants_clock(&self) -> bool {
+        self.domain == TimeDomain::ProcessingTime
     }
 
     fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {

@@ -21,7 +21,7 @@ use super::table::{Table, TablePool};
 use crate::chunk_queue::ChunkQueue;
 
 /// Bytes held before everything is emitted.
-const HELD_BYTES_MAX: usize = 2 << 20;
+pub(crate) const HELD_BYTES_MAX: usize = 2 << 20;
 
 /// Batches over which the use of aggregating is judged, and for which it then stays off.
 const TRIAL_BATCHES: u64 = 64;
@@ -101,7 +101,7 @@ impl PartialAggregate {
             let (slice, (mut table, size)) = entry.remove_entry();
             self.held_bytes = self.held_bytes.saturating_sub(size);
             self.held_rows -= table.len() as u64;
-            self.usefulness.rows_out += table.len() as u64;
+            self.usefulness.released(table.len() as u64);
             ctx.count(Counter::PartialRowsOut, table.len() as u64);
             let run = table.take_run(slice)?;
             self.queue.push(run);
@@ -153,7 +153,7 @@ impl Operator for PartialAggregate {
 
 /// Whether aggregating here makes fewer rows.
 #[derive(Debug, Default)]
-struct Usefulness {
+pub(crate) struct Usefulness {
     batches: u64,
     rows_in: u64,
     rows_out: u64,
@@ -163,19 +163,25 @@ struct Usefulness {
 }
 
 impl Usefulness {
-    fn is_off(&self) -> bool {
+    pub(crate) fn is_off(&self) -> bool {
         self.off_batches > 0
     }
 
     /// A batch went by while it was off.
-    fn skip(&mut self) {
+    pub(crate) fn skip(&mut self) {
         self.off_batches -= 1;
         if self.off_batches == 0 {
             *self = Self::default();
         }
     }
 
-    fn judge(&mut self, rows: u64, held_rows: u64) {
+    /// Groups went out.
+    pub(crate) fn released(&mut self, rows: u64) {
+        self.rows_out += rows;
+    }
+
+    /// A batch was aggregated, and so many groups are held now.
+    pub(crate) fn judge(&mut self, rows: u64, held_rows: u64) {
         self.batches += 1;
         self.rows_in += rows;
         if self.batches < TRIAL_BATCHES {

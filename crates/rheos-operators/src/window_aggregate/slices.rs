@@ -7,12 +7,14 @@
 //! ```
 //! Where a window has one slice, its table is evaluated directly. Where it has many, its slices are sealed once and merged
 //! for each of their windows; above [`NODES_FROM`] slices, merged *nodes* over 2, 4, 8 ... slices are kept, so that a
-//! window merges O(log n) of them.
+//! window merges O(log n) of them. Where windows cumulate, the merge of one window is kept for the next, which adds its
+//! last slice to it.
 //!
 //! Invariants: every slice here is part of a window that has not fired; a node is the merge of its slices' runs (a row
 //! that changes a slice drops the nodes above it); `next_window` never goes back.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::AsArray;
@@ -96,12 +98,15 @@ pub(crate) struct Slices {
     map: BTreeMap<i64, Slice>,
     /// By first slice and level; a node of level `l` covers `2^l` slices. `None`: no rows in any of them.
     nodes: BTreeMap<(i64, u32), Option<RecordBatch>>,
+    /// Where windows cumulate: the window that fired last and the merge of its slices, while no row has changed them.
+    cumulated: Option<(i64, RecordBatch)>,
     next_window: i64,
 }
 
 impl Slices {
     pub(crate) fn new(slicing: Slicing) -> Self {
-        Self { slicing, map: BTreeMap::new(), nodes: BTreeMap::new(), next_window: slicing.first_open_window(i64::MIN) }
+        let next_window = slicing.first_open_window(i64::MIN);
+        Self { slicing, map: BTreeMap::new(), nodes: BTreeMap::new(), cumulated: None, next_window }
     }
 
     /// The first window that has not fired.
@@ -122,6 +127,9 @@ impl Slices {
                     break;
                 }
             }
+        }
+        if self.cumulated.as_ref().is_some_and(|(window, _)| number <= *window) {
+            self.cumulated = None;
         }
         self.map.entry(number).or_default()
     }
@@ -251,13 +259,31 @@ impl Slices {
             slice.seal(*number, pool)?;
         }
         let mut scratch = pool.take()?;
-        if self.slicing.slices_per_window() < NODES_FROM {
+        let mut first = range.start;
+        if let Some((before, run)) = self.cumulated.take()
+            && range.contains(&before)
+        {
+            scratch.merge(&run)?;
+            first = before + 1;
+        }
+        self.merge_slices(first..range.end, &mut scratch, pool)?;
+        if self.slicing.is_cumulating() && self.slicing.slices(window + 1).start == range.start {
+            let run = scratch.take_run(window)?;
+            scratch.merge(&run)?;
+            self.cumulated = Some((window, run));
+        }
+        Ok(scratch)
+    }
+
+    /// Merges slices, all of them sealed, into `scratch`.
+    fn merge_slices(&mut self, range: Range<i64>, scratch: &mut Table, pool: &mut TablePool) -> Result<()> {
+        if range.end - range.start < NODES_FROM {
             for (_, slice) in self.map.range(range) {
                 for run in &slice.runs {
                     scratch.merge(&run.rows)?;
                 }
             }
-            return Ok(scratch);
+            return Ok(());
         }
         let mut first = range.start;
         while first < range.end {
@@ -268,7 +294,7 @@ impl Slices {
             }
             first += 1 << level;
         }
-        Ok(scratch)
+        Ok(())
     }
 
     /// The merged runs of `2^level` slices, all of them sealed.

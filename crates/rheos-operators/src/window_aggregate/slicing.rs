@@ -32,6 +32,12 @@ impl Slicing {
         }
     }
 
+    /// Whether a window is the one before it and one slice more (except at the start of a bucket).
+    pub(crate) fn is_cumulating(self) -> bool {
+        matches!(self, Self::Time(WindowSpec::Cumulate { .. }))
+    }
+
+    /// Slices in a window, at most.
     pub(crate) fn slices_per_window(self) -> i64 {
         match self {
             Self::Time(spec) => spec.slices_per_window(),
@@ -79,7 +85,12 @@ impl Slicing {
                 let slide = spec.window(1).start_ms - zero.start_ms;
                 (w - zero.end_ms).div_euclid(slide) + 1
             }
-            Self::Time(WindowSpec::Global) => i64::from(watermark_ms == i64::MAX),
+            Self::Time(WindowSpec::Cumulate { step_ms, offset_ms, .. }) => {
+                let w = watermark_ms.clamp(-EVENT_TIME_MS_MAX / 2 * 3, EVENT_TIME_MS_MAX / 2 * 3);
+                (w - offset_ms).div_euclid(step_ms)
+            }
+            // Sessions have an operator of their own.
+            Self::Time(WindowSpec::Global | WindowSpec::Session { .. }) => i64::from(watermark_ms == i64::MAX),
             Self::Columns => watermark_ms.saturating_add(1),
         }
     }
@@ -96,8 +107,12 @@ mod tests {
 
     #[test]
     fn the_first_open_window_is_the_first_that_ends_behind_the_watermark() {
-        for (slide, size, offset) in [(5, 5, 0), (3, 7, 1), (10, 600, 3), (1, 1, 0)] {
-            let slicing = Slicing::Time(WindowSpec::try_hop(slide, size, offset).unwrap());
+        let hops = [(5, 5, 0), (3, 7, 1), (10, 600, 3), (1, 1, 0)];
+        let hops = hops.map(|(slide, size, offset)| WindowSpec::try_hop(slide, size, offset));
+        let cumulates = [(5, 5, 0), (3, 9, 7), (10, 600, 3), (1, 1, 0)];
+        let cumulates = cumulates.map(|(step, size, offset)| WindowSpec::try_cumulate(step, size, offset));
+        for spec in hops.into_iter().chain(cumulates) {
+            let slicing = Slicing::Time(spec.unwrap());
             for w in -50..50 {
                 let k = slicing.first_open_window(w);
                 assert!(slicing.window_end_ms(k) > w && slicing.window_end_ms(k - 1) <= w, "watermark {w}");

@@ -14,7 +14,7 @@ use crate::evaluation::{check_expression, plan_error};
 /// How rows are put into windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AggregateWindow {
-    /// By event time (or all into one: [`WindowSpec::Global`]).
+    /// By [`AggregateSpec::time`] (or all into one: [`WindowSpec::Global`]).
     Assign(WindowSpec),
     /// Every row carries its window, since a filter, a join or another aggregate stands between it and its assigner.
     Columns {
@@ -22,6 +22,19 @@ pub enum AggregateWindow {
         start: usize,
         /// Index of `window_end`.
         end: usize,
+    },
+}
+
+/// Which clock puts rows into windows and fires them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AggregateTime {
+    /// The event time in this column of the input: a timestamp in microseconds. Watermarks fire windows.
+    Event(usize),
+    /// The clock of the operator that keeps the windows, when it takes a batch. It fires windows, also while nothing
+    /// arrives; no row is late. The end of bounded input fires what is open. Only with [`AggregateMode::Single`].
+    Processing {
+        /// The zone of the window columns; `None`: timestamps without a zone, in UTC.
+        zone: Option<Arc<str>>,
     },
 }
 
@@ -43,8 +56,8 @@ pub struct AggregateSpec {
     pub input: SchemaRef,
     /// The windows.
     pub window: AggregateWindow,
-    /// The event time; needed by tumbling and sliding windows.
-    pub time_column: Option<usize>,
+    /// What windows go by; `None` only for the global window and for windows in columns.
+    pub time: Option<AggregateTime>,
     /// GROUP BY, without the windows.
     pub keys: Vec<(Arc<dyn PhysicalExpr>, String)>,
     /// What is computed of each group.
@@ -52,13 +65,27 @@ pub struct AggregateSpec {
 }
 
 impl AggregateSpec {
-    /// Whether rows may be aggregated before the exchange. Not where a result depends on the order of rows.
+    /// Whether rows may be aggregated before the exchange. Not where a result depends on the order of rows, or on when
+    /// they reach the operator.
     pub fn supports_partial(&self) -> bool {
-        !self.aggregates.iter().any(AggregateCall::is_order_sensitive)
+        !self.is_processing_time() && !self.aggregates.iter().any(AggregateCall::is_order_sensitive)
     }
 
     pub(crate) fn is_global(&self) -> bool {
         self.window == AggregateWindow::Assign(WindowSpec::Global)
+    }
+
+    pub(crate) fn is_processing_time(&self) -> bool {
+        let assigned = matches!(self.window, AggregateWindow::Assign(spec) if spec != WindowSpec::Global);
+        assigned && matches!(self.time, Some(AggregateTime::Processing { .. }))
+    }
+
+    /// The gap, where windows are sessions.
+    pub(crate) fn session_gap_ms(&self) -> Option<i64> {
+        match self.window {
+            AggregateWindow::Assign(WindowSpec::Session { gap_ms }) => Some(gap_ms),
+            _ => None,
+        }
     }
 }
 
@@ -66,8 +93,10 @@ impl AggregateSpec {
 ///
 /// ```text
 ///   partial and state rows:  slice i64 | keys | hidden keys | state columns of each aggregate
+///   the same of sessions:    session_end i64 | keys | session_start i64 | rows i64 | state columns of each aggregate
 ///   results:                 keys | aggregates | window_start, window_end, window_time
 /// ```
+/// A session's bounds are in ms.
 /// The hidden keys are the window itself where rows carry their window; it is part of a group's key then.
 #[derive(Debug)]
 pub(crate) struct Layout {
@@ -91,11 +120,12 @@ impl Layout {
             let field = expr.return_field(&spec.input).map_err(plan_error)?;
             group_fields.push(Field::clone(&field).with_name(name));
         }
-        let zone = match (spec.window, spec.time_column) {
+        let zone = match (spec.window, &spec.time) {
             (AggregateWindow::Assign(WindowSpec::Global), _) => None,
-            (AggregateWindow::Assign(_), Some(column)) => time_zone(&spec.input, column)?,
+            (AggregateWindow::Assign(_), Some(AggregateTime::Event(column))) => time_zone(&spec.input, *column)?,
+            (AggregateWindow::Assign(_), Some(AggregateTime::Processing { zone })) => zone.clone(),
             (AggregateWindow::Assign(_), None) => {
-                return Err(Error::internal("a window over event time has no time column"));
+                return Err(Error::internal("a window has no time to go by"));
             }
             (AggregateWindow::Columns { start, end }, _) => {
                 let zone = time_zone(&spec.input, start)?;
@@ -108,8 +138,13 @@ impl Layout {
             }
         };
         let mut state_widths = vec![];
-        let mut partial: Vec<FieldRef> = vec![Arc::new(Field::new("slice", DataType::Int64, false))];
+        let int = |name: &str| Arc::new(Field::new(name, DataType::Int64, false));
+        let is_session = spec.session_gap_ms().is_some();
+        let mut partial: Vec<FieldRef> = vec![int(if is_session { "session_end" } else { "slice" })];
         partial.extend(group_fields.iter().cloned().map(Arc::new));
+        if is_session {
+            partial.extend([int("session_start"), int("rows")]);
+        }
         for call in &spec.aggregates {
             let fields = call.state_fields()?;
             state_widths.push(fields.len());

@@ -14,37 +14,30 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray, Int64Array};
+use arrow::array::{AsArray, BooleanArray};
 use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
-use hashbrown::HashMap;
 use rheos_core::Result;
-use rheos_core::key::{KeyGroup, KeyGroupAssignment, hash_keys};
+use rheos_core::key::KeyGroup;
 use rheos_core::operator::OperatorInit;
-use rheos_core::state::{Run, SnapshotReader, StateDelta, TableDelta, TableKind, Tombstone};
+use rheos_core::state::{Run, SnapshotReader, StateDelta, TableDelta, Tombstone};
 
 use super::partition::Partition;
 use super::slices::Slices;
 use super::slicing::Slicing;
 use super::spec::Layout;
 use super::table::TablePool;
-use crate::evaluation::new_batch;
-use crate::state::check_layout;
+use crate::state::{FiredMarks, StateKeys, check_layout};
 
 const SLICES: &str = "slices";
 const SLICES_LAYOUT: &str = "window-slices/v1";
-const FIRED: &str = "fired";
-const FIRED_LAYOUT: &str = "window-fired/v1";
 
 /// Turns slices into deltas and back.
 pub(crate) struct StateWriter {
     layout: Arc<Layout>,
-    assignment: KeyGroupAssignment,
-    owned: Vec<KeyGroup>,
-    kind: TableKind,
-    /// What the last delta said.
-    saved_ms: Option<i64>,
+    keys: StateKeys,
+    marks: FiredMarks,
     restored_ms: i64,
 }
 
@@ -57,15 +50,8 @@ pub(crate) struct Restored {
 
 impl StateWriter {
     pub(crate) fn new(layout: &Arc<Layout>, init: &OperatorInit) -> Self {
-        let keyed = layout.keys > 0;
-        Self {
-            layout: Arc::clone(layout),
-            assignment: init.assignment.clone(),
-            owned: if keyed { init.assignment.groups_of(init.worker) } else { vec![] },
-            kind: if keyed { TableKind::Keyed } else { TableKind::Single },
-            saved_ms: None,
-            restored_ms: i64::MIN,
-        }
+        let keys = StateKeys::new(layout.keys, init);
+        Self { layout: Arc::clone(layout), marks: FiredMarks::new(&keys), keys, restored_ms: i64::MIN }
     }
 
     /// The watermark that the furthest of the restored groups had come to.
@@ -76,41 +62,23 @@ impl StateWriter {
     /// What changed since the last delta. `mark`: the windows that end by then have fired.
     pub(crate) fn delta(&mut self, slices: &mut Slices, mark: Option<i64>, pool: &mut TablePool) -> Result<StateDelta> {
         let mut delta = StateDelta::default();
-        let table = |table: &str, layout: &str, tombstones: Vec<Tombstone>, runs: Vec<Run>| TableDelta {
-            table: table.into(),
-            kind: self.kind,
-            layout: layout.into(),
-            tombstones,
-            runs,
-        };
-        let moved = mark.filter(|mark| self.saved_ms != Some(*mark) && *mark > i64::MIN);
+        let moved = self.marks.delta(mark)?;
         let unsaved = slices.take_unsaved(pool)?;
         let runs = if unsaved.is_empty() { vec![] } else { vec![self.run(&unsaved)?] };
         let dropped = Slicing::new(self.layout.window).slices(slices.next_window()).start.saturating_sub(1);
         let tombstones = if moved.is_some() { vec![Tombstone::NamespacesUpTo(dropped)] } else { vec![] };
         if !runs.is_empty() || !tombstones.is_empty() {
-            delta.tables.push(table(SLICES, SLICES_LAYOUT, tombstones, runs));
+            let (table, layout) = (SLICES.into(), SLICES_LAYOUT.into());
+            delta.tables.push(TableDelta { table, kind: self.keys.kind(), layout, tombstones, runs });
         }
-        if let Some(mark) = moved {
-            let groups = if self.kind == TableKind::Keyed { self.owned.clone() } else { vec![] };
-            let count = if self.kind == TableKind::Keyed { groups.len() } else { 1 };
-            let schema = Arc::new(Schema::new(vec![Field::new("watermark_ms", DataType::Int64, false)]));
-            let rows = new_batch(&schema, vec![Arc::new(Int64Array::from(vec![mark; count]))], count)?;
-            delta.tables.push(table(FIRED, FIRED_LAYOUT, vec![], vec![Run { key_groups: groups, rows }]));
-            self.saved_ms = Some(mark);
-        }
+        delta.tables.extend(moved);
         Ok(delta)
     }
 
     fn run(&self, batches: &[RecordBatch]) -> Result<Run> {
         let rows = concat_batches(&self.layout.partial_schema, batches)?;
-        let mut key_groups = vec![];
-        if self.kind == TableKind::Keyed {
-            // The hidden keys are no part of it: rows were exchanged by the keys of the user.
-            let mut hashes = vec![];
-            hash_keys(&rows.columns()[1..=self.layout.keys], rows.num_rows(), &mut hashes)?;
-            key_groups = hashes.iter().map(|hash| self.assignment.group(*hash)).collect();
-        }
+        // The hidden keys are no part of it: rows were exchanged by the keys of the user.
+        let key_groups = self.keys.groups(&rows.columns()[1..=self.layout.keys], rows.num_rows())?;
         Ok(Run { key_groups, rows })
     }
 
@@ -120,14 +88,14 @@ impl StateWriter {
         slicing: Slicing,
         pool: &mut TablePool,
     ) -> Result<Restored> {
-        let marks = read_marks(snapshot)?;
-        let highest = marks.values().copied().max().unwrap_or(i64::MIN);
+        let marks = FiredMarks::read(snapshot)?;
+        let highest = marks.highest();
         let mut by_mark: BTreeMap<i64, Slices> = BTreeMap::new();
         for delta in snapshot.deltas(SLICES) {
             check_layout(&delta, SLICES_LAYOUT)?;
             for run in &delta.runs {
                 let group = |row: usize| run.key_groups.get(row).copied().unwrap_or(KeyGroup(0));
-                let mark = |row: usize| marks.get(&group(row)).copied().unwrap_or(i64::MIN);
+                let mark = |row: usize| marks.of(group(row));
                 let mut row_marks: Vec<i64> = (0..run.rows.num_rows()).map(mark).collect();
                 let all = row_marks.clone();
                 row_marks.sort_unstable();
@@ -154,19 +122,6 @@ impl StateWriter {
         let behind = by_mark.into_values().filter(|s| !s.is_empty()).collect();
         Ok(Restored { slices, behind, watermark_ms: highest })
     }
-}
-
-fn read_marks(snapshot: &dyn SnapshotReader) -> Result<HashMap<KeyGroup, i64>> {
-    let mut marks = HashMap::new();
-    for delta in snapshot.deltas(FIRED) {
-        check_layout(&delta, FIRED_LAYOUT)?;
-        for run in &delta.runs {
-            for (row, mark) in run.rows.column(0).as_primitive::<Int64Type>().values().iter().enumerate() {
-                marks.insert(run.key_groups.get(row).copied().unwrap_or(KeyGroup(0)), *mark);
-            }
-        }
-    }
-    Ok(marks)
 }
 
 /// Adds stored rows to their slices; rows of dropped slices are past.

@@ -9,7 +9,7 @@ use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::{binary, col, lit};
 use rheos_core::window::WindowSpec;
 use rheos_operators::{
-    AggregateCall, AggregateMode, AggregateSpec, AggregateWindow, WindowAggregateFactory, aggregate_call,
+    AggregateCall, AggregateMode, AggregateSpec, AggregateTime, AggregateWindow, WindowAggregateFactory, aggregate_call,
 };
 
 pub(crate) fn function(name: &str) -> Arc<AggregateUDF> {
@@ -52,7 +52,7 @@ pub(crate) fn spec(
     AggregateSpec {
         input: Arc::clone(schema),
         window: AggregateWindow::Assign(window),
-        time_column: schema.index_of("ts").ok(),
+        time: schema.index_of("ts").ok().map(AggregateTime::Event),
         keys: keys.iter().map(|k| (column(schema, k), k.to_string())).collect(),
         aggregates,
     }

@@ -4,8 +4,15 @@
 
 mod aggregate_functions;
 mod cases;
+mod clock;
+mod joins;
 mod pipeline;
+mod ranks;
 mod restore;
 mod rows;
+mod session_rows;
+mod sessions;
 mod sorting;
+mod unnests;
+mod window_kinds;
 mod windows;

@@ -10,7 +10,7 @@ use crate::pipeline::Pipeline;
 use crate::windows::{aggregates, input, oracle, rising, steps};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(rheos_testkit::cases(200))]
 
     #[test]
     fn a_restored_job_gives_the_same_answer(

@@ -94,7 +94,7 @@ fn a_timestamp_in_the_year_292277026596_is_an_error_not_an_overflow() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(rheos_testkit::cases(64))]
 
     /// Every row is in exactly the windows that contain it, however many chunks that takes.
     #[test]

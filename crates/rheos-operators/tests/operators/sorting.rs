@@ -65,7 +65,7 @@ fn input(values: &[(Option<i64>, u8)]) -> RecordBatch {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(rheos_testkit::cases(48))]
 
     /// The answer is that of sorting everything at once, whatever the batches, the limit and a restore in the middle.
     #[test]

@@ -128,7 +128,7 @@ fn run(pipeline: &mut Pipeline, steps: &[Step], batch_rows: usize) -> Vec<String
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(rheos_testkit::cases(300))]
 
     #[test]
     fn windows_against_recomputation(
@@ -177,7 +177,7 @@ proptest! {
         let by_columns = AggregateSpec {
             input: Arc::clone(&carried),
             window: AggregateWindow::Columns { start: 3, end: 4 },
-            time_column: None,
+            time: None,
             ..by_time
         };
         for two_stages in [false, true] {

@@ -6,6 +6,39 @@ use rheos_core::source::{Boundedness, Discovery, ReaderContext, SplitReader};
 #[derive(Debug)]
 struct Listed(Vec<(u32, Option<i64>)>);
 
+/// A source whose every look finds one more split, in a sequence of its own.
+#[derive(Debug, Default)]
+struct Growing(std::sync::atomic::AtomicU32);
+
+impl Source for Growing {
+    fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::empty())
+    }
+
+    fn boundedness(&self) -> Boundedness {
+        Boundedness::Unbounded
+    }
+
+    fn project(&self, _columns: &[usize]) -> Result<Arc<dyn Source>> {
+        Ok(Arc::new(Growing::default()))
+    }
+
+    fn discover(&self, _time_column: Option<usize>, _parallelism: usize) -> Result<Discovery> {
+        let sequence = self.0.fetch_add(1, Ordering::SeqCst);
+        let (id, descriptor) = (sequence.to_string(), String::new());
+        let split = Split { id, sequence, not_before_ms: None, size_bytes: 1, descriptor };
+        Ok(Discovery { splits: vec![split], finished: false })
+    }
+
+    fn open(&self, _split: &Split, _position: Option<&str>, _ctx: ReaderContext) -> Result<Box<dyn SplitReader>> {
+        unreachable!("only enumerated")
+    }
+
+    fn describe(&self) -> Vec<(String, String)> {
+        vec![]
+    }
+}
+
 impl Source for Listed {
     fn schema(&self) -> SchemaRef {
         Arc::new(Schema::empty())
@@ -121,4 +154,28 @@ fn a_parked_worker_is_woken_once_by_a_new_watermark() {
     c.observe(&a, Some(200));
     assert_eq!(wakes.load(Ordering::SeqCst), 1);
     assert!(!c.park(1, Watermark::MIN), "the watermark has moved since");
+}
+
+#[test]
+fn sequences_that_are_over_hold_nothing_back_and_are_forgotten() {
+    let growing = |idle_timeout_ms| {
+        let spec = WatermarkSpec { column: 0, delay_ms: 10, idle_timeout_ms };
+        SplitCoordinator::try_new(Arc::new(Growing::default()), Some(spec), 1).unwrap()
+    };
+    let c = growing(None);
+    // Later files reach further than the first, and one does not: the watermark goes on, and never back.
+    for (max_ms, watermark) in [(100, 90), (500, 490), (300, 490), (900, 890)] {
+        let split = take(&c);
+        c.observe(&split, Some(max_ms));
+        c.finish(&split);
+        assert_eq!(c.published(), Watermark(watermark));
+        assert!(lock(&c.state).sequences.is_empty());
+        assert!(!c.is_idle(), "without a timeout it waits for its next split");
+    }
+    let c = growing(Some(0));
+    let split = take(&c);
+    c.observe(&split, Some(100));
+    c.finish(&split);
+    c.tick();
+    assert!(c.is_idle(), "with a timeout of zero it is idle as soon as nothing is left to read");
 }

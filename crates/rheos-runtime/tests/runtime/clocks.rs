@@ -10,7 +10,9 @@ use rheos_core::graph::NodeKind;
 use rheos_core::operator::OperatorInit;
 use rheos_core::source::WatermarkSpec;
 use rheos_core::timer::TimeDomain;
+use rheos_core::window::WindowSpec;
 use rheos_core::{Exchange, JobGraph, Operator, OperatorContext, OperatorFactory, Port, Progress, Result};
+use rheos_operators::{AggregateMode, AggregateSpec, AggregateTime, AggregateWindow, WindowAggregateFactory};
 use rheos_runtime::{JobControl, RunConfig, StopMode};
 
 use crate::support::*;
@@ -120,6 +122,41 @@ fn timers_and_the_clock_fire_while_no_input_arrives() {
     let mut got = rows.lock().unwrap().clone();
     got.sort();
     assert_eq!(got, [[1, 150, 0], [2, 0, 0], [3, 0, 0], [3, 0, 0]], "the timer at 1,000,000 ms is not due");
+}
+
+/// A window by processing time fires though no row follows the ones in it.
+#[test]
+fn a_window_by_the_clock_fires_while_no_input_arrives() {
+    let traffic = Arc::default();
+    let source = TestSource {
+        splits: vec![vec![(1, 100), (1, 200)]],
+        traffic: Arc::clone(&traffic),
+        unbounded: true,
+        ..Default::default()
+    };
+    let spec = AggregateSpec {
+        input: schema(),
+        window: AggregateWindow::Assign(WindowSpec::try_tumble(40, 0).unwrap()),
+        time: Some(AggregateTime::Processing { zone: None }),
+        keys: vec![],
+        aggregates: vec![],
+    };
+    let windows = WindowAggregateFactory::try_new(spec, AggregateMode::Single).unwrap();
+    let sink = TestSink::new(windows.schema(), &traffic);
+    let rows = Arc::clone(&sink.rows);
+    let mut graph = JobGraph::default();
+    let from = graph.add("source", NodeKind::Source { source: Arc::new(source), watermark: watermark(0) }, vec![]);
+    let windows = NodeKind::Stateful(Arc::new(windows));
+    let windows = graph.add("windows", windows, vec![edge(from, Exchange::Single)]);
+    graph.add("sink", NodeKind::Sink(Arc::new(sink)), vec![edge(windows, Exchange::Single)]);
+    let control = JobControl::new();
+    let seen = Arc::clone(&rows);
+    stop_when(&control, move || !seen.lock().unwrap().is_empty());
+    run_with(graph, RunConfig { parallelism: 2, ..Default::default() }, control).unwrap();
+    let got = rows.lock().unwrap().clone();
+    // One window, in microseconds; two if the clock went over an edge between the rows.
+    assert!((1..=2).contains(&got.len()), "{got:?}");
+    assert!(got.iter().all(|row| row[1] - row[0] == 40_000 && row[0] % 40_000 == 0), "{got:?}");
 }
 
 #[test]

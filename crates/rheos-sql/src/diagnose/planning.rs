@@ -2,7 +2,8 @@
 
 use datafusion_common::{Column, DataFusionError, SchemaError};
 use rheos_core::error::{Error, Span, did_you_mean, nearest};
-use sqlparser::tokenizer::{Token, TokenWithSpan};
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Span as TokenSpan, Token, TokenWithSpan};
 
 use super::{diagnostic_span, find_text, find_word, from_df};
 use crate::catalog::Catalog;
@@ -49,14 +50,47 @@ pub(crate) fn planning(error: DataFusionError, tokens: &[TokenWithSpan], catalog
 }
 
 fn located_ours(error: Error, tokens: &[TokenWithSpan], diagnostic: Option<Span>) -> Error {
-    if error.span().is_some() {
-        return error;
+    if let Some(span) = error.span() {
+        return error.with_span(whole_interval(span, tokens));
     }
     let quoted = error.message().split('\'').nth(1).and_then(|name| find_word(tokens, name));
     match diagnostic.or(quoted).or_else(|| whole(tokens)) {
         Some(span) => error.with_span(span),
         None => error,
     }
+}
+
+/// The whole of `INTERVAL '1' MONTH` for the place of its text, which is all that the syntax tree knows.
+fn whole_interval(span: Span, tokens: &[TokenWithSpan]) -> Span {
+    let starts = |t: &TokenWithSpan| t.span.start.line == span.line && t.span.start.column == span.column;
+    let Some(at) = tokens.iter().position(starts) else { return span };
+    let word = |t: &TokenWithSpan| match &t.token {
+        Token::Word(w) if w.quote_style.is_none() => Some(w.keyword),
+        _ => None,
+    };
+    let Some(first) = at.checked_sub(1).map(|b| &tokens[b]).filter(|t| word(t) == Some(Keyword::INTERVAL)) else {
+        return span;
+    };
+    let last = tokens.get(at + 1).filter(|t| word(t).is_some()).unwrap_or(&tokens[at]);
+    place(TokenSpan::new(first.span.start, last.span.end))
+}
+
+/// The first aggregate of a WHERE.
+fn aggregate_in_where(tokens: &[TokenWithSpan], catalog: &Catalog) -> Option<Span> {
+    use Keyword::{GROUP, HAVING, LIMIT, ORDER, SELECT, UNION, WHERE};
+    let mut inside = false;
+    for (token, next) in tokens.iter().zip(tokens.iter().skip(1)) {
+        let Token::Word(word) = &token.token else { continue };
+        match word.keyword {
+            WHERE if word.quote_style.is_none() => inside = true,
+            SELECT | GROUP | HAVING | ORDER | LIMIT | UNION if word.quote_style.is_none() => inside = false,
+            _ if inside && next.token == Token::LParen && catalog.is_aggregate(&word.value) => {
+                return Some(place(token.span));
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 fn internal() -> Error {
@@ -212,7 +246,8 @@ fn plan_error(text: &str, tokens: &[TokenWithSpan], catalog: &Catalog) -> Error 
     }
     for (marker, code, message, hint) in MARKED {
         if text.to_lowercase().contains(&marker.to_lowercase()) {
-            return Error::invalid(*code, *message).with_hint(*hint);
+            let at = message.contains("WHERE").then(|| aggregate_in_where(tokens, catalog)).flatten();
+            return with(Error::invalid(*code, *message).with_hint(*hint), at);
         }
     }
     let error = Error::invalid(151, format!("the query does not fit: {}", shorten(text)))

@@ -17,15 +17,15 @@ use datafusion_expr::{Expr, LogicalPlan, SortExpr};
 use datafusion_physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use rheos_core::error::{Error, Result};
 use rheos_core::window::WindowSpec;
-use rheos_operators::{AggregateCall, AggregateSpec, AggregateWindow, aggregate_call};
+use rheos_operators::{AggregateCall, AggregateSpec, AggregateTime, AggregateWindow, aggregate_call, plan};
 use sqlparser::keywords::Keyword;
 
 use super::stream::{Pending, Slot, Stream, unique};
-use super::{Lowering, column, column_index, operators};
+use super::{Lowering, column, column_index};
 use crate::windows::WindowColumn;
 
 /// What a group key of the logical plan is.
-enum Key {
+pub(super) enum Key {
     /// A column of the window.
     Window(WindowColumn),
     /// A key of the operator.
@@ -42,39 +42,65 @@ impl Lowering<'_> {
         output: &DFSchema,
         what: &str,
     ) -> Result<Stream> {
-        if groups.iter().any(|g| matches!(g, Expr::GroupingSet(_))) {
-            return Err(self.refused("GROUPING SETS", Keyword::GROUP, "write one query for each grouping"));
+        if let [Expr::GroupingSet(sets)] = groups {
+            return self.grouping_sets(sets, aggregates, input, output, what);
         }
         let logical = input.schema();
         let mut stream = self.lower(input)?;
         let mut keys = self.keys(groups, &stream, logical)?;
-        if self.needs_rows(&stream, &keys, aggregates, logical)? {
+        if !names_windows(&stream, &keys) {
+            // A part of a window's columns does not tell windows apart: they are keys like any other.
+            stream = self.assigned(stream)?;
+            stream.window_columns.clear();
+            keys = self.keys(groups, &stream, logical)?;
+        }
+        if self.needs_rows(&stream, &keys, aggregates, logical)? || !self.is_session_of(&stream, &keys, logical)? {
             stream = self.assigned(stream)?;
             keys = self.keys(groups, &stream, logical)?;
         }
         if !keys.iter().any(|k| matches!(k, Key::Window(_))) {
             self.check_end(input, what)?;
         }
-        let narrow = self.narrow(&stream, &keys, aggregates, logical)?;
+        self.aggregated(stream, &keys, aggregates, logical, output)
+    }
+
+    /// The aggregates of rows by keys; `output` names first the keys, then the aggregates.
+    pub(super) fn aggregated(
+        &mut self,
+        stream: Stream,
+        keys: &[Key],
+        aggregates: &[Expr],
+        logical: &DFSchema,
+        output: &DFSchema,
+    ) -> Result<Stream> {
+        let narrow = self.narrow(&stream, keys, aggregates, logical)?;
         let mut calls = vec![];
-        for (expr, field) in aggregates.iter().zip(output.fields().iter().skip(groups.len())) {
+        for (expr, field) in aggregates.iter().zip(output.fields().iter().skip(keys.len())) {
             calls.push(self.call(expr, &narrow.stream, logical)?.named(field.name()));
         }
-        let names = output.fields().iter().zip(&keys);
+        let names = output.fields().iter().zip(keys);
         let names = names.filter(|(_, k)| matches!(k, Key::Column(_))).map(|(f, _)| f.name().clone());
         let rows = &narrow.stream;
         let keys_of_operator = narrow.keys.iter().zip(unique(names)).map(|(at, n)| (column(&rows.schema, *at), n));
         let spec = AggregateSpec {
             input: Arc::clone(&rows.schema),
             window: narrow.window,
-            time_column: rows.pending.as_ref().map(|p| p.time),
+            time: rows.pending.as_ref().map(|p| match p.time {
+                Some(column) => AggregateTime::Event(column),
+                None => AggregateTime::Processing { zone: None },
+            }),
             keys: keys_of_operator.collect(),
             aggregates: calls,
         };
-        let (node, schema) = operators::aggregate(self.graph, rows.node, spec, narrow.keys.clone())?;
-        let result = results(&keys, aggregates.len(), narrow.window, Stream::plain(node, schema));
-        let conditions = stream.pending.map(|p| p.conditions).unwrap_or_default();
-        self.window_conditions(result, &conditions)
+        let (node, schema) = plan::aggregate(self.graph, rows.node, spec, narrow.keys.clone())?;
+        let result = results(keys, aggregates.len(), narrow.window, Stream::plain(node, schema));
+        let Some(pending) = stream.pending else { return Ok(result) };
+        let mut result = self.window_conditions(result, &pending.conditions)?;
+        if pending.time.is_none() {
+            // By the clock: no watermark says when the next window over these would be complete.
+            result.window_columns.clear();
+        }
+        Ok(result)
     }
 
     fn keys(&self, groups: &[Expr], stream: &Stream, logical: &DFSchema) -> Result<Vec<Key>> {
@@ -108,7 +134,22 @@ impl Lowering<'_> {
         Ok(needs)
     }
 
-    fn check_end(&self, input: &LogicalPlan, what: &str) -> Result<()> {
+    /// Whether the session of a pending window is that of the group keys; any other pending window is anyone's.
+    fn is_session_of(&self, stream: &Stream, keys: &[Key], logical: &DFSchema) -> Result<bool> {
+        let Some(pending) = stream.pending.as_ref().filter(|p| p.is_session()) else { return Ok(true) };
+        let Some(session_key) = &pending.session_key else { return Ok(true) };
+        let mut grouped = vec![];
+        for key in keys {
+            if let Key::Column(expr) = key {
+                let at = column_index(&stream.compile(expr, logical, &self.props).map_err(|e| self.df(e))?);
+                let Some(at) = at.filter(|at| session_key.contains(at)) else { return Ok(false) };
+                grouped.push(at);
+            }
+        }
+        Ok(session_key.iter().all(|at| grouped.contains(at)))
+    }
+
+    pub(super) fn check_end(&self, input: &LogicalPlan, what: &str) -> Result<()> {
         let (what, keyword, hint) = match what {
             "SELECT DISTINCT" => (
                 "SELECT DISTINCT",
@@ -141,7 +182,7 @@ impl Lowering<'_> {
             }
         }
         let is_windowed = keys.iter().any(|k| matches!(k, Key::Window(_)));
-        needed.extend(stream.pending.as_ref().map(|p| p.time));
+        needed.extend(stream.pending.iter().flat_map(Pending::reads));
         if is_windowed {
             needed.extend(stream.window_columns.iter().map(|(at, _)| *at));
         }
@@ -193,14 +234,14 @@ impl Lowering<'_> {
         }
         let names = unique(columns.iter().map(|(_, n)| n.clone()));
         let columns = columns.into_iter().zip(names).map(|((e, _), n)| (e, n)).collect();
-        let (node, schema) = operators::project(self.graph, stream.node, &stream.schema, columns)?;
+        let (node, schema) = plan::project(self.graph, stream.node, columns)?;
         let slot = |slot: &Slot| match slot {
             // A column that nobody reads any more may point anywhere.
             Slot::Column(at) => Slot::Column(moved.get(at).copied().unwrap_or(0)),
             window => *window,
         };
         let window_columns = stream.window_columns.iter().filter_map(|(at, w)| Some((*moved.get(at)?, *w))).collect();
-        let pending = stream.pending.clone().map(|p| Pending { time: moved.get(&p.time).copied().unwrap_or(0), ..p });
+        let pending = stream.pending.clone().map(|p| p.moved(|at| moved.get(&at).copied().unwrap_or(0)));
         Ok(Stream { node, schema, slots: stream.slots.iter().map(slot).collect(), window_columns, pending })
     }
 
@@ -220,6 +261,17 @@ impl Lowering<'_> {
         let order_by = params.order_by.iter().map(order).collect::<Result<Vec<_>>>()?;
         let ignore_nulls = params.null_treatment == Some(NullTreatment::IgnoreNulls);
         aggregate_call(&function.func, args, params.distinct, filter, order_by, &stream.schema, ignore_nulls)
+    }
+}
+
+/// Whether the window columns among the keys say which window a row is in.
+fn names_windows(stream: &Stream, keys: &[Key]) -> bool {
+    let has = |window| keys.iter().any(|k| matches!(k, Key::Window(w) if *w == window));
+    let (start, end) = (has(WindowColumn::Start), has(WindowColumn::End) || has(WindowColumn::Time));
+    match &stream.pending {
+        // Windows of one length, or of one key: either end will do.
+        Some(pending) if !matches!(pending.spec, WindowSpec::Cumulate { .. }) => true,
+        _ => start == end,
     }
 }
 

@@ -7,17 +7,21 @@
 //! Invariant: what cannot be answered on the given input is refused here by its name; nothing is answered wrongly.
 
 mod aggregate;
-mod operators;
+mod grouping;
+mod guards;
+mod join;
+mod rank;
 mod rows;
 mod scan;
 mod stream;
+mod unnest;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
-use datafusion_common::DataFusionError;
 use datafusion_common::config::ConfigOptions;
+use datafusion_common::{DFSchema, DataFusionError};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::{Distinct, Expr, LogicalPlan};
 use datafusion_physical_expr::PhysicalExpr;
@@ -27,6 +31,7 @@ use rheos_core::graph::{Edge, Exchange, JobGraph, NodeKind};
 use rheos_core::sink::Sink;
 use rheos_core::source::Boundedness;
 use rheos_core::{NodeId, Port};
+use rheos_operators::plan;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
@@ -34,7 +39,8 @@ use crate::catalog::Catalog;
 use crate::diagnose;
 use crate::event_time;
 use crate::tokens::{Tokens, place, whole};
-use crate::windows::WindowNode;
+use crate::windows::{WindowColumn, WindowNode};
+pub(crate) use stream::checked_arithmetic;
 use stream::{Pending, Slot, Stream, unique};
 
 /// One query of a program and where its rows go.
@@ -88,6 +94,19 @@ pub(crate) fn lower(tasks: &[Task], catalog: &Catalog) -> Result<JobGraph> {
         graph.add(target.name.clone(), NodeKind::Sink(Arc::clone(&target.sink)), vec![edge(input, exchange)]);
     }
     Ok(graph)
+}
+
+/// An expression over the columns of a table, for the rows of its source.
+pub(crate) fn stored_expression(
+    expr: &Expr,
+    stored: &SchemaRef,
+    logical: &DFSchema,
+    data_type: &DataType,
+    catalog: &Catalog,
+) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+    // A source has no node yet; the rows are all that is compiled against.
+    let rows = Stream::plain(NodeId(0), Arc::clone(stored));
+    cast(rows.compile(expr, logical, &props(catalog.config()))?, stored, data_type.clone())
 }
 
 fn props(config: &ConfigOptions) -> ExecutionProps {
@@ -149,10 +168,10 @@ impl Lowering<'_> {
                 Some(window) => self.window(window),
                 None => Err(Error::internal("an unknown node is in the plan")),
             },
-            LogicalPlan::Join(_) => Err(self.refused("JOIN", Keyword::JOIN, "read one table a query")),
-            LogicalPlan::Window(_) => Err(self.refused("OVER", Keyword::OVER, "use GROUP BY with a window")),
+            LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Window(window) => self.rank(window, None),
             LogicalPlan::Distinct(_) => Err(self.refused("DISTINCT ON", Keyword::DISTINCT, "use FIRST_VALUE")),
-            LogicalPlan::Unnest(_) => Err(self.refused("UNNEST", Keyword::UNNEST, "use array functions")),
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest),
             LogicalPlan::Subquery(_) => Err(self.refused("a subquery here", Keyword::SELECT, "use a view")),
             other => {
                 let kind = other.display().to_string();
@@ -192,7 +211,10 @@ impl Lowering<'_> {
     }
 
     fn filter(&mut self, predicate: &Expr, input: &LogicalPlan) -> Result<Stream> {
-        let mut stream = self.lower(input)?;
+        let mut stream = match input {
+            LogicalPlan::Window(window) => self.rank(window, Some(predicate))?,
+            _ => self.lower(input)?,
+        };
         let schema = input.schema();
         let needs = stream.needs_window(predicate, schema).map_err(|e| self.df(e))?;
         if needs && stream.reads(predicate, schema).map_err(|e| self.df(e))?.is_empty() {
@@ -202,11 +224,18 @@ impl Lowering<'_> {
             }
             return Ok(stream);
         }
-        if needs {
+        let reads = stream.reads(predicate, schema).map_err(|e| self.df(e))?;
+        // A session is made of all rows of its key: only a whole key may be taken out before.
+        let breaks_session = stream.pending.as_ref().is_some_and(|p| {
+            let key = p.session_key.as_deref();
+            p.is_session() && key.is_some_and(|key| reads.iter().any(|at| !key.contains(at)))
+        });
+        if needs || breaks_session {
             stream = self.assigned(stream)?;
         }
-        let compiled = stream.compile(predicate, schema, &self.props).map_err(|e| self.df(e))?;
-        let node = operators::filter(self.graph, stream.node, &stream.schema, compiled)?;
+        let predicate = guards::safest_first(predicate);
+        let compiled = stream.compile(&predicate, schema, &self.props).map_err(|e| self.df(e))?;
+        let node = plan::filter(self.graph, stream.node, compiled)?;
         Ok(Stream { node, ..stream })
     }
 
@@ -242,46 +271,60 @@ impl Lowering<'_> {
             let name = if let Expr::Column(c) = expr { c.name.clone() } else { name };
             columns.push((stream.compile(expr, schema, &self.props).map_err(|e| self.df(e))?, name));
         }
-        let mut pending = stream.pending.clone();
-        if let Some(pending) = &mut pending {
-            let time = columns.iter().position(|(e, _)| column_index(e) == Some(pending.time));
-            pending.time = time.unwrap_or_else(|| {
-                columns.push((column(&stream.schema, pending.time), stream.schema.field(pending.time).name().clone()));
+        let mut moved = BTreeMap::new();
+        for at in stream.pending.iter().flat_map(Pending::reads) {
+            let kept = columns.iter().position(|(e, _)| column_index(e) == Some(at));
+            let to = kept.unwrap_or_else(|| {
+                columns.push((column(&stream.schema, at), stream.schema.field(at).name().clone()));
                 columns.len() - 1
             });
+            moved.insert(at, to);
         }
+        let pending = stream.pending.clone().map(|p| p.moved(|at| moved.get(&at).copied().unwrap_or(at)));
         let names = unique(columns.iter().map(|(_, n)| n.clone()));
         let columns = columns.into_iter().zip(names).map(|((e, _), n)| (e, n)).collect();
-        let (node, schema) = operators::project(self.graph, stream.node, &stream.schema, columns)?;
+        let (node, schema) = plan::project(self.graph, stream.node, columns)?;
         Ok(Stream { node, schema, slots, window_columns, pending })
     }
 
     fn window(&mut self, window: &WindowNode) -> Result<Stream> {
         let stream = self.lower(&window.input)?;
         let mut stream = self.assigned(stream)?;
-        let index = window.time_index().map_err(|e| self.df(e))?;
-        let Slot::Column(time) = stream.slots[index] else {
-            return Err(Error::internal("the time column is not in the rows"));
+        let slot = |index: usize| match stream.slots[index] {
+            Slot::Column(at) => Ok(at),
+            Slot::Window(_) => Err(Error::internal("a column of the window's input is not in the rows")),
         };
+        let time = window.time_index().map_err(|e| self.df(e))?.map(slot).transpose()?;
+        let key = window.session_columns().map_err(|e| self.df(e))?;
+        let session_key = key.map(|key| key.into_iter().map(slot).collect::<Result<_>>()).transpose()?;
         // Window columns of a window below are plain columns from here on.
         stream.window_columns.clear();
         stream.slots.extend(crate::windows::WindowColumn::ALL.map(Slot::Window));
-        stream.pending = Some(Pending { spec: window.spec, time, conditions: vec![] });
+        stream.pending = Some(Pending { spec: window.spec, time, session_key, conditions: vec![] });
         Ok(stream)
     }
 
     fn union(&mut self, inputs: &[Arc<LogicalPlan>], schema: &SchemaRef) -> Result<Stream> {
         let mut edges = vec![];
+        let mut windows: Option<Vec<Option<WindowColumn>>> = None;
         for input in inputs {
             let stream = self.lower(input)?;
             let stream = self.assigned(stream)?;
+            let of_input: Vec<_> = (0..stream.slots.len()).map(|i| stream.window_column(i)).collect();
+            // Only what is a window's column in every input is one in all.
+            windows = Some(match windows {
+                None => of_input,
+                Some(all) => all.iter().zip(&of_input).map(|(a, b)| a.filter(|a| Some(*a) == *b)).collect(),
+            });
             let names = unique(schema.fields().iter().map(|f| f.name().clone()));
             let fields = schema.fields().iter().zip(names).map(|(f, n)| f.as_ref().clone().with_name(n));
             let shape = Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()));
             edges.push(edge(self.shaped(stream, &shape)?, Exchange::Forward));
         }
         let node = self.graph.add("union", NodeKind::Union, edges);
-        Ok(Stream::plain(node, Arc::clone(&self.graph.node(node).schema)))
+        let windows = windows.into_iter().flatten().enumerate();
+        let window_columns = windows.filter_map(|(i, w)| Some((i, w?))).collect();
+        Ok(Stream { window_columns, ..Stream::plain(node, Arc::clone(&self.graph.node(node).schema)) })
     }
 
     /// Rows with exactly these columns: order, names and types. Nothing is added where they are already so.
@@ -301,7 +344,7 @@ impl Lowering<'_> {
         if same {
             return Ok(stream.node);
         }
-        Ok(operators::project(self.graph, stream.node, &stream.schema, columns)?.0)
+        Ok(plan::project(self.graph, stream.node, columns)?.0)
     }
 }
 

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{Column, DFSchema};
 use datafusion_expr::logical_plan::{FetchType, Limit, SkipType};
 use datafusion_expr::{Expr, LogicalPlan, SortExpr};
 use datafusion_physical_expr::PhysicalExpr;
+use rheos_core::NodeId;
 use rheos_core::error::{Error, Result};
-use rheos_operators::{SortKey, SortLimit};
+use rheos_operators::{SortKey, SortLimit, plan};
 use sqlparser::keywords::Keyword;
 
-use super::stream::{Slot, Stream, unique};
-use super::{Lowering, column, column_index, operators};
+use super::stream::{Pending, Slot, Stream, unique};
+use super::{Lowering, column, column_index};
 use crate::windows::WindowColumn;
 
 impl Lowering<'_> {
@@ -46,11 +48,11 @@ impl Lowering<'_> {
         if columns.len() > width {
             let names = unique(columns.iter().map(|(_, n)| n.clone()));
             let columns = columns.into_iter().zip(names).map(|((e, _), n)| (e, n)).collect();
-            let (node, schema) = operators::project(self.graph, stream.node, &stream.schema, columns)?;
+            let (node, schema) = plan::project(self.graph, stream.node, columns)?;
             stream = Stream { node, schema, ..stream };
         }
         let limit = limit.map(|(skip, fetch)| SortLimit { skip, fetch });
-        let node = operators::sort(self.graph, stream.node, &stream.schema, keys, limit)?;
+        let node = plan::sort(self.graph, stream.node, keys, limit)?;
         Ok(Stream { node, ..stream })
     }
 
@@ -70,7 +72,7 @@ impl Lowering<'_> {
         }
         let stream = self.lower(&limit.input)?;
         let stream = self.assigned(stream)?;
-        let node = operators::limit(self.graph, stream.node, &stream.schema, skip, fetch)?;
+        let node = plan::limit(self.graph, stream.node, skip, fetch)?;
         Ok(Stream { node, ..stream })
     }
 
@@ -78,8 +80,7 @@ impl Lowering<'_> {
     pub(super) fn assigned(&mut self, stream: Stream) -> Result<Stream> {
         let Some(pending) = stream.pending.clone() else { return Ok(stream) };
         let width = stream.schema.fields().len();
-        let (node, schema) =
-            operators::assign_windows(self.graph, stream.node, &stream.schema, pending.time, pending.spec)?;
+        let (node, schema) = self.assigner(&stream, &pending)?;
         let window_columns: Vec<_> = WindowColumn::ALL.iter().enumerate().map(|(i, w)| (width + i, *w)).collect();
         let at = |w: WindowColumn| window_columns.iter().find(|c| c.1 == w).map_or(width, |c| c.0);
         let slot = |s: &Slot| match *s {
@@ -89,6 +90,23 @@ impl Lowering<'_> {
         let slots = stream.slots.iter().map(slot).collect();
         let stream = Stream { node, schema, slots, window_columns, pending: None };
         self.window_conditions(stream, &pending.conditions)
+    }
+
+    fn assigner(&mut self, stream: &Stream, pending: &Pending) -> Result<(NodeId, SchemaRef)> {
+        let Some(time) = pending.time else {
+            let hint =
+                "GROUP BY window_start, window_end above it, and keep the window's columns out of the aggregates";
+            let what = "a processing-time window whose rows are not aggregated by it";
+            return Err(self.refused(what, Keyword::FROM, hint));
+        };
+        if !pending.is_session() {
+            return plan::assign_windows(self.graph, stream.node, time, pending.spec);
+        }
+        let Some(key) = &pending.session_key else {
+            let hint = "write FROM SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), INTERVAL '10' MINUTE)";
+            return Err(self.refused("GROUP BY session(...) used in another way than as a key", Keyword::GROUP, hint));
+        };
+        plan::assign_sessions(self.graph, stream.node, time, pending.spec, key.clone())
     }
 
     /// A condition on window columns alone, under their own names.
@@ -119,7 +137,7 @@ impl Lowering<'_> {
             };
             let condition = condition.clone().transform_up(rename).data().map_err(|e| self.df(e))?;
             let compiled = stream.compile_renamed(&condition, &names, &self.props).map_err(|e| self.df(e))?;
-            stream.node = operators::filter(self.graph, stream.node, &stream.schema, compiled)?;
+            stream.node = plan::filter(self.graph, stream.node, compiled)?;
         }
         Ok(stream)
     }

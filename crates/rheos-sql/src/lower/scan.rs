@@ -35,7 +35,7 @@ pub(crate) fn collect(plan: &LogicalPlan, used: &mut BTreeMap<String, BTreeSet<u
     let columns = used.entry(table.definition.name.clone()).or_default();
     match &scan.projection {
         Some(projection) => columns.extend(projection),
-        None => columns.extend(0..table.definition.schema.fields().len()),
+        None => columns.extend(0..table.schema.fields().len()),
     }
     columns.extend(table.watermark.as_ref().map(|w| w.column));
 }
@@ -50,7 +50,7 @@ impl Lowering<'_> {
         let shared = match self.sources.get(name) {
             Some(shared) => shared.clone(),
             None => {
-                let width = table.definition.schema.fields().len();
+                let width = table.schema.fields().len();
                 let mut columns: Vec<_> = self.used.get(name).into_iter().flatten().copied().collect();
                 if columns.is_empty() {
                     // `SELECT count(*)`: rows need at least one column to be counted by.
@@ -73,7 +73,7 @@ impl Lowering<'_> {
                 shared
             }
         };
-        let all: Vec<_> = (0..table.definition.schema.fields().len()).collect();
+        let all: Vec<_> = (0..table.schema.fields().len()).collect();
         let wanted = scan.projection.as_ref().unwrap_or(&all);
         let slot =
             |c: &usize| shared.columns.binary_search(c).map(Slot::Column).map_err(|_| Error::internal("a lost column"));

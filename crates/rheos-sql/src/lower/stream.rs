@@ -9,15 +9,16 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion_common::{Column, DFSchema, DataFusionError, Result as DfResult};
+use datafusion_common::{Column, DFSchema, DataFusionError, Result as DfResult, ScalarValue};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::{Expr, Operator};
-use datafusion_physical_expr::expressions::BinaryExpr;
+use datafusion_physical_expr::expressions::{BinaryExpr, Literal, NegativeExpr};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use rheos_core::NodeId;
 use rheos_core::window::WindowSpec;
 
+use super::guards::guarded;
 use crate::windows::WindowColumn;
 
 /// Where a logical column is.
@@ -33,10 +34,31 @@ pub(crate) enum Slot {
 #[derive(Debug, Clone)]
 pub(crate) struct Pending {
     pub(crate) spec: WindowSpec,
-    /// The time column in the rows.
-    pub(crate) time: usize,
+    /// The time column in the rows; `None` in processing time.
+    pub(crate) time: Option<usize>,
+    /// The columns of the rows that are a session's key; `None`: the key of the GROUP BY above.
+    pub(crate) session_key: Option<Vec<usize>>,
     /// Conditions on window columns alone, under the names of [`WindowColumn`]: whole windows pass or do not.
     pub(crate) conditions: Vec<Expr>,
+}
+
+impl Pending {
+    /// Whether the windows depend on the rows that are there, so that rows must not be taken out before.
+    pub(crate) fn is_session(&self) -> bool {
+        matches!(self.spec, WindowSpec::Session { .. })
+    }
+
+    /// The columns of the rows that the window reads.
+    pub(crate) fn reads(&self) -> impl Iterator<Item = usize> + '_ {
+        self.time.into_iter().chain(self.session_key.iter().flatten().copied())
+    }
+
+    /// The window over rows whose columns have moved.
+    pub(crate) fn moved(mut self, to: impl Fn(usize) -> usize) -> Self {
+        self.time = self.time.map(&to);
+        self.session_key = self.session_key.map(|key| key.into_iter().map(&to).collect());
+        self
+    }
 }
 
 /// The rows of one part of the plan.
@@ -121,19 +143,33 @@ impl Stream {
         let fields = self.schema.fields().iter().zip(names).map(|(f, n)| f.as_ref().clone().with_name(n));
         let rows = DFSchema::try_from(Schema::new(fields.collect::<Vec<_>>()))?;
         let physical = create_physical_expr(expr, &rows, props, &PhysicalPlanningContext::default())?;
-        physical.transform_up(|e| Ok(checked(e))).data()
+        let physical = checked_arithmetic(physical, rows.as_arrow())?;
+        physical.transform_up(|e| Ok(guarded(e))).data()
     }
 }
 
-/// Integer arithmetic fails where it does not fit, instead of wrapping around.
-fn checked(expr: Arc<dyn PhysicalExpr>) -> Transformed<Arc<dyn PhysicalExpr>> {
-    match expr.downcast_ref::<BinaryExpr>() {
-        Some(binary) if matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply) => {
-            let checked = BinaryExpr::clone(binary).with_fail_on_overflow(true);
-            Transformed::yes(Arc::new(checked))
-        }
-        _ => Transformed::no(expr),
+/// The expression over rows of `schema` with integer arithmetic that fails where it does not fit, instead of wrapping
+/// around.
+pub(crate) fn checked_arithmetic(expr: Arc<dyn PhysicalExpr>, schema: &Schema) -> DfResult<Arc<dyn PhysicalExpr>> {
+    expr.transform_up(|e| checked(e, schema)).data()
+}
+
+fn checked(expr: Arc<dyn PhysicalExpr>, schema: &Schema) -> DfResult<Transformed<Arc<dyn PhysicalExpr>>> {
+    let checked = |e: BinaryExpr| Ok(Transformed::yes(Arc::new(e.with_fail_on_overflow(true)) as _));
+    if let Some(binary) = expr.downcast_ref::<BinaryExpr>()
+        && matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply)
+    {
+        return checked(binary.clone());
     }
+    // The negation has no check of its own: -x is 0 - x.
+    if let Some(negative) = expr.downcast_ref::<NegativeExpr>() {
+        let data_type = negative.data_type(schema)?;
+        if data_type.is_signed_integer() {
+            let zero = Arc::new(Literal::new(ScalarValue::new_zero(&data_type)?));
+            return checked(BinaryExpr::new(zero, Operator::Minus, Arc::clone(negative.arg())));
+        }
+    }
+    Ok(Transformed::no(expr))
 }
 
 /// Names with `_1`, `_2`, ... behind the repeated ones.
@@ -150,4 +186,27 @@ pub(crate) fn unique(names: impl IntoIterator<Item = String>) -> Vec<String> {
         unique.push(candidate);
     }
     unique
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::Int8Array;
+    use arrow::datatypes::{DataType, Field};
+    use arrow::record_batch::RecordBatch;
+    use datafusion_physical_expr::expressions::Column as PhysicalColumn;
+
+    #[test]
+    fn the_smallest_value_has_no_negative() {
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int8, true)]));
+        let negative = Arc::new(NegativeExpr::new(Arc::new(PhysicalColumn::new("a", 0))));
+        let negative = checked_arithmetic(negative, &schema).unwrap();
+        let over = |values: Vec<Option<i8>>| {
+            let rows = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int8Array::from(values))]).unwrap();
+            negative.evaluate(&rows).and_then(|v| v.into_array(rows.num_rows()))
+        };
+        let expected = Int8Array::from(vec![Some(-127), Some(127), None]);
+        assert_eq!(over(vec![Some(127), Some(-127), None]).unwrap().as_ref(), &expected as &dyn arrow::array::Array);
+        assert!(over(vec![Some(-128)]).unwrap_err().to_string().contains("verflow"));
+    }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use rheos_core::connector::{Connector, ConnectorRegistry, TableDefinition};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use rheos_core::connector::{Connector, ConnectorRegistry, MetadataKey, TableDefinition};
 use rheos_core::error::{Error, Result};
 use rheos_core::options::{OptionDef, OptionType, Options};
 use rheos_core::sink::{Sink, SinkWriter, WriterContext};
@@ -35,6 +35,19 @@ impl Connector for Fake {
         vec![("Options", OPTIONS)]
     }
 
+    fn has_partitions(&self) -> bool {
+        self.name == "endless"
+    }
+
+    fn metadata(&self) -> Vec<MetadataKey> {
+        let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let key = |key, data_type| MetadataKey { key, data_type, help: "A key for tests." };
+        match self.name {
+            "endless" => vec![key("offset", DataType::Int64), key("timestamp", time)],
+            _ => vec![],
+        }
+    }
+
     fn infer_schema(&self, _table: &TableDefinition) -> Result<Option<SchemaRef>> {
         let fields = vec![Field::new("a", DataType::Int64, true), Field::new("b", DataType::Utf8, true)];
         Ok((self.name == "known").then(|| Arc::new(Schema::new(fields))))
@@ -42,7 +55,7 @@ impl Connector for Fake {
 
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>> {
         Options::try_new(&format!("connector '{}'", self.name), &table.options, &[OPTIONS])?;
-        Ok(Arc::new(FakeSource { schema: Arc::clone(&table.schema), boundedness: self.boundedness }))
+        Ok(Arc::new(FakeSource { schema: table.read_schema(), boundedness: self.boundedness }))
     }
 
     fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn Sink>> {
@@ -81,7 +94,8 @@ impl Source for FakeSource {
     }
 
     fn describe(&self) -> Vec<(String, String)> {
-        vec![]
+        let names: Vec<_> = self.schema.fields().iter().map(|f| f.name().as_str()).collect();
+        vec![("columns".into(), names.join(", "))]
     }
 }
 

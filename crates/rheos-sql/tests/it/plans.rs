@@ -70,6 +70,27 @@ fn all_forms_of_a_window_give_the_same_plan() {
 }
 
 #[test]
+fn columns_of_a_source_are_named_once() {
+    let text = explained("SELECT origin FROM flights").unwrap();
+    assert_eq!(text.matches("columns:").count(), 1, "{text}");
+}
+
+#[test]
+fn the_time_of_a_query_has_microseconds() {
+    let text = explained("SELECT now() AS a, current_time() AS b, arrow_typeof(now()) AS c FROM flights").unwrap();
+    assert!(!text.contains("(ns"), "{text}");
+    assert!(text.contains("1356998400000000"), "{text}");
+}
+
+#[test]
+fn a_union_may_be_null_where_a_part_may() {
+    let text = format!("{TABLES}SELECT 1 AS a UNION ALL SELECT distance FROM flights");
+    let graph = plan(&text).unwrap().graph.unwrap();
+    let union = graph.nodes().iter().find(|n| n.name == "union").unwrap();
+    assert!(union.schema.field(0).is_nullable());
+}
+
+#[test]
 fn filters_on_keys_and_windows_stay_around_the_aggregate() {
     let query = "SELECT window_start, origin, n FROM (SELECT window_start, origin, count(*) AS n \
         FROM TUMBLE(TABLE flights, DESCRIPTOR(sched), INTERVAL '1' HOUR) GROUP BY window_start, window_end, origin) x \

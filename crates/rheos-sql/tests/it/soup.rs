@@ -113,7 +113,7 @@ fn survives(text: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(rheos_testkit::cases(400))]
 
     #[test]
     fn random_tokens(words in prop::collection::vec(prop::sample::select(WORDS), 0..40)) {

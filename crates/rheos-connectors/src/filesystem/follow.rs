@@ -1,0 +1,320 @@
+//! One file of lines that becomes longer, as `tail -F` reads it: lines go on as they are appended, an incomplete last line
+//! waits for its end.
+//!
+//! ```text
+//!   thread:  read to the end ──chunks──► [bounded] ──► decoder on the worker
+//!               └─ sleep an interval ─┘
+//! ```
+//!
+//! A file that is replaced (rotated: renamed away, or removed and made anew) is read to its end, then the new one from its
+//! beginning. A file that becomes shorter is an error: which lines were lost cannot be known.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use rheos_core::credit::Wake;
+use rheos_core::source::{ReaderContext, SourcePoll, SplitReader};
+use rheos_core::{Error, ErrorKind, Result};
+use rheos_formats::{DecodeError, DecodeLimits, Decoded, InputRange, TextDecoder, TextFormat};
+
+use super::input::{count_lines, read_header};
+use super::options::{Compression, FileOptions};
+use super::paths::{is_glob, missing, shown};
+use super::reader::count_records;
+use crate::io::pool::lock;
+
+/// Bytes of a chunk, at most.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Chunks on their way, at most.
+const AHEAD: usize = 3;
+
+/// Whether a path can be followed line by line.
+///
+/// Errors: `InputMissing` where there is no such file, `Invalid` for what is not one plain file.
+pub(crate) fn check_growing(options: &FileOptions) -> Result<PathBuf> {
+    let path = PathBuf::from(&options.path);
+    let refuse = |what: &str, hint: &str| {
+        let what = format!("'source.follow' reads one growing file, but '{}' is {what}", options.path);
+        Err(Error::invalid(234, what).with_hint(hint))
+    };
+    let new_files = "follow the new files of a folder by 'source.monitor-interval' = '1 s'";
+    match fs::metadata(&path) {
+        Ok(metadata) if metadata.is_dir() => refuse("a folder", new_files),
+        Ok(metadata) if !metadata.is_file() => refuse("no plain file", "take 'source.follow' away"),
+        Ok(_) if options.compression.of(&path) != Compression::None => {
+            refuse("compressed", "follow the file before it is compressed")
+        }
+        Ok(_) => Ok(path),
+        Err(_) if is_glob(&options.path) => refuse("a glob", new_files),
+        Err(error) => Err(missing(&options.path, &error)),
+    }
+}
+
+/// What a decoder of the file is made from; each file that takes its place gets a new one.
+#[derive(Debug, Clone)]
+pub(crate) struct RowDecoder {
+    pub(crate) format: TextFormat,
+    pub(crate) declared: SchemaRef,
+    pub(crate) columns: Vec<usize>,
+    pub(crate) limits: DecodeLimits,
+}
+
+impl RowDecoder {
+    fn at(&self, offset: u64) -> Result<TextDecoder> {
+        let range = InputRange { offset, skip_first: false, end: None };
+        TextDecoder::try_new(&self.format, &self.declared, &self.columns, self.limits, range)
+    }
+}
+
+/// What the thread tells.
+enum News {
+    /// The inode of the file that is read.
+    Opened(u64),
+    /// The record that names the columns, where reading does not begin with it.
+    Header(Vec<u8>),
+    /// What has been appended.
+    Bytes(Vec<u8>),
+    /// The file was replaced by one with this inode, and is at its end.
+    Replaced(u64),
+}
+
+/// See the module.
+pub(crate) struct GrowingReader {
+    path: PathBuf,
+    rows: RowDecoder,
+    decoder: TextDecoder,
+    /// Where the decoder began.
+    offset: u64,
+    /// The inode of the file that the decoder reads, and of the one that follows it.
+    inode: u64,
+    next_inode: u64,
+    news: Receiver<Result<News>>,
+    sleep: Arc<Sleep>,
+    ctx: ReaderContext,
+}
+
+impl GrowingReader {
+    /// `position`: from [`SplitReader::position`]. Errors: `External` where no thread can be started.
+    pub(crate) fn try_new(
+        path: PathBuf,
+        interval: Duration,
+        position: Option<&str>,
+        rows: RowDecoder,
+        ctx: ReaderContext,
+    ) -> Result<Self> {
+        let start = position.map(parse_position).transpose()?;
+        let (sender, news) = sync_channel(AHEAD);
+        let sleep = Arc::<Sleep>::default();
+        let tail = Tail {
+            path: path.clone(),
+            interval,
+            header: rows.format.has_header().then(|| (rows.format.clone(), rows.limits.record_bytes_max)),
+            sender,
+            wake: ctx.wake.clone(),
+            sleep: Arc::clone(&sleep),
+        };
+        std::thread::Builder::new()
+            .name("rheos-follow".into())
+            .spawn(move || tail.run(start))
+            .map_err(|e| Error::io("start a thread for", &shown(&path), &e))?;
+        let (offset, inode) = start.unwrap_or_default();
+        Ok(Self { decoder: rows.at(offset)?, path, rows, offset, inode, next_inode: inode, news, sleep, ctx })
+    }
+
+    fn decode_error(&self, error: DecodeError) -> Error {
+        let name = format!("'{}'", shown(&self.path));
+        error.into_error(&name, || count_lines(&self.path, Compression::None, self.offset))
+    }
+
+    fn hear(&mut self, news: News) -> Result<()> {
+        match news {
+            News::Opened(inode) => self.inode = inode,
+            News::Header(record) => {
+                self.decoder.set_header(&record).map_err(|e| self.decode_error(DecodeError::Other(e)))?;
+            }
+            News::Bytes(bytes) => {
+                self.ctx.counters.add_bytes(bytes.len() as u64);
+                self.decoder.push(&bytes);
+            }
+            News::Replaced(inode) => {
+                self.next_inode = inode;
+                self.decoder.finish();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SplitReader for GrowingReader {
+    fn poll(&mut self) -> Result<SourcePoll> {
+        loop {
+            let decoded = self.decoder.decode();
+            self.ctx.counters.add_skipped(self.decoder.take_skipped());
+            if let Some(bad) = self.decoder.take_first_skipped() {
+                let (path, offset) = (self.path.clone(), self.offset);
+                let lines_before = move || count_lines(&path, Compression::None, offset);
+                let name = format!("'{}'", shown(&self.path));
+                self.ctx.counters.note_skipped(move || bad.message(&name, lines_before()));
+            }
+            match decoded.map_err(|e| self.decode_error(e))? {
+                Decoded::Batch(batch) => {
+                    count_records(&self.ctx, batch.num_rows());
+                    return Ok(SourcePoll::Batch(batch));
+                }
+                Decoded::End => {
+                    (self.offset, self.inode) = (0, self.next_inode);
+                    self.decoder = self.rows.at(0)?;
+                }
+                Decoded::NeedInput => match self.news.try_recv() {
+                    Ok(news) => self.hear(news?)?,
+                    Err(TryRecvError::Empty) => return Ok(SourcePoll::Pending),
+                    Err(TryRecvError::Disconnected) => {
+                        return Err(Error::internal(format!("nobody follows '{}' any more", shown(&self.path))));
+                    }
+                },
+            }
+        }
+    }
+
+    fn position(&self) -> String {
+        format!("{}@{}", self.decoder.offset(), self.inode)
+    }
+}
+
+impl Drop for GrowingReader {
+    fn drop(&mut self) {
+        self.sleep.end();
+    }
+}
+
+fn parse_position(text: &str) -> Result<(u64, u64)> {
+    let parts = text.split_once('@').and_then(|(offset, inode)| Some((offset.parse().ok()?, inode.parse().ok()?)));
+    parts.ok_or_else(|| Error::internal(format!("'{text}' is no position in a growing file")))
+}
+
+/// The thread's side.
+struct Tail {
+    path: PathBuf,
+    interval: Duration,
+    header: Option<(TextFormat, usize)>,
+    sender: SyncSender<Result<News>>,
+    wake: Wake,
+    sleep: Arc<Sleep>,
+}
+
+impl Tail {
+    fn run(self, start: Option<(u64, u64)>) {
+        if let Err(error) = self.follow(start) {
+            // The reader may have gone.
+            let _ = self.sender.send(Err(error));
+            (self.wake)();
+        }
+    }
+
+    /// Returns when the reader has gone. Errors: the file cannot be read, or has become shorter.
+    fn follow(&self, start: Option<(u64, u64)>) -> Result<()> {
+        let (mut file, mut inode) = self.open().map_err(|e| self.failed(&e))?;
+        if !self.tell(News::Opened(inode)) {
+            return Ok(());
+        }
+        let mut offset = 0;
+        if let Some((at, of)) = start {
+            if of != inode {
+                return Err(self.lost("has been replaced since it was read"));
+            }
+            if let Some((format, bytes_max)) = self.header.as_ref().filter(|_| at > 0)
+                && !self.tell(News::Header(read_header(&self.path, Compression::None, format, *bytes_max)?))
+            {
+                return Ok(());
+            }
+            offset = file.seek(SeekFrom::Start(at)).map_err(|e| self.failed(&e))?;
+        }
+        loop {
+            // Looked at first: what was appended before the file was replaced is read behind the look.
+            let replaced = self.is_replaced(&file)?;
+            loop {
+                let mut chunk = Vec::new();
+                let read = (&mut file).take(CHUNK_BYTES as u64).read_to_end(&mut chunk);
+                if read.map_err(|e| self.failed(&e))? == 0 {
+                    break;
+                }
+                offset += chunk.len() as u64;
+                if !self.tell(News::Bytes(chunk)) {
+                    return Ok(());
+                }
+            }
+            if file.metadata().map_err(|e| self.failed(&e))?.len() < offset {
+                return Err(self.lost("has become shorter while it was followed"));
+            }
+            if replaced && let Ok(opened) = self.open() {
+                ((file, inode), offset) = (opened, 0);
+                if !self.tell(News::Replaced(inode)) {
+                    return Ok(());
+                }
+            } else if self.sleep.sleep(self.interval) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn open(&self) -> io::Result<(File, u64)> {
+        let file = File::open(&self.path)?;
+        let inode = file.metadata()?.ino();
+        Ok((file, inode))
+    }
+
+    /// Whether the path names another file now; while it names none, it may come.
+    fn is_replaced(&self, file: &File) -> Result<bool> {
+        let same = |a: &Metadata, b: &Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+        let open = file.metadata().map_err(|e| self.failed(&e))?;
+        match fs::metadata(&self.path) {
+            Ok(named) => Ok(!same(&named, &open)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(self.failed(&e)),
+        }
+    }
+
+    /// Publishes, then wakes. `false`: the reader has gone.
+    fn tell(&self, news: News) -> bool {
+        let told = self.sender.send(Ok(news)).is_ok();
+        (self.wake)();
+        told
+    }
+
+    fn failed(&self, error: &io::Error) -> Error {
+        Error::io("read", &shown(&self.path), error)
+    }
+
+    fn lost(&self, what: &str) -> Error {
+        Error::new(ErrorKind::Corrupt, 233, format!("'{}' {what}, so lines may be lost", shown(&self.path))).with_hint(
+            "rotate the file by renaming it and beginning a new one; start the job anew to read what is there",
+        )
+    }
+}
+
+/// A sleep that its owner can end.
+#[derive(Default)]
+struct Sleep {
+    over: Mutex<bool>,
+    bell: Condvar,
+}
+
+impl Sleep {
+    /// Whether it was ended.
+    fn sleep(&self, interval: Duration) -> bool {
+        let waited = self.bell.wait_timeout_while(lock(&self.over), interval, |over| !*over);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn end(&self) {
+        *lock(&self.over) = true;
+        self.bell.notify_all();
+    }
+}

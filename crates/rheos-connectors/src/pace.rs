@@ -1,0 +1,130 @@
+//! Real-time pacing: when row `n` of a generated table is due, and a thread that wakes workers at that time.
+//!
+//! Row `n` is due at `anchor + (n - first) / rate`, whoever reads it: a split that lies in the future waits, so rows
+//! leave in order however the table is cut.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use rheos_core::credit::Wake;
+use rheos_core::{Error, ErrorKind, Result};
+
+/// Rows of this much time leave together, so that a high rate does not make batches of one row.
+const TICK: Duration = Duration::from_millis(20);
+
+/// The pace of one table; shared by its readers.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    rows_per_s: f64,
+    anchor: Mutex<Option<(Instant, u64)>>,
+}
+
+impl Pace {
+    /// A pace of so many rows per second; it starts with the first row that is asked for.
+    pub(crate) fn new(rows_per_s: f64) -> Self {
+        Self { rows_per_s, anchor: Mutex::new(None) }
+    }
+
+    /// The rate.
+    pub(crate) fn rows_per_s(&self) -> f64 {
+        self.rows_per_s
+    }
+
+    /// Row `n` is due now: the start of the table, or where a restored job goes on.
+    pub(crate) fn anchor(&self, n: u64) {
+        *self.anchor.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), n));
+    }
+
+    fn anchored(&self) -> (Instant, u64) {
+        *self.anchor.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| (Instant::now(), 0))
+    }
+
+    /// The first row that is not due yet.
+    fn due_end(&self) -> u64 {
+        let (start, first) = self.anchored();
+        first + (start.elapsed().as_secs_f64() * self.rows_per_s) as u64 + 1
+    }
+
+    /// When to look again for row `n`: when it and the rows of the same tick are due.
+    fn wake_at(&self, n: u64) -> Instant {
+        let (start, first) = self.anchored();
+        let due = n.saturating_sub(first) as f64 / self.rows_per_s;
+        let due = Duration::try_from_secs_f64(due).unwrap_or(Duration::from_secs(u64::from(u32::MAX)));
+        (start + due).max(Instant::now() + TICK)
+    }
+}
+
+/// The end of the part of `rows` that may be given now; all of them where there is no pace. `None`: not one is due, and
+/// `wake` will be called when the first is.
+///
+/// Errors: `External` if the thread that wakes cannot be started.
+pub(crate) fn due_end(pace: Option<&Pace>, rows: Range<u64>, wake: &Wake) -> Result<Option<u64>> {
+    let Some(pace) = pace else { return Ok(Some(rows.end)) };
+    let end = rows.end.min(pace.due_end());
+    if end > rows.start {
+        return Ok(Some(end));
+    }
+    wake_at(pace.wake_at(rows.start), Arc::clone(wake))?;
+    Ok(None)
+}
+
+/// Calls `wake` at `at`, from a thread of its own that all tables share.
+///
+/// Errors: `External` if the thread cannot be started.
+fn wake_at(at: Instant, wake: Wake) -> Result<()> {
+    static TIMER: OnceLock<Option<Sender<(Instant, Wake)>>> = OnceLock::new();
+    let sender = TIMER.get_or_init(|| {
+        let (sender, receiver) = channel();
+        let thread = std::thread::Builder::new().name("rheos-pace".into());
+        thread.spawn(move || run_timer(&receiver)).ok().map(|_| sender)
+    });
+    let failed = || Error::new(ErrorKind::External, 280, "the thread that paces generated rows could not be started");
+    sender.as_ref().ok_or_else(failed)?.send((at, wake)).map_err(|_| failed())
+}
+
+fn run_timer(requests: &Receiver<(Instant, Wake)>) {
+    // Ordered by time; the number keeps requests of the same instant apart.
+    let mut waiting: BTreeMap<(Instant, Reverse<u64>), Wake> = BTreeMap::new();
+    let mut number = 0;
+    loop {
+        let now = Instant::now();
+        while let Some(entry) = waiting.first_entry().filter(|e| e.key().0 <= now) {
+            (entry.remove())();
+        }
+        let next = waiting.first_key_value().map_or(Duration::from_secs(3600), |((at, _), _)| *at - now);
+        match requests.recv_timeout(next) {
+            Ok((at, wake)) => {
+                number += 1;
+                waiting.insert((at, Reverse(number)), wake);
+            }
+            Err(RecvTimeoutError::Timeout) => (),
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_fall_due_at_the_rate_and_the_thread_wakes() {
+        let pace = Pace::new(1000.0);
+        pace.anchor(500);
+        let (sender, receiver) = channel();
+        let start = Instant::now();
+        let wake: Wake = Arc::new(move || sender.send(()).unwrap_or(()));
+        assert_eq!(due_end(None, 550..600, &wake).unwrap(), Some(600), "without a pace all rows are due");
+        assert_eq!(due_end(Some(&pace), 500..501, &wake).unwrap(), Some(501), "the first row is due at once");
+        assert_eq!(due_end(Some(&pace), 100_550..100_600, &wake).unwrap(), None);
+        wake_at(pace.wake_at(550), wake).unwrap();
+        receiver.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert!(start.elapsed() >= Duration::from_millis(49), "50 rows at 1000/s take 50 ms");
+        let due = pace.due_end();
+        assert!(due >= 549 && due <= 500 + start.elapsed().as_millis() as u64 + 2, "{due}");
+    }
+}

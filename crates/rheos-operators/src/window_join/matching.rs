@@ -1,0 +1,209 @@
+//! One window that fires: from the rows of both sides to results, a bounded step at a time.
+//!
+//! 1. One side is put into a hash table. The rows of the other look up their key and walk the chain of equal ones; a step
+//!    takes as many candidate pairs as make a chunk, and the place in the chain is kept. So n times m equal rows never
+//!    stand in memory together.
+//! 2. The further condition drops candidates; what is left is noted in a bitmap a side, and goes out.
+//! 3. Then the rows of each side go out that the kind of join wants by themselves: unmatched, matched, or all with a mark.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, new_null_array};
+use arrow::buffer::NullBuffer;
+use arrow::record_batch::RecordBatch;
+use datafusion_common::NullEquality;
+use rheos_core::Result;
+use rheos_core::operator::CHUNK_ROWS_MAX;
+
+use super::key_table::KeyTable;
+use super::side::{Pairs, Place, Side};
+use super::spec::{LEFT, Plan, RIGHT, Rest};
+use crate::evaluation::new_batch;
+use crate::row_keys::{EncodedKeys, RowKeys, complete_rows};
+
+/// See the module.
+pub(crate) struct Matching {
+    sides: [Side; 2],
+    /// The side whose rows look up; the other one is in the table.
+    probe: usize,
+    table: KeyTable,
+    stage: Stage,
+    /// Rows that make a chunk, by the size of the rows.
+    chunk_rows: usize,
+}
+
+enum Stage {
+    Probe(Cursor),
+    Rest { side: usize, next: usize },
+    Done,
+}
+
+/// The place in the side that looks up.
+struct Cursor {
+    batch: usize,
+    row: usize,
+    /// The next candidate for the row before `row`.
+    chain: Option<usize>,
+    /// The keys of the batch, once it is begun.
+    keys: Option<(EncodedKeys, Option<NullBuffer>)>,
+}
+
+impl Matching {
+    pub(crate) fn try_new(plan: &Plan, keys: &[RowKeys; 2], rows: [Vec<RecordBatch>; 2]) -> Result<Self> {
+        let [left, right] = rows;
+        let sides = [Side::new(left)?, Side::new(right)?];
+        let probe = match plan.rest {
+            // Where only the existence of a partner counts, a row that looks up may stop at the first one.
+            [Some(_), _] if !plan.emits_pairs => LEFT,
+            [_, Some(_)] if !plan.emits_pairs => RIGHT,
+            _ if sides[LEFT].rows() < sides[RIGHT].rows() => RIGHT,
+            _ => LEFT,
+        };
+        let build = 1 - probe;
+        let table = build_table(plan, &keys[build], &sides[build])?;
+        let chunk_rows = sides.iter().filter_map(Side::chunk_rows).min().unwrap_or(CHUNK_ROWS_MAX);
+        let stage = if sides[build].rows() == 0 {
+            Stage::Rest { side: LEFT, next: 0 }
+        } else {
+            Stage::Probe(Cursor { batch: 0, row: 0, chain: None, keys: None })
+        };
+        Ok(Self { sides, probe, table, stage, chunk_rows })
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.stage, Stage::Done)
+    }
+
+    /// One step forward. It may have no results.
+    pub(crate) fn step(&mut self, plan: &Plan, keys: &[RowKeys; 2]) -> Result<Option<RecordBatch>> {
+        match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::Probe(cursor) => self.join(cursor, plan, &keys[self.probe]),
+            Stage::Rest { side, next } => self.emit_rest(side, next, plan),
+            Stage::Done => Ok(None),
+        }
+    }
+
+    fn join(&mut self, mut cursor: Cursor, plan: &Plan, keys: &RowKeys) -> Result<Option<RecordBatch>> {
+        let mut pairs = Pairs::default();
+        let more = self.candidates(&mut cursor, &mut pairs, plan, keys)?;
+        if pairs.len() > 0
+            && let Some(residual) = &plan.residual
+        {
+            let mask = residual.evaluate(&self.sides, &pairs)?;
+            pairs.retain(&mask);
+        }
+        for side in [LEFT, RIGHT] {
+            if plan.rest[side].is_some() {
+                self.sides[side].mark(&pairs.places[side]);
+            }
+        }
+        if !plan.emits_pairs && cursor.chain.is_some() {
+            let current = (cursor.batch, cursor.row - 1);
+            if self.sides[self.probe].is_matched_at(current) {
+                cursor.chain = None;
+            }
+        }
+        self.stage = if more { Stage::Probe(cursor) } else { Stage::Rest { side: LEFT, next: 0 } };
+        if !plan.emits_pairs || pairs.len() == 0 {
+            return Ok(None);
+        }
+        let mut columns = self.columns(LEFT, plan, &pairs.places[LEFT])?;
+        columns.extend(self.columns(RIGHT, plan, &pairs.places[RIGHT])?);
+        new_batch(&plan.schema, columns, pairs.len()).map(Some)
+    }
+
+    /// Pairs of equal keys, as many as make a chunk. `false`: these were the last.
+    fn candidates(&self, cursor: &mut Cursor, pairs: &mut Pairs, plan: &Plan, keys: &RowKeys) -> Result<bool> {
+        let (probe, build) = (&self.sides[self.probe], &self.sides[1 - self.probe]);
+        let one_is_enough = !plan.emits_pairs && plan.residual.is_none();
+        while pairs.len() < self.chunk_rows {
+            if let Some(candidate) = cursor.chain {
+                pairs.places[self.probe].push((cursor.batch, cursor.row - 1));
+                pairs.places[1 - self.probe].push(build.place(candidate));
+                cursor.chain = if one_is_enough { None } else { self.table.next(candidate) };
+                continue;
+            }
+            let Some(batch) = probe.batches().get(cursor.batch) else { return Ok(false) };
+            if cursor.row == batch.num_rows() {
+                (cursor.batch, cursor.row, cursor.keys) = (cursor.batch + 1, 0, None);
+                continue;
+            }
+            let (encoded, joinable) = match &mut cursor.keys {
+                Some(known) => known,
+                None => cursor.keys.insert(encode(plan, keys, batch)?),
+            };
+            if joinable.as_ref().is_none_or(|j| j.is_valid(cursor.row)) {
+                cursor.chain = self.table.first(encoded.get(cursor.row));
+            }
+            cursor.row += 1;
+        }
+        Ok(true)
+    }
+
+    fn emit_rest(&mut self, side: usize, next: usize, plan: &Plan) -> Result<Option<RecordBatch>> {
+        let rows = &self.sides[side];
+        let Some(rest) = plan.rest[side].filter(|_| next < rows.rows()) else {
+            self.stage = if side == LEFT { Stage::Rest { side: RIGHT, next: 0 } } else { Stage::Done };
+            return Ok(None);
+        };
+        let wanted = |number: &usize| match rest {
+            Rest::Padded | Rest::Unmatched => !rows.is_matched(*number),
+            Rest::Matched => rows.is_matched(*number),
+            Rest::Marked => true,
+        };
+        let numbers: Vec<usize> = (next..rows.rows()).filter(wanted).take(self.chunk_rows).collect();
+        let full = numbers.len() == self.chunk_rows;
+        let next = numbers.last().filter(|_| full).map_or(rows.rows(), |last| last + 1);
+        self.stage = Stage::Rest { side, next };
+        if numbers.is_empty() {
+            return Ok(None);
+        }
+        let places: Vec<Place> = numbers.iter().map(|number| rows.place(*number)).collect();
+        let mut columns = self.columns(side, plan, &places)?;
+        match rest {
+            Rest::Matched | Rest::Unmatched => {}
+            Rest::Marked => {
+                let marks: BooleanArray = numbers.iter().map(|number| Some(rows.is_matched(*number))).collect();
+                columns.push(Arc::new(marks));
+            }
+            Rest::Padded => {
+                let other = plan.inputs[1 - side].fields().iter();
+                let nulls = other.map(|field| new_null_array(field.data_type(), numbers.len()));
+                columns = if side == LEFT {
+                    columns.into_iter().chain(nulls).collect()
+                } else {
+                    nulls.chain(columns).collect()
+                };
+            }
+        }
+        new_batch(&plan.schema, columns, numbers.len()).map(Some)
+    }
+
+    fn columns(&self, side: usize, plan: &Plan, places: &[Place]) -> Result<Vec<ArrayRef>> {
+        self.sides[side].gather_all(plan.inputs[side].fields().len(), places)
+    }
+}
+
+fn build_table(plan: &Plan, keys: &RowKeys, side: &Side) -> Result<KeyTable> {
+    let mut encoded = keys.none();
+    let mut joinable = vec![];
+    for batch in side.batches() {
+        let values = keys.values(batch)?;
+        keys.append(&mut encoded, &values)?;
+        joinable.push((batch.num_rows(), joinable_rows(plan, &values)));
+    }
+    Ok(KeyTable::new(encoded, &joinable))
+}
+
+fn encode(plan: &Plan, keys: &RowKeys, batch: &RecordBatch) -> Result<(EncodedKeys, Option<NullBuffer>)> {
+    let values = keys.values(batch)?;
+    Ok((keys.encode_values(&values)?, joinable_rows(plan, &values)))
+}
+
+/// Which rows can join at all; `None`: every one.
+pub(crate) fn joinable_rows(plan: &Plan, values: &[ArrayRef]) -> Option<NullBuffer> {
+    match plan.null_equality {
+        NullEquality::NullEqualsNothing => complete_rows(values),
+        NullEquality::NullEqualsNull => None,
+    }
+}

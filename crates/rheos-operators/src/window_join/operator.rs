@@ -1,0 +1,137 @@
+//! The operator: rows wait by window; when both inputs' watermarks are at a window's end, it is joined.
+
+use std::sync::Arc;
+
+use arrow::array::BooleanArray;
+use arrow::compute::filter_record_batch;
+use arrow::record_batch::RecordBatch;
+use rheos_core::operator::{OperatorInit, WatermarkChange};
+use rheos_core::state::{SnapshotReader, StateDelta};
+use rheos_core::{Epoch, Operator, OperatorContext, Progress, Result};
+
+use super::matching::{Matching, joinable_rows};
+use super::spec::{LEFT, Plan, RIGHT, WindowJoinSpec};
+use crate::chunk_queue::ChunkQueue;
+use crate::row_keys::RowKeys;
+use crate::windowed_rows::{WindowKey, WindowState, WindowedRows};
+
+/// Steps without a full chunk before other operators get their turn.
+const STEPS_MAX: usize = 16;
+
+/// See the module.
+pub(crate) struct WindowJoin {
+    plan: Arc<Plan>,
+    keys: [RowKeys; 2],
+    inputs: [WindowedRows; 2],
+    /// The window that is on its way out.
+    matching: Option<Matching>,
+    queue: ChunkQueue,
+    /// Windows that end by this have fired, once nothing is on its way out.
+    watermark_ms: i64,
+    state: WindowState,
+}
+
+impl WindowJoin {
+    pub(crate) fn try_new(spec: &WindowJoinSpec, plan: Arc<Plan>, init: &OperatorInit) -> Result<Self> {
+        let (left, right) = (&spec.left, &spec.right);
+        let rows = |table, side: usize, window| {
+            let distribution = plan.distributions[side].clone();
+            WindowedRows::new(table, Arc::clone(&plan.inputs[side]), window, distribution)
+        };
+        Ok(Self {
+            keys: [
+                RowKeys::try_unordered(&left.keys, &left.schema)?,
+                RowKeys::try_unordered(&right.keys, &right.schema)?,
+            ],
+            inputs: [rows("left", LEFT, left.window), rows("right", RIGHT, right.window)],
+            matching: None,
+            queue: ChunkQueue::default(),
+            watermark_ms: i64::MIN,
+            state: WindowState::new(&plan.distributions[LEFT], init),
+            plan,
+        })
+    }
+
+    /// Rows that can neither join nor go out by themselves need not wait.
+    fn useful(&self, input: usize, batch: RecordBatch) -> Result<RecordBatch> {
+        if self.plan.wants_unmatched(input) {
+            return Ok(batch);
+        }
+        match joinable_rows(&self.plan, &self.keys[input].values(&batch)?) {
+            Some(joinable) => Ok(filter_record_batch(&batch, &BooleanArray::new(joinable.into_inner(), None))?),
+            None => Ok(batch),
+        }
+    }
+
+    /// Emits a chunk of what is due.
+    fn fire(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        for _ in 0..STEPS_MAX {
+            if self.queue.has_full_chunk() || !self.step()? {
+                break;
+            }
+        }
+        match self.queue.emit_one(ctx)? {
+            Progress::Done if self.matching.is_some() || self.due().is_some() => Ok(Progress::More),
+            progress => Ok(progress),
+        }
+    }
+
+    /// The next window that is to fire.
+    fn due(&self) -> Option<WindowKey> {
+        let first = self.inputs.iter().filter_map(WindowedRows::first).min();
+        first.filter(|window| window.is_due(self.watermark_ms))
+    }
+
+    /// One bounded step. `false`: nothing is due.
+    fn step(&mut self) -> Result<bool> {
+        let matching = match &mut self.matching {
+            Some(matching) => matching,
+            None => {
+                let Some(window) = self.due() else { return Ok(false) };
+                let rows = self.inputs.each_mut().map(|input| input.take(window));
+                self.matching.insert(Matching::try_new(&self.plan, &self.keys, rows)?)
+            }
+        };
+        if let Some(results) = matching.step(&self.plan, &self.keys)? {
+            self.queue.push(results);
+        }
+        if matching.is_done() {
+            self.matching = None;
+        }
+        Ok(true)
+    }
+}
+
+impl Operator for WindowJoin {
+    fn on_batch(&mut self, input: usize, batch: RecordBatch, ctx: &mut OperatorContext) -> Result<Progress> {
+        let batch = self.useful(input, batch)?;
+        self.inputs[input].add(batch, self.watermark_ms, ctx)?;
+        Ok(Progress::Done)
+    }
+
+    fn on_watermark(&mut self, change: WatermarkChange, ctx: &mut OperatorContext) -> Result<Progress> {
+        self.watermark_ms = self.watermark_ms.max(change.combined.ms());
+        self.fire(ctx)
+    }
+
+    fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        self.fire(ctx)
+    }
+
+    fn on_epoch_end(&mut self, _epoch: Epoch, _ctx: &mut OperatorContext) -> Result<StateDelta> {
+        self.state.delta(&mut self.inputs, self.watermark_ms)
+    }
+
+    fn restore(&mut self, snapshot: &dyn SnapshotReader) -> Result<()> {
+        self.watermark_ms = self.state.restore(snapshot, &mut self.inputs)?;
+        Ok(())
+    }
+
+    fn open_windows(&self) -> u64 {
+        let [left, right] = &self.inputs;
+        let mut windows: Vec<WindowKey> = left.windows().chain(right.windows()).collect();
+        windows.sort_unstable();
+        windows.dedup();
+        windows.len() as u64
+    }
+}

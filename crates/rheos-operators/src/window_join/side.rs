@@ -1,0 +1,97 @@
+//! The rows of one side in a window that fires, and pairs of them.
+
+use arrow::array::{ArrayRef, BooleanArray, BooleanBufferBuilder};
+use arrow::record_batch::RecordBatch;
+use rheos_core::Result;
+
+use crate::chunk_queue::chunk_rows;
+use crate::windowed_rows::{coalesce, gather};
+
+/// A row as (batch, row).
+pub(crate) type Place = (usize, usize);
+
+/// See the module. Rows are also numbered through, from 0.
+pub(crate) struct Side {
+    batches: Vec<RecordBatch>,
+    /// The number of each batch's first row, and of all rows.
+    starts: Vec<usize>,
+    matched: BooleanBufferBuilder,
+}
+
+impl Side {
+    pub(crate) fn new(batches: Vec<RecordBatch>) -> Result<Self> {
+        let batches = coalesce(batches)?;
+        let mut starts = vec![0];
+        let mut rows = 0;
+        for batch in &batches {
+            rows += batch.num_rows();
+            starts.push(rows);
+        }
+        let mut matched = BooleanBufferBuilder::new(rows);
+        matched.append_n(rows, false);
+        Ok(Self { batches, starts, matched })
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.matched.len()
+    }
+
+    pub(crate) fn batches(&self) -> &[RecordBatch] {
+        &self.batches
+    }
+
+    /// Rows of this side that make a chunk, by their size.
+    pub(crate) fn chunk_rows(&self) -> Option<usize> {
+        self.batches.iter().map(chunk_rows).min()
+    }
+
+    pub(crate) fn place(&self, number: usize) -> Place {
+        let batch = self.starts.partition_point(|start| *start <= number) - 1;
+        (batch, number - self.starts[batch])
+    }
+
+    pub(crate) fn is_matched(&self, number: usize) -> bool {
+        self.matched.get_bit(number)
+    }
+
+    pub(crate) fn is_matched_at(&self, (batch, row): Place) -> bool {
+        self.is_matched(self.starts[batch] + row)
+    }
+
+    /// Notes that these rows have joined something.
+    pub(crate) fn mark(&mut self, places: &[Place]) {
+        for (batch, row) in places {
+            self.matched.set_bit(self.starts[*batch] + row, true);
+        }
+    }
+
+    pub(crate) fn gather(&self, column: usize, places: &[Place]) -> Result<ArrayRef> {
+        gather(&self.batches, column, places)
+    }
+
+    pub(crate) fn gather_all(&self, columns: usize, places: &[Place]) -> Result<Vec<ArrayRef>> {
+        (0..columns).map(|column| self.gather(column, places)).collect()
+    }
+}
+
+/// Pairs of rows: at one index, the row of the left and the row of the right.
+#[derive(Default)]
+pub(crate) struct Pairs {
+    pub(crate) places: [Vec<Place>; 2],
+}
+
+impl Pairs {
+    pub(crate) fn len(&self) -> usize {
+        self.places[0].len()
+    }
+
+    pub(crate) fn retain(&mut self, mask: &BooleanArray) {
+        for places in &mut self.places {
+            let mut index = 0;
+            places.retain(|_| {
+                index += 1;
+                mask.value(index - 1)
+            });
+        }
+    }
+}

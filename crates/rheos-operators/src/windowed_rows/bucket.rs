@@ -1,0 +1,117 @@
+//! The batches of one window, kept few, and what is done with lists of batches.
+
+use arrow::array::{Array, ArrayRef};
+use arrow::compute::{concat_batches, interleave};
+use arrow::record_batch::RecordBatch;
+use rheos_core::Result;
+use rheos_core::operator::CHUNK_ROWS_MAX;
+
+/// Small batches that may wait at the end of a bucket before they are put together.
+const LOOSE_MAX: usize = 32;
+
+/// The rows of one window, in the order in which they came.
+#[derive(Debug, Default)]
+pub(crate) struct Bucket {
+    batches: Vec<RecordBatch>,
+    rows: usize,
+    /// Batches at the front that an earlier epoch has handed over.
+    saved: usize,
+    /// Small batches at the end that have not been put together. They may be parts of large ones, and hold these.
+    loose: usize,
+    /// Rows that the last [`replace`](Self::replace) left.
+    kept: usize,
+}
+
+impl Bucket {
+    pub(crate) fn push(&mut self, batch: RecordBatch) -> Result<()> {
+        self.rows += batch.num_rows();
+        self.loose = if batch.num_rows() < CHUNK_ROWS_MAX / 2 { self.loose + 1 } else { 0 };
+        self.batches.push(batch);
+        if self.loose >= LOOSE_MAX {
+            let first = self.saved.max(self.batches.len() - self.loose);
+            let loose = self.batches.split_off(first);
+            self.batches.extend(coalesce(loose)?);
+            self.loose = 0;
+        }
+        Ok(())
+    }
+
+    /// Adds rows that are part of a checkpoint. Only before any others.
+    pub(crate) fn push_saved(&mut self, batch: RecordBatch) {
+        self.rows += batch.num_rows();
+        self.batches.push(batch);
+        self.saved = self.batches.len();
+    }
+
+    /// What has not been handed over; it counts as handed over from now on.
+    pub(crate) fn take_unsaved(&mut self) -> Vec<RecordBatch> {
+        let unsaved = self.batches[self.saved..].to_vec();
+        (self.saved, self.loose) = (self.batches.len(), 0);
+        unsaved
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Rows that the last [`replace`](Self::replace) left.
+    pub(crate) fn kept(&self) -> usize {
+        self.kept
+    }
+
+    pub(crate) fn batches(&self) -> &[RecordBatch] {
+        &self.batches
+    }
+
+    /// How many of the [`batches`](Self::batches), from the front, have been handed over.
+    pub(crate) fn saved(&self) -> usize {
+        self.saved
+    }
+
+    /// Puts a part of the rows in the place of all: what of them has been handed over, and what has not.
+    pub(crate) fn replace(&mut self, saved: Vec<RecordBatch>, unsaved: Vec<RecordBatch>) {
+        self.saved = saved.len();
+        self.batches = saved;
+        self.batches.extend(unsaved);
+        self.rows = self.batches.iter().map(RecordBatch::num_rows).sum();
+        (self.kept, self.loose) = (self.rows, 0);
+    }
+
+    pub(crate) fn into_batches(self) -> Vec<RecordBatch> {
+        self.batches
+    }
+}
+
+/// Puts neighbours together as long as they fit into a chunk; larger batches stay as they are.
+pub(crate) fn coalesce(batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+    let mut whole = vec![];
+    let mut parts: Vec<RecordBatch> = vec![];
+    let mut rows = 0;
+    for batch in batches.into_iter().filter(|b| b.num_rows() > 0) {
+        if rows + batch.num_rows() > CHUNK_ROWS_MAX && !parts.is_empty() {
+            whole.push(concat(&mut parts)?);
+            rows = 0;
+        }
+        rows += batch.num_rows();
+        parts.push(batch);
+    }
+    if !parts.is_empty() {
+        whole.push(concat(&mut parts)?);
+    }
+    Ok(whole)
+}
+
+fn concat(parts: &mut Vec<RecordBatch>) -> Result<RecordBatch> {
+    let whole = match parts.as_slice() {
+        [only] => only.clone(),
+        several => concat_batches(&several[0].schema(), several)?,
+    };
+    parts.clear();
+    Ok(whole)
+}
+
+/// The values of one column at these places, as (batch, row).
+pub(crate) fn gather(batches: &[RecordBatch], column: usize, places: &[(usize, usize)]) -> Result<ArrayRef> {
+    let arrays: Vec<&dyn Array> = batches.iter().map(|b| b.column(column).as_ref()).collect();
+    Ok(interleave(&arrays, places)?)
+}

@@ -1,0 +1,140 @@
+//! A source whose event time is computed: `ts AS to_timestamp_millis(ms), WATERMARK FOR ts AS ...`.
+//!
+//! The engine reads event times off the rows of a source, so the column is added by its readers. All other computed
+//! columns are a projection above the source (see `program`).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::Column;
+use datafusion_physical_expr::utils::collect_columns;
+use rheos_core::error::{Error, Result};
+use rheos_core::source::{Boundedness, Discovery, ReaderContext, Source, SourcePoll, Split, SplitReader};
+
+/// A computed column: what it is called and how it is made of the source's columns.
+#[derive(Debug, Clone)]
+pub(crate) struct ComputedColumn {
+    pub(crate) field: FieldRef,
+    pub(crate) expr: Arc<dyn PhysicalExpr>,
+}
+
+/// A source with one computed column behind its own, or a projection of such.
+#[derive(Debug, Clone)]
+pub(crate) struct ComputedSource {
+    inner: Arc<dyn Source>,
+    computed: ComputedColumn,
+    /// Indices into the columns of `inner` and, behind them, the computed one.
+    output: Vec<usize>,
+    schema: SchemaRef,
+}
+
+impl ComputedSource {
+    pub(crate) fn new(inner: Arc<dyn Source>, computed: ComputedColumn) -> Self {
+        let output = (0..=inner.schema().fields().len()).collect();
+        Self::with_output(inner, computed, output)
+    }
+
+    fn with_output(inner: Arc<dyn Source>, computed: ComputedColumn, output: Vec<usize>) -> Self {
+        let schema = inner.schema();
+        let all: Vec<_> = schema.fields().iter().cloned().chain([Arc::clone(&computed.field)]).collect();
+        let schema = Arc::new(Schema::new(output.iter().map(|i| Arc::clone(&all[*i])).collect::<Vec<_>>()));
+        Self { inner, computed, output, schema }
+    }
+
+    /// Where the computed column stands behind those of `inner`.
+    fn computed_at(&self) -> usize {
+        self.inner.schema().fields().len()
+    }
+}
+
+impl Source for ComputedSource {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn boundedness(&self) -> Boundedness {
+        self.inner.boundedness()
+    }
+
+    fn project(&self, columns: &[usize]) -> Result<Arc<dyn Source>> {
+        let output: Vec<_> = columns.iter().map(|c| self.output[*c]).collect();
+        let computed_at = self.computed_at();
+        let mut needed: BTreeSet<usize> = output.iter().copied().filter(|c| *c != computed_at).collect();
+        if !output.contains(&computed_at) {
+            return self.inner.project(&output);
+        }
+        needed.extend(collect_columns(&self.computed.expr).iter().map(Column::index));
+        if needed.is_empty() {
+            // A constant: rows are counted by some column.
+            needed.insert(0);
+        }
+        let needed: Vec<_> = needed.into_iter().collect();
+        let inner = self.inner.project(&needed)?;
+        let moved = |at: usize| needed.binary_search(&at).unwrap_or(needed.len());
+        let expr = Arc::clone(&self.computed.expr).transform_up(|e| {
+            Ok(match e.downcast_ref::<Column>() {
+                Some(c) => Transformed::yes(Arc::new(Column::new(c.name(), moved(c.index())))),
+                None => Transformed::no(e),
+            })
+        });
+        let expr = expr.data().map_err(|e| Error::internal(e.to_string()))?;
+        let computed = ComputedColumn { field: Arc::clone(&self.computed.field), expr };
+        let output = output.into_iter().map(moved).collect();
+        Ok(Arc::new(Self::with_output(inner, computed, output)))
+    }
+
+    fn discover(&self, time_column: Option<usize>, parallelism: usize) -> Result<Discovery> {
+        // Statistics are of stored columns; nothing is known of a computed one before it is read.
+        let stored = time_column.map(|c| self.output[c]).filter(|c| *c != self.computed_at());
+        self.inner.discover(stored, parallelism)
+    }
+
+    fn open(&self, split: &Split, position: Option<&str>, ctx: ReaderContext) -> Result<Box<dyn SplitReader>> {
+        let inner = self.inner.open(split, position, ctx)?;
+        Ok(Box::new(ComputedReader { inner, source: self.clone() }))
+    }
+
+    fn describe(&self) -> Vec<(String, String)> {
+        let mut facts = self.inner.describe();
+        facts.push(("computed".into(), format!("{} = {}", self.computed.field.name(), self.computed.expr)));
+        facts
+    }
+}
+
+struct ComputedReader {
+    inner: Box<dyn SplitReader>,
+    source: ComputedSource,
+}
+
+impl ComputedReader {
+    fn extended(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let rows = batch.num_rows();
+        let computed = &self.source.computed;
+        let value = computed.expr.evaluate(batch).and_then(|v| v.into_array(rows)).map_err(|e| {
+            let what = format!("the column '{}' cannot be computed: {}", computed.field.name(), e.strip_backtrace());
+            Error::user(what).with_hint("try_cast gives null where a cast fails")
+        })?;
+        let width = batch.num_columns();
+        let column = |at: &usize| if *at == width { Arc::clone(&value) } else { Arc::clone(batch.column(*at)) };
+        let columns = self.source.output.iter().map(column).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.source.schema), columns, &options)?)
+    }
+}
+
+impl SplitReader for ComputedReader {
+    fn poll(&mut self) -> Result<SourcePoll> {
+        match self.inner.poll()? {
+            SourcePoll::Batch(batch) => Ok(SourcePoll::Batch(self.extended(&batch)?)),
+            other => Ok(other),
+        }
+    }
+
+    fn position(&self) -> String {
+        self.inner.position()
+    }
+}

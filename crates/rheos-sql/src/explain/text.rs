@@ -1,0 +1,56 @@
+//! A job graph as text: one tree a sink, one line a node, inputs indented below their reader.
+//!
+//! ```text
+//!   sink:out  connector: print
+//!     <- forward, append
+//!     tumble  window: tumble 3600000 ms; group by: origin; ...
+//!       <- hash(origin), append
+//!       partial-tumble  ...
+//! ```
+
+use std::collections::BTreeSet;
+
+use rheos_core::NodeId;
+use rheos_core::graph::{Edge, JobGraph, NodeKind};
+
+use super::{exchange, without_indexes};
+
+/// The text plan of a job.
+pub fn explain(graph: &JobGraph) -> String {
+    let mut out = String::new();
+    let mut seen = BTreeSet::new();
+    for id in graph.ids().filter(|id| matches!(graph.node(*id).kind, NodeKind::Sink(_))) {
+        node(graph, id, None, 0, &mut seen, &mut out);
+    }
+    out
+}
+
+fn node(
+    graph: &JobGraph,
+    id: NodeId,
+    edge: Option<&Edge>,
+    depth: usize,
+    seen: &mut BTreeSet<NodeId>,
+    out: &mut String,
+) {
+    let node_here = graph.node(id);
+    let indent = "  ".repeat(depth);
+    // All edges carry plain rows until there are updating results.
+    let travels = edge.map(|e| format!("[{}, append] ", exchange(graph, e))).unwrap_or_default();
+    if !seen.insert(id) {
+        out.push_str(&format!("{indent}{travels}{} (the one above)\n", node_here.name));
+        return;
+    }
+    let mut facts: Vec<_> = node_here.describe().iter().map(|(k, v)| format!("{k}: {}", without_indexes(v))).collect();
+    if matches!(node_here.kind, NodeKind::Source { .. }) {
+        let columns: Vec<_> = node_here.schema.fields().iter().map(|f| f.name().as_str()).collect();
+        // A source may name its columns too.
+        facts.retain(|f| !f.starts_with("columns: "));
+        facts.insert(0, format!("columns: {}", columns.join(", ")));
+    }
+    let facts = if facts.is_empty() { String::new() } else { format!("  {}", facts.join("; ")) };
+    out.push_str(&format!("{indent}{travels}{}{facts}\n", node_here.name));
+    for input in &node_here.inputs {
+        node(graph, input.from, Some(input), depth + 1, seen, out);
+    }
+}

@@ -1,0 +1,121 @@
+//! Functions of texts.
+//!
+//! `SPLIT_INDEX` follows Flink's `splitByWholeSeparatorPreserveAllTokens`: an empty text has no parts, and an empty
+//! delimiter stands for any blank.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, StringArray, StringBuilder};
+use datafusion_common::Result as DfResult;
+use regex::Regex;
+
+use super::{Builtin, Call, a_text, an_integer, bigint, texts};
+
+pub(super) fn functions() -> Vec<Builtin> {
+    let (text, integer) = (a_text, an_integer);
+    vec![
+        Builtin::new(
+            "split_index",
+            vec![vec![text(), text(), integer()]],
+            texts,
+            split_index,
+            (
+                "split_index(text, delimiter, index)",
+                "The part of a text at an index, from 0; NULL where there is no such part.",
+            ),
+        ),
+        Builtin::new(
+            "count_char",
+            vec![vec![text(), text()]],
+            bigint,
+            |call| Ok(Arc::new(call.map_texts(|[text, part]| Some(count(text, part)))?)),
+            ("count_char(text, char)", "How often a character, or a longer part without overlaps, occurs in a text."),
+        ),
+        Builtin::new(
+            "regexp_extract",
+            vec![vec![text(), text()], vec![text(), text(), integer()]],
+            texts,
+            regexp_extract,
+            (
+                "regexp_extract(text, pattern [, group])",
+                "What a group of a regular expression matches first; group 0, the default, is the whole match. NULL \
+                 without a match.",
+            ),
+        ),
+    ]
+}
+
+fn split_index(call: &Call<'_>) -> DfResult<ArrayRef> {
+    let (texts, delimiters, indexes) = (call.texts(0)?, call.texts(1)?, call.integers(2)?);
+    let row = |row| {
+        let (text, delimiter) = (texts.get(row)?, delimiters.get(row)?);
+        let index = usize::try_from(indexes.is_valid(row).then(|| indexes.value(row))?).ok()?;
+        match (text.is_empty(), delimiter.is_empty()) {
+            (true, _) => None,
+            (_, true) => text.split(char::is_whitespace).nth(index),
+            _ => text.split(delimiter).nth(index),
+        }
+    };
+    Ok(Arc::new((0..call.rows).map(row).collect::<StringArray>()))
+}
+
+fn count(text: &str, part: &str) -> i64 {
+    let found = match part.as_bytes() {
+        [] => 0,
+        [byte] => text.bytes().filter(|b| b == byte).count(),
+        _ => text.matches(part).count(),
+    };
+    i64::try_from(found).unwrap_or(i64::MAX)
+}
+
+fn regexp_extract(call: &Call<'_>) -> DfResult<ArrayRef> {
+    let (texts, patterns) = (call.texts(0)?, call.texts(1)?);
+    let groups = if call.args.len() > 2 { Some(call.integers(2)?) } else { None };
+    let mut found = StringBuilder::new();
+    // The pattern of the row before: a literal is looked up once a batch.
+    let mut last: Option<(&str, Option<Rc<Regex>>)> = None;
+    for row in 0..call.rows {
+        let group = groups.as_ref().map_or(Some(0), |g| g.is_valid(row).then(|| g.value(row)));
+        let (Some(text), Some(pattern), Some(group)) = (texts.get(row), patterns.get(row), group) else {
+            found.append_null();
+            continue;
+        };
+        if last.as_ref().is_none_or(|(known, _)| *known != pattern) {
+            last = Some((pattern, compiled(pattern)));
+        }
+        let regex = last.as_ref().and_then(|(_, regex)| regex.as_deref());
+        found.append_option(regex.and_then(|r| extract(r, text, group)));
+    }
+    Ok(Arc::new(found.finish()))
+}
+
+fn extract<'t>(regex: &Regex, text: &'t str, group: i64) -> Option<&'t str> {
+    match usize::try_from(group).ok()? {
+        0 => regex.find(text).map(|m| m.as_str()),
+        group => regex.captures(text)?.get(group).map(|m| m.as_str()),
+    }
+}
+
+/// Patterns that a thread keeps compiled. More are compiled again in each batch.
+const COMPILED_MAX: usize = 64;
+
+/// A compiled pattern, also across batches; `None`: it is not a regular expression.
+fn compiled(pattern: &str) -> Option<Rc<Regex>> {
+    thread_local! {
+        static COMPILED: RefCell<HashMap<String, Option<Rc<Regex>>>> = RefCell::new(HashMap::new());
+    }
+    COMPILED.with_borrow_mut(|known| {
+        if let Some(regex) = known.get(pattern) {
+            return regex.clone();
+        }
+        if known.len() >= COMPILED_MAX {
+            known.clear();
+        }
+        let regex = Regex::new(pattern).ok().map(Rc::new);
+        known.insert(pattern.to_string(), regex.clone());
+        regex
+    })
+}

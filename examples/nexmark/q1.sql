@@ -1,0 +1,29 @@
+-- Nexmark q1. Bids in another currency: a price in dollars becomes one in euros, exactly, as a decimal number.
+--
+--   rheos run examples/nexmark/q1.sql
+
+CREATE TABLE IF NOT EXISTS events (
+    WATERMARK FOR `dateTime` AS `dateTime` - INTERVAL '4' SECOND
+) WITH (
+    'connector'        = 'nexmark',
+    'events.num'       = '5000',   -- 100 persons, 300 auctions, 4,600 bids
+    'first-event.rate' = '100'     -- per second of event time, so they span 50 seconds
+);
+
+CREATE VIEW bid AS
+SELECT
+    bid.auction AS auction,
+    bid.bidder  AS bidder,
+    bid.price   AS price,
+    `dateTime`,
+    bid.extra   AS extra
+FROM events
+WHERE event_type = 2;
+
+SELECT
+    auction,
+    bidder,
+    price * 0.908 AS price,
+    `dateTime`,
+    extra
+FROM bid;
