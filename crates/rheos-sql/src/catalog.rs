@@ -3,9 +3,9 @@
 //! Names keep their case. A name matches exactly, else without case where only one fits; function names never have case.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion_common::config::ConfigOptions;
@@ -20,6 +20,7 @@ use rheos_core::source::{Boundedness, Source, WatermarkSpec};
 use crate::clock::in_micros;
 use crate::computed::{ComputedColumn, ComputedSource};
 use crate::diagnose::external;
+use crate::fields::FieldNames;
 use crate::proctime::Proctime;
 use crate::ranking;
 use crate::types::Types;
@@ -181,6 +182,7 @@ impl Catalog {
             higher_order: BTreeMap::new(),
             config,
             expr_planners: vec![
+                Arc::new(FieldNames),
                 Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default()),
                 Arc::new(datafusion_functions_nested::planner::NestedFunctionPlanner),
                 Arc::new(datafusion_functions_nested::planner::FieldAccessPlanner),
@@ -259,7 +261,7 @@ impl Catalog {
 
     /// Whether a function is an aggregate.
     pub(crate) fn is_aggregate(&self, name: &str) -> bool {
-        self.aggregates.contains_key(&name.to_lowercase())
+        is_aggregate(name)
     }
 
     /// The table to write to. Errors: there is none of that name, or it is a view.
@@ -305,6 +307,16 @@ pub(crate) fn match_name<'a>(name: &str, known: impl IntoIterator<Item = &'a str
         }
     }
     loose.filter(|_| count == 1)
+}
+
+/// Whether a function is an aggregate.
+pub(crate) fn is_aggregate(name: &str) -> bool {
+    static NAMES: LazyLock<HashSet<String>> = LazyLock::new(|| {
+        let all = aggregate_functions();
+        let names = all.iter().flat_map(|f| std::iter::once(f.name()).chain(f.aliases().iter().map(String::as_str)));
+        names.map(str::to_lowercase).collect()
+    });
+    NAMES.contains(&name.to_lowercase())
 }
 
 /// All scalar functions.

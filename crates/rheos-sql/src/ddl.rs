@@ -23,6 +23,8 @@ use sqlparser::tokenizer::{Span as TokenSpan, Token, TokenWithSpan};
 
 use crate::catalog::match_name;
 use crate::diagnose::{syntax, syntax_at};
+use crate::misuse::{aggregates, first_call};
+use crate::proctime::PROCTIME;
 use crate::statement::bare_name;
 use crate::tokens::{Tokens, place, quoted_word};
 use crate::types::parse_type;
@@ -204,6 +206,7 @@ pub(crate) fn create_table(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<T
             return Err(missing_comma(parser));
         }
         parser.advance_token();
+        check_watermark(&table)?;
     }
     if parser.parse_keyword(Keyword::COMMENT) {
         let _ = parser.consume_token(&Token::Eq);
@@ -234,6 +237,23 @@ pub(crate) fn create_table(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<T
         _ => Err(parser
             .expected_ref::<()>("WITH ('connector' = '...') and then the end of the statement", parser.peek_token_ref())
             .map_or_else(context, |()| syntax_at("the statement goes on where it should end", at))),
+    }
+}
+
+/// Errors: the watermark is on `PROCTIME()`, which is no event time.
+fn check_watermark(table: &TableDdl) -> Result<()> {
+    let Some(WatermarkDdl { column, .. }) = &table.watermark else { return Ok(()) };
+    let is_clock = |c: &&ColumnDdl| match &c.kind {
+        ColumnKind::Computed(tokens) => {
+            matches!(tokens.first().map(|t| &t.token), Some(Token::Word(w)) if w.value.eq_ignore_ascii_case(PROCTIME))
+        }
+        ColumnKind::Stored { .. } | ColumnKind::Metadata(_) => false,
+    };
+    match table.columns.iter().filter(is_clock).any(|c| c.name.value.eq_ignore_ascii_case(&column.value)) {
+        true => Err(Error::invalid(139, format!("'{}' is processing time, which has no watermark", column.value))
+            .with_hint(format!("take the WATERMARK away; a window over DESCRIPTOR({}) needs none", column.value))
+            .with_span(place(column.span))),
+        false => Ok(()),
     }
 }
 
@@ -284,7 +304,12 @@ fn column(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Res
     let name = parser.parse_identifier().map_err(context)?;
     if parser.parse_keyword(Keyword::AS) {
         let from = parser.index();
-        parser.parse_expr().map_err(context)?;
+        let parsed = parser.parse_expr().map_err(context)?;
+        if let Some((function, at)) = first_call(&parsed, aggregates) {
+            return Err(Error::invalid(153, format!("a computed column cannot be an aggregate, as {function} is"))
+                .with_hint("it is made of the columns of its own row; aggregate in a query")
+                .with_span(at));
+        }
         let expression = tokens.get(from..parser.index()).unwrap_or_default().to_vec();
         if parser.parse_keyword(Keyword::COMMENT) {
             parser.parse_literal_string().map_err(context)?;

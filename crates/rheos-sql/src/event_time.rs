@@ -83,10 +83,7 @@ fn trace(plan: &LogicalPlan, index: usize, name: &str) -> Result<Domain> {
         },
         LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<WindowNode>() {
             Some(window) if index < window.input.schema().fields().len() => trace(&window.input, index, name),
-            Some(window) if window.time == TimeAttribute::Processing => {
-                Err(Error::invalid(142, "a window over the result of a processing-time window is not supported yet")
-                    .with_hint("window over an event time, or aggregate once"))
-            }
+            Some(window) if window.time == TimeAttribute::Processing => Err(above_processing()),
             // The last of the three is window_time, which is where the rows of a window stand in time.
             Some(window) if index == window.input.schema().fields().len() + 2 => Ok(Domain::Event),
             _ => computed(plan, name),
@@ -161,24 +158,34 @@ fn is_window_time(plan: &LogicalPlan, column: &Column) -> bool {
     }
 }
 
+fn above_processing() -> Error {
+    Error::invalid(142, "a window over the result of a processing-time window is not supported yet")
+        .with_hint("window over an event time, or aggregate once")
+}
+
 /// The column is computed: fine as long as nothing below knows of event time.
 fn computed(plan: &LogicalPlan, name: &str) -> Result<Domain> {
     let mut tables = vec![];
-    let mut windows = false;
+    let mut windows = vec![];
     visit(plan, &mut |p| match p {
         LogicalPlan::TableScan(scan) => tables.extend(scanned_table(&scan.source).cloned()),
-        LogicalPlan::Extension(_) => windows = true,
+        LogicalPlan::Extension(extension) => {
+            windows.extend(extension.node.as_any().downcast_ref::<WindowNode>().map(|w| w.time.clone()));
+        }
         _ => {}
     });
+    if windows.contains(&TimeAttribute::Processing) {
+        return Err(above_processing());
+    }
+    if !windows.is_empty() {
+        return Err(Error::invalid(148, format!("'{name}' is not the event time of a window's result"))
+            .with_hint("window over window_time, and keep it in the inner GROUP BY"));
+    }
     for table in tables {
         if table.watermark.is_some() || table.boundedness()? == Boundedness::Unbounded {
             return Err(Error::invalid(148, format!("'{name}' is computed, so it is not an event time"))
                 .with_hint("window over the column that the table's WATERMARK names, passed on as it is"));
         }
-    }
-    if windows {
-        return Err(Error::invalid(148, format!("'{name}' is not the event time of a window's result"))
-            .with_hint("window over window_time, and keep it in the inner GROUP BY"));
     }
     Ok(Domain::Event)
 }

@@ -114,15 +114,27 @@ fn group_window(expr: &Expr) -> Result<Option<GroupWindow>> {
     if needed.contains(&args.len()) {
         return Ok(Some(GroupWindow { function, args, at }));
     }
-    let hint = match function.as_str() {
+    Err(Error::invalid(147, format!("{function} in GROUP BY takes {} arguments", needed.start()))
+        .with_hint(group_usage(&function))
+        .with_span(at))
+}
+
+/// How a window is written in GROUP BY.
+fn group_usage(function: &str) -> &'static str {
+    match function {
         "hop" => "write GROUP BY hop(ts, INTERVAL '5' MINUTE, INTERVAL '1' HOUR): slide, then size",
         "cumulate" => "write GROUP BY cumulate(ts, INTERVAL '1' HOUR, INTERVAL '1' DAY): step, then size",
         "session" => "write GROUP BY session(ts, INTERVAL '10' MINUTE)",
         _ => "write GROUP BY tumble(ts, INTERVAL '1' HOUR)",
-    };
-    Err(Error::invalid(147, format!("{function} in GROUP BY takes {} arguments", needed.start()))
-        .with_hint(hint)
-        .with_span(at))
+    }
+}
+
+/// For `tumble`, `session_start` and their like: how their window is written in GROUP BY. `None`: another function.
+pub(crate) fn usage_of(function: &str) -> Option<&'static str> {
+    let (window, part) = function.split_once('_').unwrap_or((function, ""));
+    let known = ["tumble", "hop", "cumulate", "session"].contains(&window)
+        && ["", "start", "end", "time", "rowtime", "proctime"].contains(&part);
+    known.then(|| group_usage(window))
 }
 
 /// The window column that `TUMBLE_START(..)` and its like stand for. Errors: other arguments than in GROUP BY.

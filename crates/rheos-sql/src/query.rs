@@ -21,6 +21,7 @@ use crate::catalog::{Catalog, match_name};
 use crate::diagnose::{self, syntax, syntax_at};
 use crate::dialect;
 use crate::group_windows;
+use crate::misuse;
 use crate::refuse;
 use crate::select_names;
 use crate::statement::parser;
@@ -55,6 +56,7 @@ fn parse(tokens: &Tokens) -> Result<Query> {
         return Err(error.map_or_else(|e| syntax(e, tokens), |()| Error::internal("the end of a query was lost")));
     }
     refuse::check(&query)?;
+    misuse::check(&query)?;
     group_windows::rewrite(&mut query)?;
     select_names::rewrite(&mut query);
     dialect::rewrite(&mut query)?;

@@ -28,6 +28,10 @@ pub(crate) fn unwrap(statements: Vec<Tokens>) -> Result<Vec<Tokens>> {
                 continue;
             }
         }
+        if ["EXECUTE", "STATEMENT", "SET"].iter().enumerate().all(|(i, w)| is(&tokens, i, w)) {
+            let at = tokens.get(3).unwrap_or(&tokens[2]).span;
+            return Err(wrong("BEGIN is missing here", "write EXECUTE STATEMENT SET BEGIN INSERT ...; END;", at));
+        }
         if is(&tokens, 0, "EXPLAIN") && is(&tokens, 1, "STATEMENT") && is(&tokens, 2, "SET") {
             let hint = "write EXPLAIN before each INSERT, or use `rheos explain` for the whole program";
             return Err(wrong("EXPLAIN of a statement set is not supported", hint, tokens[0].span));

@@ -3,6 +3,7 @@
 //! Invariant: no wording of a library reaches the user as it is. What is not known here is shortened to its first
 //! sentence, with types as users write them.
 
+mod places;
 mod planning;
 mod render;
 mod syntax;

@@ -5,8 +5,9 @@ use rheos_core::error::{Error, Span, did_you_mean, nearest};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span as TokenSpan, Token, TokenWithSpan};
 
-use super::{diagnostic_span, find_text, find_word, from_df};
+use super::{diagnostic_span, find_text, find_word, from_df, places};
 use crate::catalog::Catalog;
+use crate::group_windows;
 use crate::tokens::{place, whole};
 
 /// The table that was not found, if that is what the error says.
@@ -52,6 +53,9 @@ pub(crate) fn planning(error: DataFusionError, tokens: &[TokenWithSpan], catalog
 fn located_ours(error: Error, tokens: &[TokenWithSpan], diagnostic: Option<Span>) -> Error {
     if let Some(span) = error.span() {
         return error.with_span(whole_interval(span, tokens));
+    }
+    if let Some(span) = places::field(tokens, error.message()) {
+        return error.with_span(span);
     }
     let quoted = error.message().split('\'').nth(1).and_then(|name| find_word(tokens, name));
     match diagnostic.or(quoted).or_else(|| whole(tokens)) {
@@ -119,8 +123,10 @@ fn schema(error: &SchemaError, tokens: &[TokenWithSpan], diagnostic: Option<Span
 }
 
 fn missing_column(field: &Column, valid: &[Column], tokens: &[TokenWithSpan], diagnostic: Option<Span>) -> Error {
-    let at = field.spans.first().map(from_df).or(diagnostic).or_else(|| find_word(tokens, &field.name));
     let name = &field.name;
+    // The column that USING names has no place of its own.
+    let at = field.spans.first().map(from_df).or_else(|| places::in_using(tokens, name)).or(diagnostic);
+    let at = at.or_else(|| find_word(tokens, name));
     if let Some(table) = &field.relation
         && !valid.iter().any(|c| c.relation.as_ref() == Some(table))
     {
@@ -181,18 +187,12 @@ const MARKED: &[(&str, u16, &str, &str)] = &[
         "filter groups with HAVING",
     ),
     ("aggregate functions in WHERE", 153, "an aggregate cannot be in WHERE", "filter groups with HAVING"),
-    ("nested aggregate", 153, "an aggregate cannot be inside an aggregate", "aggregate twice with a subquery"),
+    ("cannot be nested", 153, "an aggregate cannot be inside an aggregate", "aggregate twice with a subquery"),
     (
         "HAVING clause references",
         136,
         "HAVING needs columns of GROUP BY or aggregates",
         "add the column to GROUP BY, or filter it with WHERE",
-    ),
-    (
-        "UNION queries have different number of columns",
-        143,
-        "the parts of a UNION have different numbers of columns",
-        "select the same number of columns in each part",
     ),
     (
         "Projections require unique expression names",
@@ -201,22 +201,10 @@ const MARKED: &[(&str, u16, &str, &str)] = &[
         "give one of them another name with AS",
     ),
     (
-        "names given as column alias",
-        143,
-        "the number of column names does not fit the columns",
-        "give one name for each column",
-    ),
-    (
         "Inconsistent data length",
         143,
         "the rows of VALUES have different lengths",
         "give each row the same number of values",
-    ),
-    (
-        "Filter expression with non-boolean",
-        135,
-        "a condition must be true or false",
-        "compare the value with something, as in x > 0",
     ),
 ];
 
@@ -244,6 +232,9 @@ fn plan_error(text: &str, tokens: &[TokenWithSpan], catalog: &Catalog) -> Error 
         let error = Error::invalid(135, format!("there is no operation {what}")).with_hint(hint);
         return with(error, find_operator(tokens, op));
     }
+    if let Some(error) = misshapen(text, tokens) {
+        return error;
+    }
     for (marker, code, message, hint) in MARKED {
         if text.to_lowercase().contains(&marker.to_lowercase()) {
             let at = message.contains("WHERE").then(|| aggregate_in_where(tokens, catalog)).flatten();
@@ -255,14 +246,54 @@ fn plan_error(text: &str, tokens: &[TokenWithSpan], catalog: &Catalog) -> Error 
     with(error, text.split('\'').nth(1).and_then(|t| find_text(tokens, t)))
 }
 
+/// What does not fit in its number of columns or in its kind, with a place where the tokens tell it.
+fn misshapen(text: &str, tokens: &[TokenWithSpan]) -> Option<Error> {
+    let say = |code, message: String, hint: &str, at| Some(with(Error::invalid(code, message).with_hint(hint), at));
+    if let Some((columns, names)) = between(text, "Source table contains ", " names given as column alias")
+        .and_then(|t| t.split_once(" columns but only "))
+        .and_then(|(columns, names)| Some((columns.parse().ok()?, names.parse().ok()?)))
+    {
+        let message = format!("the number of column names does not fit the columns: {names} for {columns}");
+        return say(143, message, "give one name for each column", places::alias_list(tokens, columns, names));
+    }
+    if text.contains("queries have different number of columns") {
+        let message = "the parts of a UNION have different numbers of columns".to_string();
+        return say(143, message, "select the same number of columns in each part", places::behind_union(tokens));
+    }
+    if text.contains("should only return one column") {
+        let message = "a subquery as a value, or behind IN, has one column".to_string();
+        return say(143, message, "select one column, or write a subquery for each", None);
+    }
+    if let Some(column) = between(text, "Argument ", " to grouping function is not in grouping columns") {
+        let bare = column.rsplit('.').next().unwrap_or(column);
+        let message = format!("grouping({bare}) needs '{bare}' in GROUP BY");
+        let hint = format!("add {bare} to the columns that are grouped, or take grouping({bare}) away");
+        return say(136, message, &hint, places::in_call(tokens, "grouping", column));
+    }
+    if let Some(predicate) = between(text, "Cannot create filter with non-boolean predicate '", "' returning ") {
+        let kind = text.rsplit(" returning ").next().map(shorten).unwrap_or_default();
+        let message = format!("a condition must be true or false, and this one is of type {}", kind.to_uppercase());
+        return say(
+            135,
+            message,
+            "compare the value with something, as in x > 0",
+            places::condition(tokens, predicate),
+        );
+    }
+    if text.contains("unnest() can only be applied") {
+        let message = "UNNEST takes a list, and this is none".to_string();
+        return say(135, message, "give it a column of type ARRAY<...>", places::arguments(tokens, "unnest"));
+    }
+    None
+}
+
 fn unknown_function(name: &str, tokens: &[TokenWithSpan], catalog: &Catalog) -> Error {
     let at = find_word(tokens, name);
     let lower = name.to_lowercase();
     let error = Error::invalid(133, format!("there is no function '{name}'"));
-    let window = ["tumble", "hop", "tumble_start", "tumble_end", "hop_start", "hop_end"];
-    if window.contains(&lower.as_str()) {
+    if let Some(usage) = group_windows::usage_of(&lower) {
         let error = Error::invalid(147, format!("{name} needs its window in GROUP BY"))
-            .with_hint("write GROUP BY tumble(ts, INTERVAL '1' HOUR), or use the window as a table in FROM");
+            .with_hint(format!("{usage}, or use the window as a table in FROM"));
         return with(error, at);
     }
     if ["row_number", "rank", "dense_rank", "lag", "lead", "ntile"].contains(&lower.as_str()) {
@@ -380,6 +411,7 @@ pub(super) fn shorten(text: &str) -> String {
     }
     let first = text.lines().next().unwrap_or_default();
     let first = first.split(". ").next().unwrap_or(first).split("This issue was likely").next().unwrap_or(first);
+    let first = &without_structures(first);
     let mut short: String = types_in(first.trim_end_matches(['.', ' '])).chars().take(240).collect();
     if let Some(c) = short.chars().next()
         && !short.chars().nth(1).is_some_and(char::is_uppercase)
@@ -387,6 +419,24 @@ pub(super) fn shorten(text: &str) -> String {
         short.replace_range(..c.len_utf8(), &c.to_lowercase().to_string());
     }
     short
+}
+
+/// A text up to the first structure of a library in it, such as `Ident { value: "x" }`, and in our words.
+fn without_structures(text: &str) -> String {
+    // What is in quotes is the user's.
+    let is_bare = |at: &usize| text[..*at].matches('\'').count().is_multiple_of(2);
+    let marks = [" { ", "::"].iter().filter_map(|mark| text.find(mark)).filter(is_bare);
+    let text = match marks.min() {
+        // The word before the mark is the structure's name.
+        Some(at) => text[..at].rsplit_once(char::is_whitespace).map_or("", |(before, _)| before),
+        None => text,
+    };
+    let text = text.trim_end_matches([':', ',', ' ', '(', '[']);
+    let lower = text.to_lowercase();
+    match text.is_empty() || ["logical expression", "ast node"].iter().any(|internal| lower.contains(internal)) {
+        true => "an expression of this kind at this place".to_string(),
+        false => text.to_string(),
+    }
 }
 
 /// Arrow's names of types in a text, replaced by SQL's.
@@ -423,4 +473,28 @@ fn types_in(text: &str) -> String {
         ("Binary", "BYTES"),
     ];
     names.iter().fold(text.to_string(), |text, (from, to)| text.replace(from, to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_structure_of_a_library_reaches_the_user() {
+        let cases = [
+            (
+                "Physical plan does not support logical expression WindowFunction(WindowFunction { fun: 1 })",
+                "an expression of this kind at this place",
+            ),
+            ("Unsupported function argument: Wildcard(Ident { value: \"x\" })", "unsupported function argument"),
+            ("Error during planning: No such thing as sqlparser::ast::Expr", "no such thing as"),
+            (
+                "Cannot cast string '{ a::b }' to value of Int64 type",
+                "cannot cast string '{ a::b }' to value of BIGINT type",
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(shorten(text), expected, "{text}");
+        }
+    }
 }

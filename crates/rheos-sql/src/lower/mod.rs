@@ -33,13 +33,13 @@ use rheos_core::source::Boundedness;
 use rheos_core::{NodeId, Port};
 use rheos_operators::plan;
 use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::Token;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::catalog::Catalog;
 use crate::diagnose;
 use crate::event_time;
 use crate::tokens::{Tokens, place, whole};
-use crate::windows::{WindowColumn, WindowNode};
+use crate::windows::{self, WindowColumn, WindowNode};
 pub(crate) use stream::checked_arithmetic;
 use stream::{Pending, Slot, Stream, unique};
 
@@ -184,6 +184,14 @@ impl Lowering<'_> {
     /// "X is not supported yet", at the keyword.
     fn refused(&self, what: &str, keyword: Keyword, hint: &str) -> Error {
         self.at_keyword(Error::invalid(142, format!("{what} is not supported yet")).with_hint(hint), keyword)
+    }
+
+    /// The first call of a window function.
+    fn window_call(&self) -> Option<Span> {
+        let is_window =
+            |t: &Token| matches!(t, Token::Word(w) if windows::FUNCTIONS.contains(&w.value.to_lowercase().as_str()));
+        let calls = |pair: &&[TokenWithSpan]| is_window(&pair[0].token) && pair[1].token == Token::LParen;
+        self.tokens.windows(2).find(calls).map(|pair| place(pair[0].span))
     }
 
     fn at_keyword(&self, error: Error, keyword: Keyword) -> Error {

@@ -97,7 +97,11 @@ impl Lowering<'_> {
             let hint =
                 "GROUP BY window_start, window_end above it, and keep the window's columns out of the aggregates";
             let what = "a processing-time window whose rows are not aggregated by it";
-            return Err(self.refused(what, Keyword::FROM, hint));
+            let error = self.refused(what, Keyword::FROM, hint);
+            return Err(match self.window_call() {
+                Some(at) => error.with_span(at),
+                None => error,
+            });
         };
         if !pending.is_session() {
             return plan::assign_windows(self.graph, stream.node, time, pending.spec);
