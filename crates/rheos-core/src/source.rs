@@ -160,6 +160,15 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// The same source reduced to some of its columns (indices into `schema`, ascending).
     fn project(&self, columns: &[usize]) -> Result<Arc<dyn Source>>;
 
+    /// The same source with less in its ROW columns. `schema` has the columns of [`Source::schema`] by name and in order;
+    /// a struct, also one in a struct, may lack fields. `None`: this source can only give whole columns.
+    ///
+    /// Errors: `Internal` for a schema that is no such part.
+    fn narrow(&self, schema: &SchemaRef) -> Result<Option<Arc<dyn Source>>> {
+        let _ = schema;
+        Ok(None)
+    }
+
     /// Looks for splits. Called once before the job starts and, while `finished` is false, now and then afterwards.
     /// `time_column` names the event time, so that statistics on it can be used.
     ///
