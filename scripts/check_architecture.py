@@ -14,7 +14,7 @@ LAYERS = [
     ["rheos-cli"],
     ["rheos"],
     ["rheos-sql", "rheos-runtime"],
-    ["rheos-operators", "rheos-connectors"],
+    ["rheos-functions", "rheos-operators", "rheos-connectors"],
     ["rheos-formats"],
     ["rheos-core"],
 ]
@@ -25,7 +25,7 @@ BANS = [
     (("timely", "differential-dataflow"), {"rheos-runtime"}, "only the runtime knows Timely"),
     (("anyhow",), {"rheos-cli"}, "libraries have typed errors"),
     (("tokio",), {"rheos-cli", "rheos-connectors", "rheos-runtime"}, "operators and planning are synchronous"),
-    (("datafusion", "sqlparser"), {"rheos-sql", "rheos-operators", "rheos", "rheos-testkit"},
+    (("datafusion", "sqlparser"), {"rheos-sql", "rheos-functions", "rheos-operators", "rheos", "rheos-testkit"},
      "expressions belong to SQL and operators"),
     (("datafusion-sql", "sqlparser"), {"rheos-sql"}, "only the SQL crate parses"),
     (("clap", "indicatif", "comfy-table", "ctrlc"), {"rheos-cli"}, "only the binary talks to a terminal"),

@@ -23,6 +23,11 @@ mod summary;
 
 use std::process::ExitCode;
 
+/// Batches are made on one thread and dropped on another, large and often: the system's allocator gives their pages back
+/// to the kernel each time (figures in docs/benchmarks.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::args::{Cli, Command, ConfigCommand};

@@ -24,6 +24,7 @@ pub mod source;
 pub mod state;
 pub mod time;
 pub mod timer;
+pub mod types;
 pub mod units;
 pub mod window;
 

@@ -161,7 +161,8 @@ pub trait Source: Send + Sync + fmt::Debug {
     fn project(&self, columns: &[usize]) -> Result<Arc<dyn Source>>;
 
     /// The same source with less in its ROW columns. `schema` has the columns of [`Source::schema`] by name and in order;
-    /// a struct, also one in a struct, may lack fields. `None`: this source can only give whole columns.
+    /// a struct, also one in a struct, may lack fields. What is given may still have more fields than were asked for.
+    /// `None`: this source can only give whole columns.
     ///
     /// Errors: `Internal` for a schema that is no such part.
     fn narrow(&self, schema: &SchemaRef) -> Result<Option<Arc<dyn Source>>> {

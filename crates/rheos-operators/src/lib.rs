@@ -22,6 +22,7 @@ pub mod limit;
 pub mod plan;
 pub mod project;
 mod row_keys;
+pub mod scaled_integer;
 pub mod sessions;
 pub mod sort;
 mod state;

@@ -327,7 +327,7 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     // They would name files of DataFusion's own scans, which do not exist here.
     // `from_unixtime` is Flink's, which gives text.
     all.retain(|f| !["input_file_name", "file_row_index", "from_unixtime"].contains(&f.name()));
-    all.extend(crate::scalar::functions());
+    all.extend(rheos_functions::functions());
     all
 }
 

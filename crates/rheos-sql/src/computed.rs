@@ -10,10 +10,13 @@ use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_physical_expr::PhysicalExpr;
-use datafusion_physical_expr::expressions::Column;
+use datafusion_physical_expr::ScalarFunctionExpr;
+use datafusion_physical_expr::expressions::{Column, Literal};
 use datafusion_physical_expr::utils::collect_columns;
 use rheos_core::error::{Error, Result};
 use rheos_core::source::{Boundedness, Discovery, ReaderContext, Source, SourcePoll, Split, SplitReader};
+
+use crate::lower::Use;
 
 /// A computed column: what it is called and how it is made of the source's columns.
 #[derive(Debug, Clone)]
@@ -87,6 +90,29 @@ impl Source for ComputedSource {
         Ok(Arc::new(Self::with_output(inner, computed, output)))
     }
 
+    fn narrow(&self, schema: &SchemaRef) -> Result<Option<Arc<dyn Source>>> {
+        let stored = self.inner.schema();
+        let mut read: Vec<Option<Use>> = vec![None; stored.fields().len()];
+        let mut note = |column: usize, more: Use| match read.get_mut(column) {
+            Some(Some(known)) => known.add(more),
+            Some(slot) => *slot = Some(more),
+            // The computed column is no part of what is stored.
+            None => {}
+        };
+        for (at, field) in self.output.iter().zip(schema.fields()) {
+            note(*at, Use::of_type(field.data_type()));
+        }
+        fields_read(&self.computed.expr, &mut note);
+        let fields = stored.fields().iter().zip(&read);
+        let fields = fields.map(|(f, read)| read.as_ref().map_or_else(|| Arc::clone(f), |r| r.narrowed(f)));
+        let narrow = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        if narrow == stored {
+            return Ok(None);
+        }
+        let Some(inner) = self.inner.narrow(&narrow)? else { return Ok(None) };
+        Ok(Some(Arc::new(Self::with_output(inner, self.computed.clone(), self.output.clone()))))
+    }
+
     fn discover(&self, time_column: Option<usize>, parallelism: usize) -> Result<Discovery> {
         // Statistics are of stored columns; nothing is known of a computed one before it is read.
         let stored = time_column.map(|c| self.output[c]).filter(|c| *c != self.computed_at());
@@ -103,6 +129,28 @@ impl Source for ComputedSource {
         facts.push(("computed".into(), format!("{} = {}", self.computed.field.name(), self.computed.expr)));
         facts
     }
+}
+
+/// Tells `note` of each column that an expression reads, or of the field in it.
+fn fields_read(expr: &Arc<dyn PhysicalExpr>, note: &mut impl FnMut(usize, Use)) {
+    match path(expr) {
+        Some((column, path)) => note(column, Use::field(&path)),
+        None => expr.children().into_iter().for_each(|child| fields_read(child, note)),
+    }
+}
+
+/// A column and the names of the fields by which `expr` goes into it.
+fn path(expr: &Arc<dyn PhysicalExpr>) -> Option<(usize, Vec<String>)> {
+    if let Some(column) = expr.downcast_ref::<Column>() {
+        return Some((column.index(), vec![]));
+    }
+    let call = expr.downcast_ref::<ScalarFunctionExpr>().filter(|call| call.name() == "get_field")?;
+    let (base, names) = call.args().split_first()?;
+    let (column, mut path) = path(base)?;
+    for name in names {
+        path.push(name.downcast_ref::<Literal>()?.value().try_as_str()??.to_string());
+    }
+    Some((column, path))
 }
 
 struct ComputedReader {

@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
 use datafusion_common::Result as DfResult;
 use datafusion_expr::planner::TypePlanner;
 use rheos_core::error::{Error, Result, did_you_mean};
+pub(crate) use rheos_core::types::{TIMESTAMP, display, timestamp_ltz};
 use sqlparser::ast::{self, ArrayElemTypeDef, ExactNumberInfo, TimezoneInfo};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -49,14 +50,6 @@ const TYPES: &[&str] = &[
     "UINTEGER",
     "UBIGINT",
 ];
-
-/// A timestamp without a zone.
-pub(crate) const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
-
-/// A timestamp in UTC.
-pub(crate) fn timestamp_ltz() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
-}
 
 /// Parses a column's type: our nested types, else what sqlparser knows.
 pub(crate) fn parse_type(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<DataType> {
@@ -216,40 +209,5 @@ impl TypePlanner for Types {
         }
         let data_type = to_arrow(sql).map_err(external)?;
         Ok(Some(Arc::new(Field::new("", data_type, true))))
-    }
-}
-
-/// A type as users write it.
-pub(crate) fn display(data_type: &DataType) -> String {
-    use DataType::*;
-    match data_type {
-        Null => "NULL".into(),
-        Boolean => "BOOLEAN".into(),
-        Int8 => "TINYINT".into(),
-        Int16 => "SMALLINT".into(),
-        Int32 => "INT".into(),
-        Int64 => "BIGINT".into(),
-        UInt8 => "UTINYINT".into(),
-        UInt16 => "USMALLINT".into(),
-        UInt32 => "UINTEGER".into(),
-        UInt64 => "UBIGINT".into(),
-        Float16 | Float32 => "FLOAT".into(),
-        Float64 => "DOUBLE".into(),
-        Utf8 | LargeUtf8 | Utf8View => "STRING".into(),
-        Binary | LargeBinary | BinaryView | FixedSizeBinary(_) => "BYTES".into(),
-        Date32 | Date64 => "DATE".into(),
-        Time32(_) | Time64(_) => "TIME".into(),
-        Timestamp(_, None) => "TIMESTAMP".into(),
-        Timestamp(_, Some(_)) => "TIMESTAMP_LTZ".into(),
-        Interval(_) | Duration(_) => "INTERVAL".into(),
-        Decimal32(p, s) | Decimal64(p, s) | Decimal128(p, s) | Decimal256(p, s) => format!("DECIMAL({p}, {s})"),
-        List(f) | LargeList(f) | FixedSizeList(f, _) => format!("ARRAY<{}>", display(f.data_type())),
-        Struct(fields) => {
-            let fields: Vec<_> = fields.iter().map(|f| format!("{} {}", f.name(), display(f.data_type()))).collect();
-            format!("ROW<{}>", fields.join(", "))
-        }
-        Dictionary(_, value) => display(value),
-        Map(..) => "MAP".into(),
-        other => other.to_string(),
     }
 }

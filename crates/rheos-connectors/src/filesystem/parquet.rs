@@ -23,14 +23,29 @@ pub(crate) fn read_footer(path: &Path) -> Result<ParquetFooter> {
     ParquetFooter::read(&file).map_err(|e| e.context(format!("'{name}'")))
 }
 
-fn read_ranges(path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+/// More is not reserved for a range before it is known that the file is so long.
+const RESERVED_BYTES_MAX: u64 = 64 << 20;
+
+/// Memory for the bytes of ranges. The worker reserves it: it will drop it too, and memory that comes back to the thread
+/// that it came from is used again at once.
+fn reserve(ranges: &[Range<u64>]) -> Vec<Vec<u8>> {
+    let bytes = |range: &Range<u64>| range.end.saturating_sub(range.start).min(RESERVED_BYTES_MAX);
+    ranges.iter().map(|range| Vec::with_capacity(bytes(range) as usize)).collect()
+}
+
+fn read_ranges(path: &Path, ranges: &[Range<u64>], buffers: Vec<Vec<u8>>) -> Result<Vec<Bytes>> {
     let failed = |e: &std::io::Error| Error::io("read", &shown(path), e);
     let mut file = File::open(path).map_err(|e| failed(&e))?;
+    let length = file.metadata().map_err(|e| failed(&e))?.len();
     let mut out = Vec::with_capacity(ranges.len());
-    for range in ranges {
+    for (range, mut bytes) in ranges.iter().zip(buffers) {
         file.seek(SeekFrom::Start(range.start)).map_err(|e| failed(&e))?;
-        let mut bytes = Vec::new();
         let wanted = range.end.saturating_sub(range.start);
+        if range.end > length {
+            return Err(truncated().context(format!("'{}'", shown(path))));
+        }
+        // Now it is known to be there, so a footer cannot ask for more memory than the file is long.
+        bytes.reserve_exact(usize::try_from(wanted).unwrap_or(0));
         (&mut file).take(wanted).read_to_end(&mut bytes).map_err(|e| failed(&e))?;
         if bytes.len() as u64 != wanted {
             return Err(truncated().context(format!("'{}'", shown(path))));
@@ -167,7 +182,8 @@ impl SplitReader for ParquetReader {
                 }
                 ParquetStep::NeedsData(ranges) => {
                     let (path, wanted) = (self.path.clone(), ranges.clone());
-                    let bytes = Once::spawn(self.ctx.wake.clone(), move || read_ranges(&path, &wanted));
+                    let buffers = reserve(&wanted);
+                    let bytes = Once::spawn(self.ctx.wake.clone(), move || read_ranges(&path, &wanted, buffers));
                     self.state = State::Fetching(ranges, bytes);
                 }
             }

@@ -15,6 +15,7 @@ mod text;
 
 pub use text::explain;
 
+use arrow::datatypes::{DataType, Field, Schema};
 use rheos_core::graph::{Edge, Exchange, JobGraph};
 
 /// What a plan is written in.
@@ -71,4 +72,14 @@ fn without_indexes(text: &str) -> String {
         }
     }
     out
+}
+
+/// The columns that a source is read for; of a ROW its fields.
+fn columns(schema: &Schema) -> String {
+    fn shown(field: &Field) -> String {
+        let DataType::Struct(parts) = field.data_type() else { return field.name().clone() };
+        let parts: Vec<_> = parts.iter().map(|p| shown(p)).collect();
+        format!("{}({})", field.name(), parts.join(", "))
+    }
+    schema.fields().iter().map(|f| shown(f)).collect::<Vec<_>>().join(", ")
 }

@@ -3,7 +3,7 @@
 use rheos_core::NodeId;
 use rheos_core::graph::{JobGraph, NodeKind};
 
-use super::{exchange, without_indexes};
+use super::{columns, exchange, without_indexes};
 
 /// Characters of a line in a box, at most: a long expression would make the box wider than the page.
 const LINE_CHARS_MAX: usize = 72;
@@ -42,8 +42,7 @@ fn node_box(graph: &JobGraph, id: NodeId) -> NodeBox {
     let mut facts = node.describe();
     let is_source = matches!(node.kind, NodeKind::Source { .. });
     if is_source && facts.iter().all(|(name, _)| name != "columns") {
-        let columns: Vec<_> = node.schema.fields().iter().map(|f| f.name().as_str()).collect();
-        facts.push(("columns".into(), columns.join(", ")));
+        facts.push(("columns".into(), columns(&node.schema)));
     }
     let facts = facts.iter().map(|(name, value)| format!("{name}: {}", without_indexes(value)));
     let lines = std::iter::once(node.name.clone()).chain(facts).map(|line| short(&line)).collect();

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use rheos_core::NodeId;
 use rheos_core::graph::{Edge, JobGraph, NodeKind};
 
-use super::{exchange, without_indexes};
+use super::{columns, exchange, without_indexes};
 
 /// The text plan of a job.
 pub fn explain(graph: &JobGraph) -> String {
@@ -43,10 +43,9 @@ fn node(
     }
     let mut facts: Vec<_> = node_here.describe().iter().map(|(k, v)| format!("{k}: {}", without_indexes(v))).collect();
     if matches!(node_here.kind, NodeKind::Source { .. }) {
-        let columns: Vec<_> = node_here.schema.fields().iter().map(|f| f.name().as_str()).collect();
         // A source may name its columns too.
         facts.retain(|f| !f.starts_with("columns: "));
-        facts.insert(0, format!("columns: {}", columns.join(", ")));
+        facts.insert(0, format!("columns: {}", columns(&node_here.schema)));
     }
     let facts = if facts.is_empty() { String::new() } else { format!("  {}", facts.join("; ")) };
     out.push_str(&format!("{indent}{travels}{}{facts}\n", node_here.name));

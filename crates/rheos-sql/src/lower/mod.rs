@@ -7,6 +7,7 @@
 //! Invariant: what cannot be answered on the given input is refused here by its name; nothing is answered wrongly.
 
 mod aggregate;
+mod fields_used;
 mod grouping;
 mod guards;
 mod join;
@@ -16,7 +17,7 @@ mod scan;
 mod stream;
 mod unnest;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
@@ -40,6 +41,8 @@ use crate::diagnose;
 use crate::event_time;
 use crate::tokens::{Tokens, place, whole};
 use crate::windows::{self, WindowColumn, WindowNode};
+use fields_used::ColumnsUsed;
+pub(crate) use fields_used::Use;
 pub(crate) use stream::checked_arithmetic;
 use stream::{Pending, Slot, Stream, unique};
 
@@ -60,9 +63,9 @@ pub(crate) struct Target {
 
 /// Builds the graph of all tasks.
 pub(crate) fn lower(tasks: &[Task], catalog: &Catalog) -> Result<JobGraph> {
-    let mut used: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+    let mut used = BTreeMap::new();
     for task in tasks {
-        event_time::visit(&task.plan, &mut |plan| scan::collect(plan, &mut used));
+        fields_used::collect(&task.plan, &mut used)?;
     }
     let mut graph = JobGraph::default();
     let mut sources = BTreeMap::new();
@@ -130,7 +133,7 @@ fn edge(from: NodeId, exchange: Exchange) -> Edge {
 struct Lowering<'a> {
     graph: &'a mut JobGraph,
     sources: &'a mut BTreeMap<String, scan::SharedSource>,
-    used: &'a BTreeMap<String, BTreeSet<usize>>,
+    used: &'a BTreeMap<String, ColumnsUsed>,
     tokens: &'a Tokens,
     catalog: &'a Catalog,
     props: ExecutionProps,

@@ -1,15 +1,14 @@
 //! Tables that are read: one source each in a job, reduced to the columns that any statement uses.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion_common::ScalarValue;
+use datafusion_expr::Expr;
 use datafusion_expr::logical_plan::{EmptyRelation, TableScan, Values};
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion_expr::{Expr, LogicalPlan};
 use datafusion_physical_expr::create_physical_expr;
 use rheos_core::NodeId;
 use rheos_core::error::{Error, Result};
@@ -17,6 +16,7 @@ use rheos_core::graph::NodeKind;
 use rheos_core::source::WatermarkSpec;
 
 use super::Lowering;
+use super::fields_used::{ColumnsUsed, narrowed};
 use super::stream::{Slot, Stream};
 use crate::catalog::scanned_table;
 use crate::values::ValuesSource;
@@ -26,18 +26,6 @@ use crate::values::ValuesSource;
 pub(crate) struct SharedSource {
     node: NodeId,
     columns: Vec<usize>,
-}
-
-/// Notes which columns of its table a scan reads.
-pub(crate) fn collect(plan: &LogicalPlan, used: &mut BTreeMap<String, BTreeSet<usize>>) {
-    let LogicalPlan::TableScan(scan) = plan else { return };
-    let Some(table) = scanned_table(&scan.source) else { return };
-    let columns = used.entry(table.definition.name.clone()).or_default();
-    match &scan.projection {
-        Some(projection) => columns.extend(projection),
-        None => columns.extend(0..table.schema.fields().len()),
-    }
-    columns.extend(table.watermark.as_ref().map(|w| w.column));
 }
 
 impl Lowering<'_> {
@@ -51,7 +39,8 @@ impl Lowering<'_> {
             Some(shared) => shared.clone(),
             None => {
                 let width = table.schema.fields().len();
-                let mut columns: Vec<_> = self.used.get(name).into_iter().flatten().copied().collect();
+                let used = self.used.get(name);
+                let mut columns: Vec<_> = used.into_iter().flat_map(ColumnsUsed::keys).copied().collect();
                 if columns.is_empty() {
                     // `SELECT count(*)`: rows need at least one column to be counted by.
                     columns.extend((width > 0).then_some(0));
@@ -59,6 +48,12 @@ impl Lowering<'_> {
                 let source = match columns.len() == width {
                     true => Arc::clone(table.source()?),
                     false => table.projected(&columns)?,
+                };
+                let whole = source.schema();
+                let narrow = narrowed(&whole, &columns, used);
+                let source = match narrow == whole {
+                    true => source,
+                    false => source.narrow(&narrow)?.unwrap_or(source),
                 };
                 let watermark = match &table.watermark {
                     Some(w) => {

@@ -11,13 +11,13 @@
 
 use regex::Regex;
 use rheos_core::error::{Error, Result, did_you_mean};
+use rheos_functions::json_path::Path;
+use rheos_functions::{time, url};
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     BinaryOperator, CaseWhen, CastKind, DataType, Expr, Function, Ident, ObjectName, Spanned, TimezoneInfo, Value,
 };
 
-use super::json_path::Path;
-use super::{time, url};
 use crate::ddl::expr_place;
 use crate::dialect::{call, chrono_pattern, literal, text};
 

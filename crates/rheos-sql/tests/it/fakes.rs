@@ -85,6 +85,10 @@ impl Source for FakeSource {
         Ok(Arc::new(Self { schema, boundedness: self.boundedness }))
     }
 
+    fn narrow(&self, schema: &SchemaRef) -> Result<Option<Arc<dyn Source>>> {
+        Ok(Some(Arc::new(Self { schema: Arc::clone(schema), boundedness: self.boundedness })))
+    }
+
     fn discover(&self, _: Option<usize>, _: usize) -> Result<Discovery> {
         Ok(Discovery { splits: vec![], finished: true })
     }

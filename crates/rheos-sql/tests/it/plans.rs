@@ -47,6 +47,40 @@ fn queries_become_these_nodes() {
     }
 }
 
+#[test]
+fn of_rows_only_the_fields_that_are_used_are_read() {
+    let events =
+        "CREATE TABLE events (kind INT, bid ROW<auction BIGINT, price BIGINT, at ROW<x INT, ts TIMESTAMP(3)>>, \
+                  WATERMARK FOR ts AS ts - INTERVAL '4' SECOND, ts AS bid.at.ts) WITH ('connector' = 'endless');
+                  CREATE TABLE plain (kind INT, bid ROW<auction BIGINT, price BIGINT, at ROW<x INT, y INT>>) \
+                  WITH ('connector' = 'memory');
+                  CREATE VIEW v AS SELECT bid AS b, kind AS k FROM plain WHERE bid.price > 1;";
+    let read = |query: &str| {
+        let program = plan(&format!("{events}EXPLAIN {query}")).unwrap_or_else(|e| panic!("{query}: {e}"));
+        let Some(Output::Explain { text }) = program.outputs.into_iter().next() else { panic!("{query}") };
+        let at = text.find("columns: ").unwrap_or_else(|| panic!("{text}"));
+        text[at + "columns: ".len()..].split(['\n', ';']).next().unwrap_or_default().to_string()
+    };
+    for (query, expected) in [
+        ("SELECT bid.price FROM plain", "bid(price)"),
+        ("SELECT bid FROM plain", "bid(auction, price, at(x, y))"),
+        ("SELECT bid.at.y, bid.price + 1 FROM plain WHERE kind = 2", "kind, bid(price, at(y))"),
+        ("SELECT bid.at FROM plain WHERE bid.at.x = 1", "bid(at(x, y))"),
+        ("SELECT b.auction FROM v WHERE k = 2", "kind, bid(auction, price)"),
+        ("SELECT count(*) FROM plain WHERE bid IS NULL", "bid(auction, price, at(x, y))"),
+        ("SELECT bid.price AS p, count(*) FROM plain GROUP BY bid.price HAVING max(bid.at.x) > 1", "bid(price, at(x))"),
+        ("SELECT a.bid.price FROM plain a JOIN plain b ON a.kind = b.bid.auction", "kind, bid(auction, price)"),
+        ("SELECT bid.price, ts FROM events", "bid(price, at(ts)), ts"),
+        (
+            "SELECT bid.auction, count(*) FROM TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '1' HOUR) \
+          GROUP BY window_start, window_end, bid.auction",
+            "bid(auction, at(ts)), ts",
+        ),
+    ] {
+        assert_eq!(read(query), expected, "{query}");
+    }
+}
+
 const HOURLY: &str =
     "sink:result [single] project [forward] tumble [hash(origin)] partial-tumble [forward] source:flights";
 

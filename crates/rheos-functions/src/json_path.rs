@@ -19,15 +19,15 @@ enum Step {
 
 /// A path that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Path {
+pub struct Path {
     /// Whether a missing value is an error, as it is without a mode (Flink's rule).
-    pub(super) strict: bool,
+    pub(crate) strict: bool,
     steps: Vec<Step>,
 }
 
 impl Path {
     /// Reads a path. Errors: what is wrong with it, as a sentence.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let trimmed = text.trim();
         let (mode, path) = trimmed.split_once(char::is_whitespace).unwrap_or(("", trimmed));
         let (strict, path) = match mode.to_lowercase().as_str() {

@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, StringArray, StringBuilder};
+use arrow::array::{Array, ArrayRef, StringBuilder};
 use datafusion_common::Result as DfResult;
+use memchr::memchr_iter;
 use regex::Regex;
 
 use super::{Builtin, Call, a_text, an_integer, bigint, texts};
@@ -50,16 +51,36 @@ pub(super) fn functions() -> Vec<Builtin> {
 
 fn split_index(call: &Call<'_>) -> DfResult<ArrayRef> {
     let (texts, delimiters, indexes) = (call.texts(0)?, call.texts(1)?, call.integers(2)?);
-    let row = |row| {
-        let (text, delimiter) = (texts.get(row)?, delimiters.get(row)?);
-        let index = usize::try_from(indexes.is_valid(row).then(|| indexes.value(row))?).ok()?;
-        match (text.is_empty(), delimiter.is_empty()) {
-            (true, _) => None,
-            (_, true) => text.split(char::is_whitespace).nth(index),
-            _ => text.split(delimiter).nth(index),
-        }
-    };
-    Ok(Arc::new((0..call.rows).map(row).collect::<StringArray>()))
+    let mut parts = StringBuilder::with_capacity(call.rows, 0);
+    for row in 0..call.rows {
+        let part = || {
+            let (text, delimiter) = (texts.get(row)?, delimiters.get(row)?);
+            let index = usize::try_from(indexes.is_valid(row).then(|| indexes.value(row))?).ok()?;
+            part_at(text, delimiter, index)
+        };
+        parts.append_option(part());
+    }
+    Ok(Arc::new(parts.finish()))
+}
+
+fn part_at<'t>(text: &'t str, delimiter: &str, index: usize) -> Option<&'t str> {
+    match delimiter.as_bytes() {
+        _ if text.is_empty() => None,
+        [] => text.split(char::is_whitespace).nth(index),
+        // One byte is what nearly all delimiters are, and a byte is found without a searcher of its own for each row.
+        [byte] => part_between(text, *byte, index),
+        _ => text.split(delimiter).nth(index),
+    }
+}
+
+/// The part of `text` at `index` between bytes that are characters of their own.
+fn part_between(text: &str, delimiter: u8, index: usize) -> Option<&str> {
+    let mut start = 0;
+    let mut places = memchr_iter(delimiter, text.as_bytes());
+    for _ in 0..index {
+        start = places.next()? + 1;
+    }
+    Some(&text[start..places.next().unwrap_or(text.len())])
 }
 
 fn count(text: &str, part: &str) -> i64 {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::{Builtin, a_text, texts};
 
 /// The parts that `PARSE_URL` knows.
-pub(super) const PARTS: &[&str] = &["PROTOCOL", "AUTHORITY", "USERINFO", "HOST", "PATH", "FILE", "QUERY", "REF"];
+pub const PARTS: &[&str] = &["PROTOCOL", "AUTHORITY", "USERINFO", "HOST", "PATH", "FILE", "QUERY", "REF"];
 
 pub(super) fn functions() -> Vec<Builtin> {
     vec![

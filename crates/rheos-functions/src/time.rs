@@ -13,14 +13,13 @@ use chrono::{DateTime, Months, NaiveDateTime, NaiveTime};
 use datafusion_common::{DataFusionError, Result as DfResult, ScalarValue};
 use datafusion_expr::{ColumnarValue, ReturnFieldArgs};
 use rheos_core::error::Error;
+use rheos_core::types::{TIMESTAMP, display, timestamp_ltz};
 
 use super::{Builtin, Call, a_text, an_integer, anything, bigint};
-use crate::diagnose::external;
-use crate::types::{TIMESTAMP, timestamp_ltz};
 
 /// A unit of `TIMESTAMPDIFF` and `TIMESTAMPADD`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unit {
+pub enum Unit {
     /// So many microseconds.
     Fixed(i64),
     /// So many months.
@@ -44,12 +43,12 @@ const UNITS: &[(&str, Unit)] = &[
 ];
 
 /// The names of the units, for hints.
-pub(super) fn unit_names() -> impl Iterator<Item = &'static str> {
+pub fn unit_names() -> impl Iterator<Item = &'static str> {
     UNITS.iter().map(|u| u.0)
 }
 
 /// The unit of a name, also with the prefix of Flink's `SQL_TSI_DAY`.
-pub(super) fn unit(name: &str) -> Option<Unit> {
+pub fn unit(name: &str) -> Option<Unit> {
     let name = name.to_uppercase();
     let name = name.strip_prefix("SQL_TSI_").unwrap_or(&name);
     UNITS.iter().find(|u| u.0 == name).map(|u| u.1)
@@ -106,11 +105,11 @@ fn times(args: &ReturnFieldArgs<'_>, name: &str, places: &[usize]) -> DfResult<(
         let Some(field) = args.arg_fields.get(*place) else { continue };
         if !matches!(field.data_type(), DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 | DataType::Null)
         {
-            let given = crate::types::display(field.data_type());
-            return Err(external(
+            let given = display(field.data_type());
+            return Err(DataFusionError::External(Box::new(
                 Error::invalid(134, format!("'{name}' takes times, and argument {} is {given}", place + 1))
                     .with_hint("cast it, as in CAST(x AS TIMESTAMP)"),
-            ));
+            )));
         }
     }
     Ok(())
