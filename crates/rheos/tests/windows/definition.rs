@@ -78,10 +78,13 @@ impl Kind {
         self
     }
 
-    /// `TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), ..))`; sessions of `partition`, if any.
+    /// `TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), ..))`; sessions are those of `partition`, if any.
     pub(crate) fn table_function(self, table: &str, time: &str, partition: &[&str]) -> String {
-        let partition =
-            if partition.is_empty() { String::new() } else { format!(" PARTITION BY {}", partition.join(", ")) };
+        let partition = if partition.is_empty() || !self.is_session() {
+            String::new()
+        } else {
+            format!(" PARTITION BY {}", partition.join(", "))
+        };
         format!("TABLE({}(TABLE {table}{partition}, DESCRIPTOR({time}), {}))", self.name(), self.lengths())
     }
 

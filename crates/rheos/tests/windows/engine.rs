@@ -31,7 +31,7 @@ pub(crate) fn run(program: &str, way: Way) -> Result<Vec<String>, String> {
     Ok(rows)
 }
 
-fn cells(batch: &RecordBatch) -> Vec<String> {
+pub(crate) fn cells(batch: &RecordBatch) -> Vec<String> {
     let columns: Vec<_> = batch.columns().iter().map(|c| ColumnText::try_new(c).unwrap()).collect();
     let cell = |c: &ColumnText, row| if c.is_null(row) { NULL.to_string() } else { shortest(&c.text(row)) };
     let row = |row| columns.iter().map(|c| cell(c, row)).collect::<Vec<_>>().join("|");

@@ -12,7 +12,14 @@
 #![allow(clippy::unwrap_used, reason = "a test ends with a panic")]
 
 mod aggregates;
+mod cascades;
 mod definition;
 mod engine;
+mod grouping;
 mod input;
+mod joins;
+mod late;
+mod paced;
+mod processing_time;
+mod ranks;
 mod time;
