@@ -247,4 +247,24 @@ proptest! {
         let zone = if files.ltz { "Z" } else { "" };
         check(&format!("{table}{}", query.sql()), ways, query.expected(&rows, zone))?;
     }
+
+    #[test]
+    fn each_row_comes_once_for_each_of_its_windows(case in cases()) {
+        let Case { rows, query, files, more_delay_ms, ways } = case;
+        let folder = tempfile::tempdir().unwrap();
+        let table = files.table(folder.path(), "t", &rows, disorder_ms(&rows) + more_delay_ms);
+        let zone = if files.ltz { "Z" } else { "" };
+        let filter = if query.filtered { "WHERE v >= 0 AND window_end > ts" } else { "" };
+        let partition = &query.partition;
+        let from = query.kind.table_function("t", "ts", partition);
+        let program = format!("{table}SELECT id, window_start, window_end, window_time FROM {from} {filter}");
+        let of = |row: &Row| {
+            let has = |name| partition.contains(&name);
+            (has("k").then_some(row.k), has("g").then_some(row.g))
+        };
+        let mut assigned = query.kind.assign(&rows.iter().collect::<Vec<_>>(), of);
+        assigned.retain(|(_, row)| !query.filtered || row.v.is_some_and(|v| v >= 0));
+        let line = |(window, row): (Window, &Row)| format!("{}|{}", row.id, window_cells(window, zone).join("|"));
+        check(&program, ways, assigned.into_iter().map(line).collect())?;
+    }
 }

@@ -7,6 +7,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use rheos::arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
 use rheos::arrow::datatypes::SchemaRef;
@@ -28,20 +29,24 @@ pub(crate) struct Step {
     pub(crate) rows: Vec<Row>,
     /// The watermark of the job once the batch has been read: the smallest of its tables'. `None` while it has none.
     pub(crate) watermark_ms: Option<i64>,
+    /// That of its table alone.
+    pub(crate) own_ms: Option<i64>,
 }
 
 /// Cuts rows into batches and tells the watermark behind each.
-pub(crate) fn script(batches: Vec<(&'static str, Vec<Row>)>, delay_ms: i64) -> Vec<Step> {
-    let tables: std::collections::BTreeSet<_> = batches.iter().map(|(table, _)| *table).collect();
+///
+/// `tables` are all that the program reads: one without a row yet holds the watermark back.
+pub(crate) fn script(tables: usize, batches: Vec<(&'static str, Vec<Row>)>, delay_ms: i64) -> Vec<Step> {
     let mut furthest = std::collections::BTreeMap::new();
     let step = |(table, rows): (&'static str, Vec<Row>)| {
         if let Some(ms) = rows.iter().filter_map(Row::ms).max() {
             let entry = furthest.entry(table).or_insert(ms);
             *entry = ms.max(*entry);
         }
-        let known = furthest.len() == tables.len();
+        let known = furthest.len() == tables;
         let watermark_ms = furthest.values().min().filter(|_| known).map(|ms| ms - delay_ms);
-        Step { table, rows, watermark_ms }
+        let own_ms = furthest.get(table).map(|ms| ms - delay_ms);
+        Step { table, rows, watermark_ms, own_ms }
     };
     batches.into_iter().map(step).collect()
 }
@@ -107,6 +112,9 @@ impl Shared {
     }
 }
 
+/// A test that hangs is worse than one that fails.
+const HANGS_AFTER: Duration = Duration::from_secs(60);
+
 const OPTIONS: &[OptionDef] = &[OptionDef::new("script", OptionType::Text, "", "Whose steps it reads.")];
 
 impl Connector for Paced {
@@ -168,7 +176,7 @@ impl Source for PacedSource {
     }
 
     fn open(&self, _: &Split, _: Option<&str>, ctx: ReaderContext) -> Result<Box<dyn SplitReader>> {
-        Ok(Box::new(PacedReader { source: self.clone(), ctx }))
+        Ok(Box::new(PacedReader { source: self.clone(), ctx, since: Instant::now() }))
     }
 
     fn describe(&self) -> Vec<(String, String)> {
@@ -179,6 +187,7 @@ impl Source for PacedSource {
 struct PacedReader {
     source: PacedSource,
     ctx: ReaderContext,
+    since: Instant,
 }
 
 impl SplitReader for PacedReader {
@@ -186,6 +195,9 @@ impl SplitReader for PacedReader {
         let shared = &self.source.shared;
         let turn = shared.turn.load(Ordering::SeqCst);
         if !shared.is_settled(turn) {
+            if self.since.elapsed() > HANGS_AFTER {
+                return Err(Error::internal(format!("the watermark behind batch {turn} never comes")));
+            }
             (self.ctx.wake)();
             return Ok(SourcePoll::Pending);
         }
