@@ -17,6 +17,7 @@ use rheos_core::error::{Error, Result, Span, did_you_mean};
 use rheos_core::sink::Sink;
 use rheos_core::source::{Boundedness, Source, WatermarkSpec};
 
+use crate::cast_names::CastNames;
 use crate::clock::in_micros;
 use crate::computed::{ComputedColumn, ComputedSource};
 use crate::diagnose::external;
@@ -183,6 +184,7 @@ impl Catalog {
             config,
             expr_planners: vec![
                 Arc::new(FieldNames),
+                Arc::new(CastNames),
                 Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default()),
                 Arc::new(datafusion_functions_nested::planner::NestedFunctionPlanner),
                 Arc::new(datafusion_functions_nested::planner::FieldAccessPlanner),

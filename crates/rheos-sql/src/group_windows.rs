@@ -27,6 +27,11 @@ pub(crate) fn rewrite(query: &mut Query) -> Result<()> {
     impl VisitorMut for Rewrite {
         type Break = Error;
 
+        // Before its SELECT, which loses the window.
+        fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+            rewrite_order(query).map_or_else(ControlFlow::Break, ControlFlow::Continue)
+        }
+
         fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
             rewrite_select(select).map_or_else(ControlFlow::Break, ControlFlow::Continue)
         }
@@ -74,18 +79,33 @@ fn rewrite_select(select: &mut Select) -> Result<()> {
             *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::new(column) };
         }
     }
-    let mut replace = |expr: &mut Expr| match auxiliary(expr, &window) {
+    replace_auxiliaries(&mut select.projection, &window)?;
+    replace_auxiliaries(&mut select.having, &window)?;
+    replace_auxiliaries(&mut select.qualify, &window)
+}
+
+/// `ORDER BY TUMBLE_START(..)` stands outside of the SELECT that is grouped by the window.
+fn rewrite_order(query: &mut Query) -> Result<()> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return Ok(()) };
+    let GroupByExpr::Expressions(groups, _) = &select.group_by else { return Ok(()) };
+    for expr in groups {
+        if let Some(window) = group_window(expr)? {
+            return replace_auxiliaries(&mut query.order_by, &window);
+        }
+    }
+    Ok(())
+}
+
+/// Puts the window's columns where `TUMBLE_START(..)` and its like stand.
+fn replace_auxiliaries(nodes: &mut impl VisitMut, window: &GroupWindow) -> Result<()> {
+    let outcome = visit_expressions_mut(nodes, |expr: &mut Expr| match auxiliary(expr, window) {
         Ok(None) => ControlFlow::Continue(()),
         Ok(Some(column)) => {
             *expr = Expr::Identifier(Ident::new(column.name()));
             ControlFlow::Continue(())
         }
         Err(error) => ControlFlow::Break(error),
-    };
-    let mut outcome = visit_expressions_mut(&mut select.projection, &mut replace);
-    if let (ControlFlow::Continue(()), Some(having)) = (&outcome, &mut select.having) {
-        outcome = visit_expressions_mut(having, &mut replace);
-    }
+    });
     match outcome {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
@@ -167,6 +187,7 @@ fn filtered(select: &mut Select) -> Query {
     inner.selection = condition;
     inner.group_by = GroupByExpr::Expressions(vec![], vec![]);
     inner.having = None;
+    inner.qualify = None;
     inner.distinct = None;
     Query {
         with: None,

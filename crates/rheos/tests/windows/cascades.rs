@@ -52,11 +52,15 @@ fn cases() -> impl Strategy<Value = Case> {
         let keys = (any::<bool>(), any::<bool>(), any::<bool>());
         let unit = clock.unit;
         (rows(clock, 70, disorder), kinds(unit), kinds(unit), keys, files(), ways()).prop_map(
-            |(rows, inner, outer, (inner_key, outer_key, group_form), files, ways)| {
-                // The group form has no offset.
-                let form = |kind: Kind| if group_form { kind.without_offset() } else { kind };
-                let (inner, outer) = (form(inner), form(outer));
-                Case { rows, inner, inner_key, outer, outer_key: outer_key && inner_key, group_form, files, ways }
+            |(rows, inner, outer, (inner_key, outer_key, group_form), files, ways)| Case {
+                rows,
+                inner,
+                inner_key,
+                outer,
+                outer_key: outer_key && inner_key,
+                group_form,
+                files,
+                ways,
             },
         )
     })

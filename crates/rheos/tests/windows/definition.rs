@@ -70,14 +70,6 @@ impl Kind {
         }
     }
 
-    pub(crate) fn without_offset(mut self) -> Self {
-        match &mut self {
-            Kind::Tumble { offset, .. } | Kind::Hop { offset, .. } | Kind::Cumulate { offset, .. } => *offset = 0,
-            Kind::Session { .. } => {}
-        }
-        self
-    }
-
     /// `TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), ..))`; sessions are those of `partition`, if any.
     pub(crate) fn table_function(self, table: &str, time: &str, partition: &[&str]) -> String {
         let partition = if partition.is_empty() || !self.is_session() {
