@@ -12,6 +12,9 @@ use crate::input::{Files, Row, clocks, disorder_ms, files, rows};
 /// The counts and sums of windows and keys.
 type Groups = BTreeMap<(Window, Option<&'static str>), (i64, Option<i64>)>;
 
+/// An entry of them.
+type Group<'a> = (&'a (Window, Option<&'static str>), &'a (i64, Option<i64>));
+
 fn groups(kind: Kind, rows: &[Row], has_key: bool) -> Groups {
     let key = |row: &Row| row.k.filter(|_| has_key);
     let mut groups = Groups::new();
@@ -28,8 +31,14 @@ fn groups(kind: Kind, rows: &[Row], has_key: bool) -> Groups {
 
 /// The results as rows whose event time is `window_time`, with the count as their value.
 fn as_rows(groups: &Groups) -> Vec<Row> {
-    let row = |(id, (((_, end), k), (count, _))): (usize, (&(Window, Option<&'static str>), &(i64, Option<i64>)))| {
-        Row { id: id as i64, ts: Some((end - 1) * 1000), k: *k, g: None, v: Some(*count), d: None, s: None }
+    let row = |(id, (((_, end), k), (count, _))): (usize, Group<'_>)| Row {
+        id: id as i64,
+        ts: Some((end - 1) * 1000),
+        k: *k,
+        g: None,
+        v: Some(*count),
+        d: None,
+        s: None,
     };
     groups.iter().enumerate().map(row).collect()
 }
@@ -107,7 +116,7 @@ proptest! {
         };
         let zone = if files.ltz { "Z" } else { "" };
         let results = as_rows(&groups(kind, &rows, inner_key));
-        let line = |((window, k), (count, sum)): (&(Window, Option<&str>), &(i64, Option<i64>))| {
+        let line = |((window, k), (count, sum)): Group<'_>| {
             let key = if outer_key { format!("{}|", cell(*k)) } else { String::new() };
             format!("{key}{}|{count}|{}", window_cells(*window, zone).join("|"), cell(*sum))
         };
