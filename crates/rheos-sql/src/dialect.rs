@@ -5,14 +5,16 @@
 //!   HOUR(ts), YEAR(ts), ..    date_part('hour', ts), ..
 //!   DATE_FORMAT(ts, 'yyyy')   to_char(ts, '%Y')          Java's patterns
 //!   CEILING(x)                ceil(x)
+//!   CARDINALITY(x), ..        CAST(cardinality(x) AS BIGINT)
+//!   1e300                     CAST('1e300' AS DOUBLE)
 //! ```
 
 use std::ops::ControlFlow;
 
 use rheos_core::error::{Error, Result};
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-    Query, Spanned, Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Ident, ObjectName, Query, Spanned, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 
 use crate::tokens::place;
@@ -32,6 +34,22 @@ pub(crate) const ADDED: &[(&str, &str, &str)] = &[
     ("minute", "minute(timestamp)", "The minute of a timestamp, 0 to 59."),
     ("second", "second(timestamp)", "The second of a timestamp, 0 to 59."),
     ("date_format", "date_format(timestamp, 'yyyy-MM-dd')", "A timestamp as text, by a pattern of Java."),
+];
+
+/// Functions of DataFusion that count in UBIGINT, where PostgreSQL and Flink have signed integers: UBIGINT can neither be
+/// an index nor be subtracted from.
+const UNSIGNED: [&str; 11] = [
+    "cardinality",
+    "array_length",
+    "list_length",
+    "array_ndims",
+    "list_ndims",
+    "array_position",
+    "list_position",
+    "array_indexof",
+    "list_indexof",
+    "approx_distinct",
+    "regr_count",
 ];
 
 /// Rewrites every expression of a query.
@@ -71,7 +89,13 @@ fn name_fields(expr: &mut Expr) {
 }
 
 fn rewritten(expr: &Expr) -> Result<Option<Expr>> {
+    if let Expr::Value(value) = expr {
+        return with_exponent(value);
+    }
     let Expr::Function(function) = expr else { return Ok(None) };
+    if UNSIGNED.contains(&function.name.to_string().to_lowercase().as_str()) {
+        return Ok(Some(cast(expr.clone(), DataType::BigInt(None))));
+    }
     if matches!(function.args, FunctionArguments::None) {
         return Ok(crate::scalar::rewrite::bare(function));
     }
@@ -101,6 +125,24 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>> {
         }
         _ => return crate::scalar::rewrite::rewritten(function, &name, &args),
     })
+}
+
+/// A number with an exponent is DOUBLE, as in DuckDB and Flink. Errors: it is too large for that.
+fn with_exponent(value: &ValueWithSpan) -> Result<Option<Expr>> {
+    let Value::Number(number, _) = &value.value else { return Ok(None) };
+    if !number.contains(['e', 'E']) {
+        return Ok(None);
+    }
+    if number.parse().is_ok_and(f64::is_finite) {
+        return Ok(Some(cast(text(number), DataType::Double(ExactNumberInfo::None))));
+    }
+    Err(Error::invalid(149, format!("the number {number} is out of the range of DOUBLE"))
+        .with_hint("the largest DOUBLE is about 1.8e308")
+        .with_span(place(value.span)))
+}
+
+fn cast(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
 }
 
 /// The arguments of a call that is nothing but a call.

@@ -8,7 +8,7 @@ use datafusion_common::{DFSchema, Result as DfResult, ScalarValue, TableReferenc
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawFieldAccessExpr};
 use datafusion_expr::{
-    ColumnarValue, Expr, ExprSchemable, GetFieldAccess, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Cast, ColumnarValue, Expr, ExprSchemable, GetFieldAccess, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
 use rheos_core::error::{Error, did_you_mean};
@@ -40,9 +40,17 @@ impl ExprPlanner for FieldNames {
 
     fn plan_field_access(
         &self,
-        access: RawFieldAccessExpr,
+        mut access: RawFieldAccessExpr,
         schema: &DFSchema,
     ) -> DfResult<PlannerResult<RawFieldAccessExpr>> {
+        match &mut access.field_access {
+            GetFieldAccess::ListIndex { key } => signed(key, schema),
+            GetFieldAccess::ListRange { start, stop, .. } => {
+                signed(start, schema);
+                signed(stop, schema);
+            }
+            GetFieldAccess::NamedStructField { .. } => {}
+        }
         if let GetFieldAccess::NamedStructField { name: ScalarValue::Utf8(Some(name)) } = &access.field_access
             && let Ok(data_type) = access.expr.get_type(schema)
         {
@@ -53,6 +61,13 @@ impl ExprPlanner for FieldNames {
             member(&owner, &data_type, name).map_err(|missing| external(missing.error()))?;
         }
         Ok(PlannerResult::Original(access))
+    }
+}
+
+/// An index of type UBIGINT as BIGINT, the only type that DataFusion takes.
+fn signed(index: &mut Expr, schema: &DFSchema) {
+    if index.get_type(schema).is_ok_and(|t| t == DataType::UInt64) {
+        *index = Expr::Cast(Cast::new(Box::new(std::mem::take(index)), DataType::Int64));
     }
 }
 

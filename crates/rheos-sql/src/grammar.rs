@@ -1,11 +1,16 @@
 //! What the parser reads: sqlparser's permissive dialect, with lambdas (`x -> x + 1`) and without two of its liberties, a
 //! `,` behind the last column of SELECT and a SELECT of no columns, which are slips of the pen more often than not.
 //!
+//! `IS DISTINCT FROM` binds as `IS` does.
+//!
 //! `->` makes a lambda everywhere, so it cannot be JSON's operator; `refuse` says so.
 
 use std::any::TypeId;
 
+use sqlparser::ast::Expr;
 use sqlparser::dialect::{Dialect, GenericDialect};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
 
 /// The dialect of all programs.
 #[derive(Debug)]
@@ -40,6 +45,16 @@ impl Dialect for Grammar {
 
     fn supports_lambda_functions(&self) -> bool {
         true
+    }
+
+    /// `a IS [NOT] DISTINCT FROM b`: b ends before AND and OR, as it does in PostgreSQL; sqlparser reads on.
+    fn parse_infix(&self, parser: &mut Parser<'_>, left: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        let is_distinct = parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]);
+        if !is_distinct && !parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]) {
+            return None;
+        }
+        let kind = if is_distinct { Expr::IsDistinctFrom } else { Expr::IsNotDistinctFrom };
+        Some(parser.parse_subexpr(precedence).map(|right| kind(Box::new(left.clone()), Box::new(right))))
     }
 
     as_generic! {

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use arrow::row::{RowConverter, SortField};
+use datafusion_common::ScalarValue;
 use datafusion_expr::type_coercion::functions::fields_with_udf;
 use datafusion_expr::{AggregateUDF, GroupsAccumulator};
 use datafusion_physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
@@ -98,6 +99,7 @@ pub fn aggregate_call(
     let mut distinct = distinct && !SAME_WHEN_DISTINCT.contains(&name.as_str());
     let argument = args.first().map(|arg| arg.data_type(schema)).transpose().map_err(plan_error)?;
     refuse_interval_sum(&name, argument.as_ref())?;
+    refuse_place_zero(&name, &args)?;
     let udaf = exact_percentile::replace(&checked_sum::replace(udaf));
     let mut udaf = duration_average::replace(&udaf, argument.as_ref());
     let distinct_by_itself = DISTINCT_BY_ITSELF.contains(&name.as_str()) && args.len() == native_distinct_args(&name);
@@ -128,9 +130,20 @@ pub fn aggregate_call(
 /// Months, days and nanoseconds are added up one by one, each without a check.
 fn refuse_interval_sum(name: &str, argument: Option<&DataType>) -> Result<()> {
     match argument {
-        Some(DataType::Interval(_)) if name == "sum" => Err(Error::invalid(350, "sum of INTERVAL is not supported")
+        Some(DataType::Interval(_)) if name == "sum" => Err(Error::invalid(351, "sum of INTERVAL is not supported")
             .with_hint("sum what has a fixed length: the difference of two timestamps, or a number of seconds")),
         _ => Ok(()),
+    }
+}
+
+/// The first value is at place 1, and the last at -1.
+fn refuse_place_zero(name: &str, args: &[Arc<dyn PhysicalExpr>]) -> Result<()> {
+    let place = args.get(1).and_then(|arg| arg.downcast_ref::<Literal>());
+    let is_zero = place.is_some_and(|p| p.value().is_null() || p.value() == &ScalarValue::Int64(Some(0)));
+    match name == "nth_value" && is_zero {
+        true => Err(Error::invalid(351, "nth_value has no place 0 and no place NULL")
+            .with_hint("places count from 1; -1 is the last one")),
+        false => Ok(()),
     }
 }
 

@@ -12,6 +12,7 @@ use datafusion_common::DataFusionError;
 use rheos_core::error::{Error, Span};
 use sqlparser::tokenizer::{Span as TokenSpan, Token, TokenWithSpan};
 
+pub(crate) use places::call;
 pub(crate) use planning::{missing_table, planning};
 pub use render::render;
 pub(crate) use syntax::{syntax, syntax_at};

@@ -120,6 +120,21 @@ pub(super) fn field(tokens: &[TokenWithSpan], message: &str) -> Option<Span> {
     Some(place(tokens[if is_owner { at - 2 } else { at }].span))
 }
 
+/// The arithmetic, or the function, that a message of `constants` tells of.
+pub(super) fn computed(tokens: &[TokenWithSpan], message: &str) -> Option<Span> {
+    if let Some((text, _)) = message.split_once(" is out of the range of ") {
+        return super::find_text(tokens, text);
+    }
+    let (function, _) = message.strip_prefix("a number in ")?.split_once(" is out of range: ")?;
+    call(tokens, function)
+}
+
+/// The name in the only call of a function.
+pub(crate) fn call(tokens: &[TokenWithSpan], function: &str) -> Option<Span> {
+    let calls = |pair: &&[TokenWithSpan]| says(&pair[0], function) && pair[1].token == Token::LParen;
+    only(tokens.windows(2).filter(calls)).map(|pair| place(pair[0].span))
+}
+
 #[cfg(test)]
 mod tests {
     use sqlparser::dialect::GenericDialect;

@@ -57,6 +57,9 @@ fn located_ours(error: Error, tokens: &[TokenWithSpan], diagnostic: Option<Span>
     if let Some(span) = places::field(tokens, error.message()) {
         return error.with_span(span);
     }
+    if let Some(span) = places::computed(tokens, error.message()) {
+        return error.with_span(span);
+    }
     let quoted = error.message().split('\'').nth(1).and_then(|name| find_word(tokens, name));
     match diagnostic.or(quoted).or_else(|| whole(tokens)) {
         Some(span) => error.with_span(span),

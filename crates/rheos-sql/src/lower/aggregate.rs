@@ -22,6 +22,7 @@ use sqlparser::keywords::Keyword;
 
 use super::stream::{Pending, Slot, Stream, unique};
 use super::{Lowering, column, column_index};
+use crate::diagnose;
 use crate::windows::WindowColumn;
 
 /// What a group key of the logical plan is.
@@ -260,7 +261,12 @@ impl Lowering<'_> {
         };
         let order_by = params.order_by.iter().map(order).collect::<Result<Vec<_>>>()?;
         let ignore_nulls = params.null_treatment == Some(NullTreatment::IgnoreNulls);
-        aggregate_call(&function.func, args, params.distinct, filter, order_by, &stream.schema, ignore_nulls)
+        let call =
+            aggregate_call(&function.func, args, params.distinct, filter, order_by, &stream.schema, ignore_nulls);
+        call.map_err(|e| match diagnose::call(self.tokens, function.func.name()) {
+            Some(place) if e.span().is_none() => e.with_span(place),
+            _ => e,
+        })
     }
 }
 
