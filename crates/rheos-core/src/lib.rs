@@ -22,6 +22,7 @@ pub mod options;
 pub mod sink;
 pub mod source;
 pub mod state;
+pub mod temporal;
 pub mod time;
 pub mod timer;
 pub mod types;

@@ -1,22 +1,23 @@
 //! Values as text: the one place that knows how a value looks in a table, in csv and in JSON lines.
 //!
-//! Timestamps are `YYYY-MM-DD HH:MM:SS[.ffffff]` with trailing zeros dropped, and `Z` behind those with a zone. In JSON,
+//! Timestamps are `YYYY-MM-DD HH:MM:SS[.ffffff]` with trailing zeros dropped, and `Z` behind those with a zone; intervals are
+//! spelled as PostgreSQL does (`rheos_core::temporal`). In JSON,
 //! decimals are numbers, NaN and infinities strings, bytes base64, ROW and MAP objects. Nested values look like JSON
 //! everywhere.
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int64Array,
-    LargeStringArray, StringArray, StringViewArray, UInt64Array,
+    IntervalMonthDayNanoArray, LargeStringArray, StringArray, StringViewArray, UInt64Array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, Time64MicrosecondType, TimeUnit,
-    TimestampMicrosecondType, UInt64Type,
+    DataType, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit,
+    Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, UInt64Type,
 };
+use rheos_core::temporal::{write_date, write_duration, write_interval, write_time, write_timestamp};
 use rheos_core::{Error, Result};
 
-use crate::time::{write_date, write_time, write_timestamp};
 use crate::value::write_bytes;
 
 /// How a value is written.
@@ -52,7 +53,10 @@ enum Values {
     Date(Int64Array),
     Time(Int64Array),
     Timestamp(Int64Array, bool),
-    /// Types without a form of their own (intervals, wide decimals), as Arrow shows them.
+    Interval(IntervalMonthDayNanoArray),
+    /// Spans of fixed length, and their unit in nanoseconds.
+    Duration(Int64Array, i64),
+    /// Types without a form of their own (wide decimals), as Arrow shows them.
     Other(StringArray),
     List(OffsetBuffer<i32>, Box<ColumnText>),
     Struct(Vec<(String, ColumnText)>),
@@ -99,6 +103,19 @@ impl ColumnText {
             Timestamp(_, zone) => {
                 let us = shown(&Timestamp(TimeUnit::Microsecond, zone.clone()))?;
                 Values::Timestamp(us.as_primitive::<TimestampMicrosecondType>().reinterpret_cast(), zone.is_some())
+            }
+            Interval(_) => {
+                let parts = shown(&Interval(IntervalUnit::MonthDayNano))?;
+                Values::Interval(parts.as_primitive::<IntervalMonthDayNanoType>().clone())
+            }
+            Duration(unit) => {
+                let unit_ns = match unit {
+                    TimeUnit::Second => 1_000_000_000,
+                    TimeUnit::Millisecond => 1_000_000,
+                    TimeUnit::Microsecond => 1000,
+                    TimeUnit::Nanosecond => 1,
+                };
+                Values::Duration(ints(&Int64)?, unit_ns)
             }
             Dictionary(_, value) => return Self::try_new(&shown(value)?),
             List(_) => {
@@ -181,6 +198,13 @@ impl ColumnText {
                     out.push(b'Z');
                 }
             }),
+            Values::Interval(a) => quoted(out, &|out| {
+                let parts = a.value(row);
+                write_interval(parts.months, i64::from(parts.days), parts.nanoseconds, out);
+            }),
+            Values::Duration(a, unit_ns) => {
+                quoted(out, &|out| write_duration(i128::from(a.value(row)) * i128::from(*unit_ns), out));
+            }
             Values::List(..) | Values::Struct(_) | Values::Map(..) => self.write_nested(row, out),
         }
     }

@@ -15,19 +15,6 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
-/// Year, month and day of a day since 1970-01-01.
-fn civil_from_days(days: i64) -> (i64, u32, u32) {
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let mp = (5 * day_of_year + 2) / 153;
-    let day = (day_of_year - (153 * mp + 2) / 5 + 1) as u32;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month as u32, day)
-}
-
 fn digits(text: &[u8], at: usize, n: usize) -> Option<i64> {
     text.get(at..at + n)?.iter().try_fold(0, |v, b| b.is_ascii_digit().then(|| v * 10 + i64::from(b - b'0')))
 }
@@ -120,53 +107,11 @@ pub(crate) fn parse_time(text: &[u8]) -> Option<i64> {
     rest.is_empty().then_some(us)
 }
 
-fn two(n: i64, out: &mut Vec<u8>) {
-    out.extend([b'0' + (n / 10) as u8, b'0' + (n % 10) as u8]);
-}
-
-/// `YYYY-MM-DD`; years beyond four digits keep their sign and digits.
-pub(crate) fn write_date(days: i64, out: &mut Vec<u8>) {
-    let (year, month, day) = civil_from_days(days);
-    if (0..=9999).contains(&year) {
-        two(year / 100, out);
-        two(year % 100, out);
-    } else {
-        out.extend_from_slice(itoa::Buffer::new().format(year).as_bytes());
-    }
-    out.push(b'-');
-    two(i64::from(month), out);
-    out.push(b'-');
-    two(i64::from(day), out);
-}
-
-/// `HH:MM:SS[.ffffff]`, trailing zeros dropped.
-pub(crate) fn write_time(us: i64, out: &mut Vec<u8>) {
-    let (seconds, mut fraction) = (us / US_PER_SECOND, us % US_PER_SECOND);
-    two(seconds / 3600 % 24, out);
-    out.push(b':');
-    two(seconds / 60 % 60, out);
-    out.push(b':');
-    two(seconds % 60, out);
-    if fraction > 0 {
-        out.push(b'.');
-        while fraction > 0 {
-            out.push(b'0' + (fraction / 100_000) as u8);
-            fraction = fraction % 100_000 * 10;
-        }
-    }
-}
-
-/// `YYYY-MM-DD HH:MM:SS[.ffffff]`.
-pub(crate) fn write_timestamp(us: i64, out: &mut Vec<u8>) {
-    write_date(us.div_euclid(US_PER_DAY), out);
-    out.push(b' ');
-    write_time(us.rem_euclid(US_PER_DAY), out);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use rheos_core::temporal::{write_date, write_timestamp};
 
     fn parse(text: &str) -> Option<i64> {
         parse_timestamp(text.as_bytes())

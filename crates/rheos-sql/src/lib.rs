@@ -39,6 +39,7 @@ mod refuse;
 mod scalar;
 mod select_names;
 mod settings;
+mod spelling;
 mod statement;
 mod statement_set;
 mod tokens;

@@ -18,13 +18,14 @@ use rheos_core::error::Error;
 use crate::constants::CheckedConstants;
 use crate::floats::prefer_floats;
 use crate::lateral;
+use crate::spelling::spell_times;
 
 /// Analyses and optimizes a plan; `now_ms` is what `now()` means in it.
 pub(crate) fn optimize(plan: LogicalPlan, config: &ConfigOptions, now_ms: i64) -> DfResult<LogicalPlan> {
     lateral::check_values(&plan)?;
     let plan = prefer_floats(lateral::flatten(plan)?)?;
     let analyzer = Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(TypeCoercion::new())]);
-    let plan = analyzer.execute_and_check(plan, config, |_, _| {})?;
+    let plan = spell_times(analyzer.execute_and_check(plan, config, |_, _| {})?)?;
     let mut context = OptimizerContext::new_with_config_options(Arc::new(config.clone()))
         .with_skip_failing_rules(false)
         .with_max_passes(8);
@@ -39,7 +40,8 @@ pub(crate) fn optimize(plan: LogicalPlan, config: &ConfigOptions, now_ms: i64) -
 
 /// The plan with its types coerced and nothing else.
 pub(crate) fn coerced(plan: LogicalPlan, config: &ConfigOptions) -> DfResult<LogicalPlan> {
-    Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]).execute_and_check(prefer_floats(plan)?, config, |_, _| {})
+    let analyzer = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
+    spell_times(analyzer.execute_and_check(prefer_floats(plan)?, config, |_, _| {})?)
 }
 
 fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {

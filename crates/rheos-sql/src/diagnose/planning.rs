@@ -322,7 +322,7 @@ fn not_grouped(text: &str, tokens: &[TokenWithSpan]) -> Error {
 
 fn wrong_arguments(call: &str, text: &str, tokens: &[TokenWithSpan]) -> Error {
     let (name, args) = call.split_once('(').unwrap_or((call, ""));
-    let args = types_in(args.trim_end_matches(')'));
+    let args = types_in(args.strip_suffix(')').unwrap_or(args));
     let candidates: Vec<_> = text
         .split_once("Candidate functions:")
         .map(|(_, list)| list.lines().map(str::trim).filter(|l| !l.is_empty()).take(3).map(types_in).collect())

@@ -1,0 +1,153 @@
+//! Times and intervals that become texts, by a CAST or by `||`, look as they do where rows are printed. DataFusion's CAST
+//! writes a `T` between date and time and intervals in a style of its own.
+//!
+//! ```text
+//!   CAST(ts AS STRING)    ──►    spelled(ts)    ──►    2013-01-01 05:15:00.25
+//! ```
+//!
+//! Runs behind the coercion of types, which puts in the casts that nobody wrote. Absent: times inside of lists and rows.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{
+    DataType, DurationMicrosecondType, Int64Type, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType,
+    TimeUnit, TimestampMicrosecondType,
+};
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::{DFSchema, Result, ScalarValue, internal_err};
+use datafusion_expr::expr::ScalarFunction;
+use datafusion_expr::expr_rewriter::NamePreserver;
+use datafusion_expr::utils::merge_schema;
+use datafusion_expr::{
+    Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    TryCast, Volatility,
+};
+use rheos_core::temporal::{write_duration, write_interval, write_time, write_timestamp};
+
+/// Spells the times that the plan casts to texts.
+pub(crate) fn spell_times(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let node = |node: LogicalPlan| {
+        let schema = merge_schema(&node.inputs());
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            Ok(expr.transform_up(|e| spelled(e, &schema))?.update_data(|e| name.restore(e)))
+        })
+    };
+    plan.transform_up_with_subqueries(node).data()
+}
+
+fn spelled(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let (inner, to) = match &expr {
+        Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field }) => (expr, field.data_type()),
+        _ => return Ok(Transformed::no(expr)),
+    };
+    if !is_text(to) || !inner.get_type(schema).is_ok_and(|t| has_spelling(&t)) {
+        return Ok(Transformed::no(expr));
+    }
+    let function = ScalarUDF::new_from_impl(Spelled { signature: Signature::any(1, Volatility::Immutable) });
+    let text = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), vec![inner.as_ref().clone()]));
+    Ok(Transformed::yes(match to {
+        DataType::Utf8 => text,
+        other => Expr::Cast(Cast::new(Box::new(text), other.clone())),
+    }))
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+fn has_spelling(data_type: &DataType) -> bool {
+    use DataType::{Duration, Interval, Time32, Time64, Timestamp};
+    matches!(data_type, Timestamp(..) | Time32(_) | Time64(_) | Interval(_) | Duration(_))
+}
+
+/// The function that the casts become; it is not one that a program can name.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Spelled {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Spelled {
+    fn name(&self) -> &str {
+        "spelled"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        match args.args.as_slice() {
+            [ColumnarValue::Scalar(value)] => {
+                let text = texts(&value.to_array()?)?;
+                Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&text, 0)?))
+            }
+            [ColumnarValue::Array(values)] => Ok(ColumnarValue::Array(texts(values)?)),
+            _ => internal_err!("spelled takes one argument"),
+        }
+    }
+}
+
+/// Each value as its text. Errors: a value that is out of the range of microseconds.
+fn texts(values: &ArrayRef) -> Result<ArrayRef> {
+    use DataType::{Duration, Int64, Interval, Time32, Time64, Timestamp};
+    let to = |data_type: &DataType| {
+        cast_with_options(values, data_type, &CastOptions { safe: false, ..CastOptions::default() })
+    };
+    Ok(match values.data_type() {
+        Timestamp(_, zone) => {
+            let us = to(&Timestamp(TimeUnit::Microsecond, zone.clone()))?;
+            let us = us.as_primitive::<TimestampMicrosecondType>();
+            written(us, |row, out| {
+                write_timestamp(us.value(row), out);
+                out.extend(zone.is_some().then_some(b'Z'));
+            })
+        }
+        Time32(_) | Time64(_) => {
+            let us = to(&Time64(TimeUnit::Microsecond))?;
+            let us = us.as_primitive::<Time64MicrosecondType>();
+            written(us, |row, out| write_time(us.value(row), out))
+        }
+        Interval(_) => {
+            let parts = to(&Interval(IntervalUnit::MonthDayNano))?;
+            let parts = parts.as_primitive::<IntervalMonthDayNanoType>();
+            written(parts, |row, out| {
+                let parts = parts.value(row);
+                write_interval(parts.months, i64::from(parts.days), parts.nanoseconds, out);
+            })
+        }
+        Duration(TimeUnit::Nanosecond) => {
+            let ns = to(&Int64)?;
+            let ns = ns.as_primitive::<Int64Type>();
+            written(ns, |row, out| write_duration(i128::from(ns.value(row)), out))
+        }
+        Duration(_) => {
+            let us = to(&Duration(TimeUnit::Microsecond))?;
+            let us = us.as_primitive::<DurationMicrosecondType>();
+            written(us, |row, out| write_duration(i128::from(us.value(row)) * 1000, out))
+        }
+        other => return internal_err!("{other} has no spelling"),
+    })
+}
+
+fn written(values: &impl Array, write: impl Fn(usize, &mut Vec<u8>)) -> ArrayRef {
+    let mut texts = StringBuilder::new();
+    let mut text = Vec::new();
+    for row in 0..values.len() {
+        if values.is_null(row) {
+            texts.append_null();
+            continue;
+        }
+        text.clear();
+        write(row, &mut text);
+        texts.append_value(String::from_utf8_lossy(&text));
+    }
+    Arc::new(texts.finish())
+}
