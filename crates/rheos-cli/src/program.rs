@@ -76,16 +76,30 @@ impl Source {
 
     /// Refuses to run a program from stdin that also reads a table from there: the table would be empty.
     pub(crate) fn check_stdin(&self, job: &Job) -> Result<()> {
-        let reads_stdin = |node: &Node| {
-            matches!(node.kind, NodeKind::Source { .. })
-                && node.describe().iter().any(|(name, value)| name == "connector" && value == "stdin")
-        };
-        if self.name == STDIN && job.graph().is_some_and(|g| g.nodes().iter().any(reads_stdin)) {
+        if self.name == STDIN && stdin_tables(job) > 0 {
             let error = Error::invalid(501, "the program and a table of it both want standard input");
             return Err(Failure::plain(error.with_hint("put the program into a file, or give it with -c")).into());
         }
         Ok(())
     }
+}
+
+/// How many tables of a job read standard input.
+fn stdin_tables(job: &Job) -> usize {
+    let reads_stdin = |node: &&Node| {
+        matches!(node.kind, NodeKind::Source { .. })
+            && node.describe().iter().any(|(name, value)| name == "connector" && value == "stdin")
+    };
+    job.graph().map_or(0, |graph| graph.nodes().iter().filter(reads_stdin).count())
+}
+
+/// What a run would refuse before it reads anything. The folders that are there are looked at, nothing is written.
+fn check(job: &Job) -> rheos::Result<()> {
+    if stdin_tables(job) > 1 {
+        return Err(Error::invalid(220, "standard input can be read only once")
+            .with_hint("read it into one table and select from that table once, or save it to a file"));
+    }
+    job.check()
 }
 
 fn missing_program(name: &str, error: &std::io::Error) -> Error {
@@ -99,7 +113,8 @@ fn missing_program(name: &str, error: &std::io::Error) -> Error {
 /// `rheos validate`.
 pub(crate) fn validate(args: &ProgramArgs, cli: &Cli) -> Result<()> {
     let source = Source::load(args)?;
-    let job = source.with_args(args).plan().map_err(|error| {
+    let planned = source.with_args(args).plan().and_then(|job| check(&job).map(|()| job));
+    let job = planned.map_err(|error| {
         let refused = matches!(error.kind(), ErrorKind::Invalid | ErrorKind::User);
         let code = if refused { code::NOT_VALID } else { exit_code(error.kind()) };
         source.failure(error, code)

@@ -44,3 +44,39 @@ pub fn display(data_type: &DataType) -> String {
         other => other.to_string(),
     }
 }
+
+/// Arrow's names of types in a text, replaced by SQL's.
+pub fn in_sql(text: &str) -> String {
+    let names = [
+        ("Timestamp(ns, \"UTC\")", "TIMESTAMP_LTZ"),
+        ("Timestamp(µs, \"UTC\")", "TIMESTAMP_LTZ"),
+        ("Timestamp(ns)", "TIMESTAMP"),
+        ("Timestamp(µs)", "TIMESTAMP"),
+        ("Timestamp(ms)", "TIMESTAMP"),
+        ("Timestamp(s)", "TIMESTAMP"),
+        ("Timestamp(Nanosecond, None)", "TIMESTAMP"),
+        ("Timestamp(Microsecond, None)", "TIMESTAMP"),
+        ("Interval(MonthDayNano)", "INTERVAL"),
+        ("LargeUtf8", "STRING"),
+        ("Utf8View", "STRING"),
+        ("Utf8", "STRING"),
+        ("UInt64", "UBIGINT"),
+        ("UInt32", "UINTEGER"),
+        ("UInt16", "USMALLINT"),
+        ("UInt8", "UTINYINT"),
+        ("Int64", "BIGINT"),
+        ("Int32", "INT"),
+        ("Int16", "SMALLINT"),
+        ("Int8", "TINYINT"),
+        ("Float64", "DOUBLE"),
+        ("Float32", "FLOAT"),
+        ("Boolean", "BOOLEAN"),
+        ("Date32", "DATE"),
+        ("Decimal128", "DECIMAL"),
+        ("Decimal256", "DECIMAL"),
+        ("Null", "NULL"),
+        ("Time64(ns)", "TIME"),
+        ("Binary", "BYTES"),
+    ];
+    names.iter().fold(text.to_string(), |text, (from, to)| text.replace(from, to))
+}

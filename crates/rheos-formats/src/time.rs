@@ -111,7 +111,7 @@ pub(crate) fn parse_time(text: &[u8]) -> Option<i64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use rheos_core::temporal::{write_date, write_timestamp};
+    use rheos_core::temporal::write_timestamp;
 
     fn parse(text: &str) -> Option<i64> {
         parse_timestamp(text.as_bytes())

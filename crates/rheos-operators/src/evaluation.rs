@@ -11,9 +11,14 @@ use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::utils::collect_columns;
 use rheos_core::{Error, ErrorKind, Result};
 
+use crate::row_error;
+
 /// One value a row.
 pub(crate) fn evaluate(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<ArrayRef> {
-    let value = expr.evaluate(batch).map_err(data_error)?;
+    let value = expr.evaluate(batch).map_err(|error| match data_error_kind(&error) {
+        ErrorKind::User => row_error::located(&error, expr, batch),
+        _ => data_error(error),
+    })?;
     value.into_array(batch.num_rows()).map_err(data_error)
 }
 
@@ -65,12 +70,21 @@ pub(crate) fn data_error(error: DataFusionError) -> Error {
     let message = root.message();
     // Backtraces, where they are switched on, are no part of a one-sentence message.
     let message = message.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or_default().trim().to_string();
-    match root {
-        DataFusionError::Internal(_) => Error::internal(message),
+    match data_error_kind(&error) {
+        ErrorKind::Internal => Error::internal(message),
+        ErrorKind::Invalid => Error::invalid(351, message),
+        _ => row_error::told(&message),
+    }
+}
+
+/// Who is at fault.
+fn data_error_kind(error: &DataFusionError) -> ErrorKind {
+    match error.find_root() {
+        DataFusionError::Internal(_) => ErrorKind::Internal,
         DataFusionError::NotImplemented(_) | DataFusionError::Plan(_) | DataFusionError::SchemaError(..) => {
-            Error::invalid(351, message)
+            ErrorKind::Invalid
         }
-        _ => Error::new(ErrorKind::User, 350, message),
+        _ => ErrorKind::User,
     }
 }
 

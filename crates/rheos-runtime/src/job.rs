@@ -111,6 +111,14 @@ pub(crate) struct JobShared {
     pub(crate) clock: JobClock,
 }
 
+/// Looks for what would end the job before it begins, without starting or writing anything.
+///
+/// Errors: `Invalid` for a configuration out of range, `Conflict` for a job that would delete what it reads (R0235).
+pub fn check(graph: &JobGraph, config: &RunConfig) -> Result<()> {
+    config.check()?;
+    check_replaced(graph)
+}
+
 /// Runs a job to its end: the end of all its input, a stop through `control`, or the first error.
 ///
 /// Blocks. Worker threads are started and joined here.

@@ -29,5 +29,5 @@ mod splits;
 mod time;
 
 pub use control::{JobControl, StopMode};
-pub use job::{CREDIT_BYTES_DEFAULT, RunConfig, run};
+pub use job::{CREDIT_BYTES_DEFAULT, RunConfig, check, run};
 pub use metrics::{JobReport, NodeStats, Snapshot};

@@ -24,6 +24,7 @@ use crate::diagnose::external;
 use crate::fields::FieldNames;
 use crate::proctime::Proctime;
 use crate::ranking;
+use crate::scalar::bounded::bounded;
 use crate::types::Types;
 use crate::windows::{WindowFunctions, unknown_function};
 
@@ -202,7 +203,7 @@ impl Catalog {
                 }
                 _ => f,
             };
-            let f = in_micros(f);
+            let f = bounded(in_micros(f));
             for name in std::iter::once(f.name()).chain(f.aliases().iter().map(String::as_str)) {
                 catalog.scalars.insert(name.to_lowercase(), Arc::clone(&f));
             }

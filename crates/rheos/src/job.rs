@@ -81,6 +81,13 @@ impl Job {
         self.boundedness
     }
 
+    /// Looks for what would end the job before it begins; nothing is started or written. A run does the same.
+    ///
+    /// Errors: `Invalid` for a parallelism out of range; `Conflict` for a job that would delete what it reads.
+    pub fn check(&self) -> Result<()> {
+        self.graph.as_ref().map_or(Ok(()), |graph| rheos_runtime::check(graph, &self.config))
+    }
+
     /// Worker threads that the job will have.
     pub fn parallelism(&self) -> usize {
         self.config.parallelism

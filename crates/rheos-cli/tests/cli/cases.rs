@@ -13,12 +13,17 @@ const TABLE: &str = "CREATE TABLE f (at TIMESTAMP, origin STRING, delay BIGINT, 
 
 fn sandbox() -> Sandbox {
     let hourly = format!("{TABLE}\nSELECT origin, delay FROM f WHERE delay > 0 ORDER BY delay;\n");
+    let failing = |select: &str| format!("{TABLE}\n{select} FROM f;\n");
     let input = "CREATE TABLE f (origin STRING, delay BIGINT) WITH ('connector' = 'filesystem', \
         'path' = '${INPUT}', 'format' = 'csv'); SELECT count(*) AS n FROM f;";
     Sandbox::with(&[
         ("flights.csv", FLIGHTS),
         ("job.sql", hourly.as_bytes()),
         ("input.sql", input.as_bytes()),
+        ("zero.sql", failing("SELECT 1 + 10 / (delay - 2)").as_bytes()),
+        ("overflow.sql", failing("SELECT abs(delay * 4611686018427387904)").as_bytes()),
+        ("cast.sql", failing("SELECT upper(origin) LIKE 'X' OR CAST(origin AS INT) > 1").as_bytes()),
+        ("long.sql", failing("SELECT length(repeat(origin, delay * 1000000000))").as_bytes()),
         ("wrong.sql", b"SELECT 1;\nSELECT\n  1 FRM x;\n"),
         ("latin1.sql", b"SELECT '\xe9'"),
         ("bom.sql", b"\xef\xbb\xbfSELECT 1 AS n"),
@@ -70,6 +75,13 @@ const CASES: &[Case<'_>] = &[
     (&["run", "job.sql", "-v"], 0, TWO, "workers"),
     (&["run", "wrong.sql"], 65, "", " --> wrong.sql:3:"),
     (&["run", "-c", "SELECT nme FROM (SELECT 1 AS name)"], 65, "", "did you mean 'name'?"),
+    // What fails on a row.
+    (&["run", "zero.sql"], 65, "", "error[R0350]: division by zero in 10 / (delay - 2)\n"),
+    (&["run", "overflow.sql"], 65, "", "error[R0350]: 2 * 4611686018427387904 is out of range in delay * 4611686018427387904\n"),
+    (&["run", "cast.sql"], 65, "", "error[R0350]: cannot cast 'EWR' to INT in "),
+    (&["run", "long.sql"], 65, "", " MiB, and 64 MiB is the most\n"),
+    (&["run", "-c", "SELECT length(lpad('x', 2000000000))"], 65, "", "a value would have 1907 MiB, and 64 MiB is the most\n"),
+    (&["run", "-c", "SELECT cardinality(range(1, 10000000000))"], 65, "", "and 64 MiB is the most\n"),
     // Looking only.
     (&["validate", "job.sql"], 0, "", "job.sql is valid"),
     (&["validate", "wrong.sql"], 3, "", " --> wrong.sql:3:"),

@@ -220,6 +220,7 @@ fn a_job_never_deletes_what_it_reads() {
     for (source, path) in [("o", "out"), ("i", "./out"), ("i", "out/*.csv"), ("i", "out/part-0-0.csv")] {
         let other = if source == "o" { String::new() } else { table(source, path) };
         let sql = format!("{}{other}INSERT INTO o SELECT n + 1 FROM {source};", table("o", "out"));
+        sandbox.run(&["validate", "-c", &sql]).expect_code(5).expect_talk("error[R0235]");
         run(sql).expect_code(5).expect_talk("error[R0235]");
         assert_eq!(lines(&sandbox.path("out")), ["1", "2"], "{path}");
     }
@@ -233,4 +234,5 @@ fn two_tables_on_standard_input_are_refused() {
     let sql = table("a") + &table("b") + "SELECT count(*) AS a FROM a; SELECT count(*) AS b FROM b;";
     let outcome = Sandbox::new().run_with_input(&["run", "-c", &sql], b"n\n1\n");
     outcome.expect_talk("error[R0220]").expect_code(65);
+    Sandbox::new().run(&["validate", "-c", &sql]).expect_talk("error[R0220]").expect_code(3);
 }

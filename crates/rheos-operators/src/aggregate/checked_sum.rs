@@ -29,6 +29,7 @@ use datafusion_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, EmitTo, GroupsAccumulator, Signature,
 };
 use datafusion_physical_expr::NullState;
+use rheos_core::types::in_sql;
 
 /// The checked function for DataFusion's `sum`; every other function as it is.
 pub fn replace(udaf: &Arc<AggregateUDF>) -> Arc<AggregateUDF> {
@@ -204,7 +205,8 @@ where
 
 fn overflow_error<T>(result: &DataType, what: &str) -> Result<T> {
     Err(DataFusionError::Execution(format!(
-        "{what} does not fit into {result}: cast the argument to a wider type, e.g. sum(CAST(x AS DECIMAL(38, 0)))"
+        "{what} does not fit into {}: cast the argument to a wider type, e.g. sum(CAST(x AS DECIMAL(38, 0)))",
+        in_sql(&result.to_string())
     )))
 }
 

@@ -2,6 +2,7 @@
 
 use datafusion_common::{Column, DataFusionError, SchemaError};
 use rheos_core::error::{Error, Span, did_you_mean, nearest};
+use rheos_core::types::in_sql;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span as TokenSpan, Token, TokenWithSpan};
 
@@ -227,7 +228,7 @@ fn plan_error(text: &str, tokens: &[TokenWithSpan], catalog: &Catalog) -> Error 
         return with(error, find_word(tokens, name));
     }
     if let Some((left, op, right)) = operator_types(text) {
-        let what = format!("{} {op} {}", types_in(left), types_in(right));
+        let what = format!("{} {op} {}", in_sql(left), in_sql(right));
         let hint = match (is_text(left), is_text(right)) {
             (true, false) | (false, true) => "cast one side, as in CAST(x AS BIGINT)",
             _ => "cast one side to the other's type",
@@ -322,10 +323,10 @@ fn not_grouped(text: &str, tokens: &[TokenWithSpan]) -> Error {
 
 fn wrong_arguments(call: &str, text: &str, tokens: &[TokenWithSpan]) -> Error {
     let (name, args) = call.split_once('(').unwrap_or((call, ""));
-    let args = types_in(args.strip_suffix(')').unwrap_or(args));
+    let args = in_sql(args.strip_suffix(')').unwrap_or(args));
     let candidates: Vec<_> = text
         .split_once("Candidate functions:")
-        .map(|(_, list)| list.lines().map(str::trim).filter(|l| !l.is_empty()).take(3).map(types_in).collect())
+        .map(|(_, list)| list.lines().map(str::trim).filter(|l| !l.is_empty()).take(3).map(in_sql).collect())
         .unwrap_or_default();
     let what =
         if args.is_empty() { format!("{name} needs arguments") } else { format!("{name} does not take ({args})") };
@@ -415,7 +416,7 @@ pub(super) fn shorten(text: &str) -> String {
     let first = text.lines().next().unwrap_or_default();
     let first = first.split(". ").next().unwrap_or(first).split("This issue was likely").next().unwrap_or(first);
     let first = &without_structures(first);
-    let mut short: String = types_in(first.trim_end_matches(['.', ' '])).chars().take(240).collect();
+    let mut short: String = in_sql(first.trim_end_matches(['.', ' '])).chars().take(240).collect();
     if let Some(c) = short.chars().next()
         && !short.chars().nth(1).is_some_and(char::is_uppercase)
     {
@@ -440,42 +441,6 @@ fn without_structures(text: &str) -> String {
         true => "an expression of this kind at this place".to_string(),
         false => text.to_string(),
     }
-}
-
-/// Arrow's names of types in a text, replaced by SQL's.
-fn types_in(text: &str) -> String {
-    let names = [
-        ("Timestamp(ns, \"UTC\")", "TIMESTAMP_LTZ"),
-        ("Timestamp(µs, \"UTC\")", "TIMESTAMP_LTZ"),
-        ("Timestamp(ns)", "TIMESTAMP"),
-        ("Timestamp(µs)", "TIMESTAMP"),
-        ("Timestamp(ms)", "TIMESTAMP"),
-        ("Timestamp(s)", "TIMESTAMP"),
-        ("Timestamp(Nanosecond, None)", "TIMESTAMP"),
-        ("Timestamp(Microsecond, None)", "TIMESTAMP"),
-        ("Interval(MonthDayNano)", "INTERVAL"),
-        ("LargeUtf8", "STRING"),
-        ("Utf8View", "STRING"),
-        ("Utf8", "STRING"),
-        ("UInt64", "UBIGINT"),
-        ("UInt32", "UINTEGER"),
-        ("UInt16", "USMALLINT"),
-        ("UInt8", "UTINYINT"),
-        ("Int64", "BIGINT"),
-        ("Int32", "INT"),
-        ("Int16", "SMALLINT"),
-        ("Int8", "TINYINT"),
-        ("Float64", "DOUBLE"),
-        ("Float32", "FLOAT"),
-        ("Boolean", "BOOLEAN"),
-        ("Date32", "DATE"),
-        ("Decimal128", "DECIMAL"),
-        ("Decimal256", "DECIMAL"),
-        ("Null", "NULL"),
-        ("Time64(ns)", "TIME"),
-        ("Binary", "BYTES"),
-    ];
-    names.iter().fold(text.to_string(), |text, (from, to)| text.replace(from, to))
 }
 
 #[cfg(test)]

@@ -4,8 +4,10 @@
 //!   rewrite   calls that are others in disguise (IF, LOCATE, ..), and checks of literal patterns and paths
 //!   syntax    JSON_VALUE(.. RETURNING ..) and ->> in tokens: the parser does not read them
 //!   declared  CREATE FUNCTION of what is built in
+//!   bounded   a limit to what a number makes long
 //! ```
 
+pub(crate) mod bounded;
 pub(crate) mod declared;
 pub(crate) mod rewrite;
 pub(crate) mod syntax;
