@@ -3,6 +3,7 @@
 //! ```text
 //!   text    SPLIT_INDEX, REGEXP_EXTRACT, ..      url   PARSE_URL, URL_ENCODE, ..
 //!   time    TIMESTAMPDIFF, TO_TIMESTAMP_LTZ, ..  json  JSON_VALUE, JSON_QUERY, ..
+//!   maps    MAP_ENTRIES
 //! ```
 //!
 //! They are a crate of their own because they run once a row, while the planner, which finds them by name, runs once a job.
@@ -12,6 +13,7 @@
 
 mod json;
 pub mod json_path;
+mod maps;
 mod text;
 pub mod time;
 pub mod url;
@@ -31,7 +33,7 @@ use datafusion_expr::{
 
 /// All functions of this crate.
 pub fn functions() -> Vec<Arc<ScalarUDF>> {
-    let all = [text::functions(), url::functions(), time::functions(), json::functions()];
+    let all = [text::functions(), url::functions(), time::functions(), json::functions(), maps::functions()];
     all.into_iter().flatten().map(|f| Arc::new(ScalarUDF::new_from_impl(f))).collect()
 }
 

@@ -26,6 +26,7 @@ use crate::proctime::Proctime;
 use crate::ranking;
 use crate::scalar::bounded::bounded;
 use crate::types::Types;
+use crate::unnest::UnnestRelations;
 use crate::windows::{WindowFunctions, unknown_function};
 
 /// A declared table.
@@ -193,7 +194,7 @@ impl Catalog {
                 Arc::new(datafusion_functions::unicode::planner::UnicodeFunctionPlanner),
                 Arc::new(datafusion_functions_aggregate::planner::AggregateFunctionPlanner),
             ],
-            relation_planners: vec![Arc::new(WindowFunctions)],
+            relation_planners: vec![Arc::new(WindowFunctions), Arc::new(UnnestRelations)],
         };
         for f in scalar_functions() {
             // What tells the time does so in the session's zone.
@@ -328,8 +329,9 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.extend(datafusion_functions_nested::all_default_nested_functions());
     all.push(Arc::new(ScalarUDF::new_from_impl(Proctime::new())));
     // They would name files of DataFusion's own scans, which do not exist here.
-    // `from_unixtime` is Flink's, which gives text.
-    all.retain(|f| !["input_file_name", "file_row_index", "from_unixtime"].contains(&f.name()));
+    // `from_unixtime` is Flink's, which gives text; `map_entries` panics for maps whose fields have other names.
+    let left_out = ["input_file_name", "file_row_index", "from_unixtime", "map_entries"];
+    all.retain(|f| !left_out.contains(&f.name()));
     all.extend(rheos_functions::functions());
     all
 }

@@ -13,9 +13,11 @@ use std::ops::ControlFlow;
 
 use rheos_core::error::{Error, Result};
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, ObjectName, Query, Spanned, Value, ValueWithSpan, VisitMut, VisitorMut,
+    AccessExpr, Array, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, Spanned, Value, ValueWithSpan,
+    VisitMut, VisitorMut,
 };
+use sqlparser::tokenizer::Span;
 
 use crate::tokens::place;
 
@@ -92,6 +94,9 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>> {
     if let Expr::Value(value) = expr {
         return with_exponent(value);
     }
+    if let Expr::Array(array) = expr {
+        return Ok(Some(list(array, expr.span())));
+    }
     let Expr::Function(function) = expr else { return Ok(None) };
     if UNSIGNED.contains(&function.name.to_string().to_lowercase().as_str()) {
         return Ok(Some(cast(expr.clone(), DataType::BigInt(None))));
@@ -143,6 +148,22 @@ fn with_exponent(value: &ValueWithSpan) -> Result<Option<Expr>> {
 
 fn cast(expr: Expr, data_type: DataType) -> Expr {
     Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
+}
+
+/// A list that is written out, as a call: DataFusion plans the elements of such a list without the tables around it.
+fn list(array: &Array, span: Span) -> Expr {
+    let arg = |e: &Expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(e.clone()));
+    let args = array.elem.iter().map(arg).collect();
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident { value: "make_array".into(), quote_style: None, span }]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: vec![],
+    })
 }
 
 /// The arguments of a call that is nothing but a call.

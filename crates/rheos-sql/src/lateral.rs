@@ -39,7 +39,9 @@ pub(crate) fn check_values(plan: &LogicalPlan) -> DfResult<()> {
 /// Replaces every lateral relation of a plan.
 pub(crate) fn flatten(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     plan.transform_up(|node| match &node {
-        LogicalPlan::Join(join) if is_lateral(&join.right) => applied(join).map(Transformed::yes),
+        LogicalPlan::Join(join) if is_lateral(&join.right) || opens_for_each(join) => {
+            applied(join).map(Transformed::yes)
+        }
         _ => Ok(Transformed::no(node)),
     })
     .data()
@@ -54,11 +56,40 @@ fn is_lateral(plan: &LogicalPlan) -> bool {
     }
 }
 
+/// Whether the right side is a list without a column of the left one, which can be opened for each row of that.
+fn opens_for_each(join: &Join) -> bool {
+    fn opens(plan: &LogicalPlan) -> bool {
+        match plan {
+            LogicalPlan::SubqueryAlias(SubqueryAlias { input, .. }) => opens(input),
+            LogicalPlan::Projection(projection) => opens(&projection.input),
+            LogicalPlan::Unnest(unnest) => is_over_one_row(&unnest.input),
+            _ => false,
+        }
+    }
+    let kind = match join.join_type {
+        JoinType::Inner => true,
+        JoinType::Left => is_on_true(join),
+        _ => false,
+    };
+    kind && opens(&join.right)
+}
+
+fn is_on_true(join: &Join) -> bool {
+    join.on.is_empty() && join.filter.as_ref().is_none_or(|e| *e == lit(true))
+}
+
+fn is_over_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => is_over_one_row(&projection.input),
+        LogicalPlan::EmptyRelation(empty) => empty.produce_one_row,
+        _ => false,
+    }
+}
+
 fn applied(join: &Join) -> DfResult<LogicalPlan> {
-    let is_true = |e: &Expr| *e == lit(true);
     let keeps_left = match join.join_type {
         JoinType::Inner => false,
-        JoinType::Left if join.on.is_empty() && join.filter.as_ref().is_none_or(is_true) => true,
+        JoinType::Left if is_on_true(join) => true,
         other => {
             let what = format!("{other} JOIN of UNNEST with a condition is not supported yet");
             let error = Error::invalid(142, what).with_hint("write CROSS JOIN UNNEST(...), or LEFT JOIN ... ON TRUE");
@@ -70,7 +101,7 @@ fn applied(join: &Join) -> DfResult<LogicalPlan> {
     for (a, b) in &join.on {
         plan = LogicalPlanBuilder::from(plan).filter(a.clone().eq(b.clone()))?.build()?;
     }
-    if let Some(filter) = join.filter.as_ref().filter(|f| !is_true(f)) {
+    if let Some(filter) = join.filter.as_ref().filter(|f| **f != lit(true)) {
         plan = LogicalPlanBuilder::from(plan).filter(filter.clone())?.build()?;
     }
     let columns: Vec<_> = join.schema.columns().into_iter().map(Expr::Column).collect();

@@ -44,6 +44,7 @@ mod statement;
 mod statement_set;
 mod tokens;
 mod types;
+mod unnest;
 mod values;
 mod windows;
 

@@ -114,8 +114,8 @@ impl Visitor for Refuse {
                 no("FOR SYSTEM_TIME AS OF", "read the table as it is", place)
             }
             TableFactor::Table { sample: Some(_), .. } => no("TABLESAMPLE", "filter by random() < 0.1", place),
-            TableFactor::UNNEST { with_ordinality: true, .. } => {
-                no("UNNEST ... WITH ORDINALITY", "unnest a list of structs that hold their number", place)
+            TableFactor::UNNEST { with_offset: true, .. } => {
+                no("UNNEST ... WITH OFFSET", "write WITH ORDINALITY, which counts from 1", place)
             }
             TableFactor::Derived { .. } | TableFactor::Table { .. } | TableFactor::UNNEST { .. } => {
                 ControlFlow::Continue(())
