@@ -219,10 +219,10 @@ pub(crate) fn create_table(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<T
         parser.expect_token(&Token::RParen).map_err(context)?;
     }
     let at = parser.peek_token_ref().span;
-    let unsupported = [(Keyword::AS, "CREATE TABLE ... AS"), (Keyword::LIKE, "LIKE")];
+    let unsupported = [(Keyword::AS, "CREATE TABLE ... AS"), (Keyword::LIKE, "CREATE TABLE ... LIKE")];
     for (word, name) in unsupported {
         if parser.peek_keyword(word) {
-            return Err(not_supported(name, "declare the table with its columns, and fill it by INSERT INTO", at));
+            return Err(not_supported(name, DECLARE, at));
         }
     }
     if parser.parse_keyword(Keyword::WITH) {
@@ -232,6 +232,12 @@ pub(crate) fn create_table(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<T
         }
         parser.expect_token(&Token::RParen).map_err(context)?;
     }
+    let at = parser.peek_token_ref().span;
+    for (word, name) in unsupported {
+        if parser.peek_keyword(word) {
+            return Err(not_supported(name, DECLARE, at));
+        }
+    }
     match parser.peek_token_ref().token {
         Token::EOF => Ok(table),
         _ => Err(parser
@@ -239,6 +245,9 @@ pub(crate) fn create_table(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<T
             .map_or_else(context, |()| syntax_at("the statement goes on where it should end", at))),
     }
 }
+
+/// What to write in place of a table that is made of another one.
+const DECLARE: &str = "declare the table with its columns, and fill it by INSERT INTO";
 
 /// Errors: the watermark is on `PROCTIME()`, which is no event time.
 fn check_watermark(table: &TableDdl) -> Result<()> {

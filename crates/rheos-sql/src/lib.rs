@@ -10,6 +10,7 @@
 //!
 //! Invariant: no program makes the planner panic, and every error carries a hint and, where there is a text, a place.
 
+mod absent;
 mod cast_names;
 mod catalog;
 mod clock;

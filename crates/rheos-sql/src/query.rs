@@ -17,6 +17,7 @@ use sqlparser::ast::{Query, Statement as Sql};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use crate::absent;
 use crate::catalog::{Catalog, match_name};
 use crate::diagnose::{self, syntax, syntax_at};
 use crate::dialect;
@@ -48,6 +49,7 @@ pub(crate) fn plan(tokens: &Tokens, catalog: &Catalog) -> Result<LogicalPlan> {
 }
 
 fn parse(tokens: &Tokens) -> Result<Query> {
+    absent::check(tokens)?;
     check_commas(tokens)?;
     let mut parser = parser(tokens.clone());
     let mut query = parser.parse_query().map_err(|e| syntax(e, tokens))?;

@@ -88,10 +88,18 @@ pub(crate) fn parse(tokens: Tokens) -> Result<Statement> {
         }
         Keyword::EXPLAIN => {
             parser.advance_token();
-            for word in [Keyword::ANALYZE, Keyword::VERBOSE] {
-                if parser.parse_keyword(word) {
-                    return refuse(&format!("EXPLAIN {word:?}"), "write EXPLAIN and the query or INSERT", &parser);
-                }
+            let word = parser.peek_token_ref().token.to_string().to_uppercase();
+            if EXPLAIN_DETAILS.contains(&word.as_str()) {
+                parser.advance_token();
+                let hint = "write EXPLAIN and the query or INSERT; `rheos explain --format` draws the plan";
+                return refuse(&format!("EXPLAIN {word}"), hint, &parser);
+            }
+            let opens = parser.peek_token_ref().token == Token::LParen;
+            let option = parser.peek_nth_token_ref(1).token.to_string().to_uppercase();
+            if opens && ["ANALYZE", "VERBOSE", "FORMAT", "COSTS", "BUFFERS"].contains(&option.as_str()) {
+                parser.advance_token();
+                parser.advance_token();
+                return refuse(&format!("EXPLAIN ({option})"), "`rheos explain --format` draws the plan", &parser);
             }
             // Flink writes EXPLAIN PLAN FOR query.
             if parser.peek_token_ref().token.to_string().eq_ignore_ascii_case("plan") {
@@ -112,6 +120,10 @@ pub(crate) fn parse(tokens: Tokens) -> Result<Statement> {
         _ => Err(unknown_statement(&tokens[0])),
     }
 }
+
+/// What Flink and PostgreSQL know behind EXPLAIN.
+const EXPLAIN_DETAILS: [&str; 7] =
+    ["ANALYZE", "VERBOSE", "ESTIMATED_COST", "CHANGELOG_MODE", "JSON_EXECUTION_PLAN", "PLAN_ADVICE", "STATEMENT"];
 
 /// The tokens from the parser's place on. Errors: nothing is left.
 fn rest(parser: &Parser<'_>, tokens: &Tokens) -> Result<Tokens> {
@@ -183,6 +195,15 @@ fn insert(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<Statement> {
     let _ = parser.parse_keyword(Keyword::TABLE);
     let table = bare_name(parser, tokens)?;
     let mut columns = vec![];
+    let unsupported = [
+        (Keyword::PARTITION, "INSERT INTO ... PARTITION", "select the partition's value as a column"),
+        (Keyword::DEFAULT, "DEFAULT VALUES", "write the values out"),
+    ];
+    for (word, what, hint) in unsupported {
+        if parser.parse_keyword(word) {
+            return refuse(what, hint, parser);
+        }
+    }
     // A parenthesis may begin a column list or a query.
     let begins_query = matches!(&parser.peek_nth_token_ref(1).token,
         Token::Word(w) if matches!(w.keyword, Keyword::SELECT | Keyword::WITH | Keyword::VALUES) && w.quote_style.is_none());
@@ -247,14 +268,9 @@ fn unknown_statement(first: &TokenWithSpan) -> Error {
         other => other.to_string(),
     };
     let known = ["SELECT", "INSERT", "CREATE", "WITH", "VALUES", "SET", "EXPLAIN"];
-    let others = ["DROP", "ALTER", "UPDATE", "DELETE", "MERGE", "SHOW", "DESCRIBE", "USE", "BEGIN", "TRUNCATE", "COPY"];
     let list = format!("a statement begins with one of {}", known.join(", "));
-    let error = if others.contains(&text.as_str()) {
-        let hint = match text.as_str() {
-            "DROP" | "ALTER" => "a program starts without tables, so there is nothing to drop or alter",
-            "UPDATE" | "DELETE" | "MERGE" => "a program reads streams and writes with INSERT INTO",
-            _ => list.as_str(),
-        };
+    let error = if let Some((_, hint)) = OTHERS.iter().find(|(words, _)| words.contains(&text.as_str())) {
+        let hint = if hint.is_empty() { list.as_str() } else { hint };
         Error::invalid(103, format!("{text} is not supported")).with_hint(hint)
     } else {
         Error::invalid(101, format!("a statement cannot begin with '{}'", first.token))
@@ -262,3 +278,23 @@ fn unknown_statement(first: &TokenWithSpan) -> Error {
     };
     error.with_span(place(first.span))
 }
+
+/// Statements of other systems, and what to do instead. Empty: there is nothing like it.
+const OTHERS: &[(&[&str], &str)] = &[
+    (&["DROP", "ALTER"], "a program starts without tables, so there is nothing to drop or alter"),
+    (&["UPDATE", "DELETE", "MERGE", "REPLACE"], "a program reads streams and writes with INSERT INTO"),
+    (&["TRUNCATE"], "'sink.if-exists' = 'replace' empties a target before it is written"),
+    (&["SHOW", "DESCRIBE", "DESC"], "`rheos validate`, `rheos functions` and `rheos connectors` tell what there is"),
+    (&["RESET"], "take the SET away; a program begins with the defaults"),
+    (&["USE", "LOAD", "UNLOAD"], "take it away: there is one catalog, and all functions are there"),
+    (&["ADD", "REMOVE", "CALL", "PREPARE", "DECLARE", "FETCH"], "take it away: functions and connectors are built in"),
+    (&["COMPILE", "EXECUTE"], "write the INSERT INTO itself; several become one job"),
+    (&["TABLE", "FROM"], "write SELECT * FROM and the table"),
+    (&["COPY"], "declare both sides with CREATE TABLE, and write INSERT INTO ... SELECT"),
+    (
+        &["BEGIN", "START", "COMMIT", "ROLLBACK", "SAVEPOINT", "LOCK"],
+        "take it away: results are committed with each epoch",
+    ),
+    (&["ANALYZE", "VACUUM", "GRANT", "REVOKE", "LISTEN", "NOTIFY"], ""),
+    (&["STOP", "QUIT", "EXIT", "CLEAR", "HELP"], "this belongs to a shell; a program is run with `rheos run`"),
+];

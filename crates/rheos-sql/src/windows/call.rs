@@ -106,6 +106,10 @@ fn partition_columns(expr: &SqlExpr, at: Span) -> Result<Vec<Ident>> {
         SqlExpr::Tuple(exprs) => {
             exprs.iter().map(|e| partition_columns(e, at)).collect::<Result<Vec<_>>>().map(|c| c.concat())
         }
+        // Without DESCRIPTOR nothing tells where the key ends, and the rest of the arguments is read as a part of it.
+        SqlExpr::Interval(_) => Err(Error::invalid(147, "SESSION with PARTITION BY needs its time in DESCRIPTOR(...)")
+            .with_hint(usage("session"))
+            .with_span(expr_place(expr).unwrap_or(at))),
         other => Err(Error::invalid(147, format!("PARTITION BY of a session takes columns, and '{other}' is none"))
             .with_hint("compute it in a subquery, and write SESSION((SELECT ...) PARTITION BY column, ...)")
             .with_span(expr_place(other).unwrap_or(at))),
