@@ -222,6 +222,11 @@ impl Catalog {
         catalog
     }
 
+    /// Lets days and hours be those of a zone, which has been checked.
+    pub(crate) fn set_zone(&mut self, zone: &str) {
+        self.config.execution.time_zone = Some(zone.to_string());
+    }
+
     /// The planner's configuration.
     pub(crate) fn config(&self) -> &ConfigOptions {
         &self.config

@@ -1,13 +1,24 @@
-//! `now()` and `current_time()` in microseconds: DataFusion's count nanoseconds, which no plan and no table has.
+//! `now()`, `current_date` and `current_time`: the time of the query where the input ends, one value for all rows; the
+//! clock of the operator that computes them, one value a batch, where it does not. A job that runs for a month would
+//! else live on the day on which it was planned.
+//!
+//! In microseconds: DataFusion's count nanoseconds, which no plan and no table has.
 
 use std::sync::Arc;
 
+use arrow::array::timezone::Tz;
 use arrow::datatypes::{DataType, FieldRef, TimeUnit};
-use datafusion_common::{Result, internal_err};
+use chrono::{DateTime, Datelike, NaiveDateTime, TimeZone, Timelike};
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::{Result, ScalarValue, internal_err};
 use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion_expr::{
-    ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, Documentation, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
 };
+use rheos_core::clock;
+
+use crate::types::timestamp_ltz;
 
 /// `function` in microseconds, if it tells a time of the query; else as it is.
 pub(crate) fn in_micros(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
@@ -70,5 +81,87 @@ impl ScalarUDFImpl for QueryTime {
 
     fn documentation(&self) -> Option<&Documentation> {
         self.inner.documentation()
+    }
+}
+
+// ---- the operator's clock ----
+
+/// Puts the operators' clock in place of the query's time; dates and times of day are those of `zone`.
+pub(crate) fn on_operators(plan: LogicalPlan, zone: Tz) -> Result<LogicalPlan> {
+    let on_clock = |expr: Expr| {
+        let Expr::ScalarFunction(call) = &expr else { return Ok(Transformed::no(expr)) };
+        let name = match call.func.name() {
+            "now" => "now",
+            "current_date" => "current_date",
+            "current_time" => "current_time",
+            _ => return Ok(Transformed::no(expr)),
+        };
+        let signature = Signature::nullary(Volatility::Volatile);
+        let function = OperatorTime { name, zone: zone.to_string(), signature };
+        Ok(Transformed::yes(ScalarUDF::new_from_impl(function).call(vec![])))
+    };
+    plan.transform_up_with_subqueries(|node| node.map_expressions(|expr| expr.transform_up(on_clock))).data()
+}
+
+/// A function that reads the clock of its operator.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct OperatorTime {
+    name: &'static str,
+    zone: String,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for OperatorTime {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(match self.name {
+            "current_date" => DataType::Date32,
+            "current_time" => DataType::Time64(TimeUnit::Microsecond),
+            _ => timestamp_ltz(),
+        })
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let now_ms = clock::now_ms();
+        let local = || local_time(now_ms, &self.zone);
+        Ok(ColumnarValue::Scalar(match self.name {
+            "current_date" => ScalarValue::Date32(local().map(|t| t.num_days_from_ce() - DAYS_TO_1970)),
+            "current_time" => ScalarValue::Time64Microsecond(
+                local()
+                    .map(|t| i64::from(t.num_seconds_from_midnight()) * 1_000_000 + i64::from(t.nanosecond() / 1000)),
+            ),
+            _ => ScalarValue::TimestampMicrosecond(Some(now_ms.saturating_mul(1000)), Some("UTC".into())),
+        }))
+    }
+}
+
+/// 1970-01-01, counted from the first day of year 1 as 1.
+const DAYS_TO_1970: i32 = 719_163;
+
+fn local_time(now_ms: i64, zone: &str) -> Option<NaiveDateTime> {
+    let zone: Tz = zone.parse().ok()?;
+    Some(zone.from_utc_datetime(&DateTime::from_timestamp_millis(now_ms)?.naive_utc()).naive_local())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_those_of_the_zone() {
+        // 2024-03-31 22:30:00.25 UTC, half an hour into April in Berlin (summer time, by Python's zoneinfo).
+        let now_ms = 1_711_924_200_250;
+        let berlin = local_time(now_ms, "Europe/Berlin").unwrap();
+        assert_eq!(berlin.to_string(), "2024-04-01 00:30:00.250");
+        // 2024-04-01 is day 19814 since 1970.
+        assert_eq!(berlin.num_days_from_ce() - DAYS_TO_1970, 19_814);
+        assert_eq!(local_time(now_ms, "UTC").unwrap().to_string(), "2024-03-31 22:30:00.250");
     }
 }

@@ -89,43 +89,84 @@ fn info(name: &str, aliases: &[String], kind: FunctionKind, docs: Option<&Docume
     }
 }
 
+/// The windows: name, what follows the time in the call, what the table function takes, what it does.
+const WINDOWS: [(&str, &str, &str, &str); 4] = [
+    (
+        "tumble",
+        "size [, offset]",
+        "TUMBLE(TABLE t, DESCRIPTOR(ts), size [, offset])",
+        "Puts each row into one window of fixed length",
+    ),
+    (
+        "hop",
+        "slide, size [, offset]",
+        "HOP(TABLE t, DESCRIPTOR(ts), slide, size [, offset])",
+        "Puts each row into all windows of length size that begin every slide",
+    ),
+    (
+        "cumulate",
+        "step, size [, offset]",
+        "CUMULATE(TABLE t, DESCRIPTOR(ts), step, size [, offset])",
+        "Puts each row into windows that begin together and grow by a step until they have the whole size",
+    ),
+    (
+        "session",
+        "gap",
+        "SESSION(TABLE t [PARTITION BY k, ...], DESCRIPTOR(ts), gap)",
+        "Puts rows that are no more than a gap apart into one window",
+    ),
+];
+
+/// What stands beside a window in GROUP BY: the end of its name, and what it gives.
+const AUXILIARIES: [(&str, &str); 3] = [
+    ("start", "The start of the window"),
+    ("end", "The end of the window"),
+    ("rowtime", "The event time of the window's result, the last millisecond in it,"),
+];
+
+/// The table functions, and what stands beside the windows in GROUP BY.
 fn windows() -> Vec<FunctionInfo> {
-    let window = |name: &str, syntax: &str, description: &str, example: &str| FunctionInfo {
-        name: name.into(),
-        aliases: vec![],
-        kind: FunctionKind::Window,
-        syntax: syntax.into(),
-        description: description.into(),
-        arguments: vec![],
-        example: Some(example.into()),
+    let window =
+        |name: String, aliases: Vec<String>, syntax: String, description: String, example: String| FunctionInfo {
+            name,
+            aliases,
+            kind: FunctionKind::Window,
+            syntax,
+            description,
+            arguments: vec![],
+            example: Some(example),
+        };
+    let lengths = |name: &str| match name {
+        "hop" => "INTERVAL '5' MINUTE, INTERVAL '1' HOUR",
+        "cumulate" => "INTERVAL '1' HOUR, INTERVAL '1' DAY",
+        "session" => "INTERVAL '10' MINUTE",
+        _ => "INTERVAL '1' HOUR",
     };
-    let group = "SELECT TUMBLE_START(ts, INTERVAL '1' HOUR), COUNT(*) FROM t GROUP BY TUMBLE(ts, INTERVAL '1' HOUR)";
-    vec![
-        window(
-            "tumble",
-            "TUMBLE(TABLE t, DESCRIPTOR(ts), size [, offset]), or in GROUP BY tumble(ts, size [, offset])",
-            "Puts each row into one window of fixed length and adds window_start, window_end and window_time.",
-            "SELECT window_start, COUNT(*) FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR) GROUP BY window_start, window_end",
-        ),
-        window(
-            "hop",
-            "HOP(TABLE t, DESCRIPTOR(ts), slide, size [, offset]), or in GROUP BY hop(ts, slide, size [, offset])",
-            "Puts each row into all windows of length size that begin every slide, and adds window_start, window_end and window_time.",
-            "SELECT window_start, COUNT(*) FROM HOP(TABLE t, DESCRIPTOR(ts), INTERVAL '5' MINUTE, INTERVAL '1' HOUR) GROUP BY window_start, window_end",
-        ),
-        window(
-            "tumble_start",
-            "TUMBLE_START(ts, size)",
-            "The start of the window in GROUP BY tumble(ts, size).",
-            group,
-        ),
-        window("tumble_end", "TUMBLE_END(ts, size)", "The end of the window in GROUP BY tumble(ts, size).", group),
-        window(
-            "hop_start",
-            "HOP_START(ts, slide, size)",
-            "The start of the window in GROUP BY hop(ts, slide, size).",
-            group,
-        ),
-        window("hop_end", "HOP_END(ts, slide, size)", "The end of the window in GROUP BY hop(ts, slide, size).", group),
-    ]
+    let mut all = vec![];
+    for (name, arguments, table, does) in WINDOWS {
+        let (upper, lengths) = (name.to_uppercase(), lengths(name));
+        all.push(window(
+            name.to_string(),
+            vec![],
+            format!("{table}, or in GROUP BY {name}(ts, {arguments})"),
+            format!("{does}, and adds window_start, window_end and window_time. A table function."),
+            format!(
+                "SELECT window_start, COUNT(*) FROM {upper}(TABLE t, DESCRIPTOR(ts), {lengths}) GROUP BY window_start, window_end"
+            ),
+        ));
+        for (part, gives) in &AUXILIARIES {
+            let aliases = if *part == "rowtime" { vec![format!("{name}_time")] } else { vec![] };
+            all.push(window(
+                format!("{name}_{part}"),
+                aliases,
+                format!("{upper}_{}(ts, {arguments})", part.to_uppercase()),
+                format!("{gives} in GROUP BY {name}(ts, {arguments})."),
+                format!(
+                    "SELECT {upper}_{}(ts, {lengths}), COUNT(*) FROM t GROUP BY {upper}(ts, {lengths})",
+                    part.to_uppercase()
+                ),
+            ));
+        }
+    }
+    all
 }

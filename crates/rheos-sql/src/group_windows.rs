@@ -168,6 +168,14 @@ fn auxiliary(expr: &Expr, window: &GroupWindow) -> Result<Option<WindowColumn>> 
         "" | "_start" => WindowColumn::Start,
         "_end" => WindowColumn::End,
         "_rowtime" | "_time" => WindowColumn::Time,
+        "_proctime" => {
+            return Err(Error::invalid(142, format!("{} is not supported yet", name.to_uppercase()))
+                .with_hint(format!(
+                    "{0}_END gives the end of the window, and {0}_ROWTIME its time",
+                    window.function.to_uppercase()
+                ))
+                .with_span(at));
+        }
         _ => return Ok(None),
     };
     let text = |exprs: &[Expr]| exprs.iter().map(ToString::to_string).collect::<Vec<_>>();

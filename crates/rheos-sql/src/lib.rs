@@ -48,6 +48,7 @@ mod types;
 mod unnest;
 mod values;
 mod windows;
+mod zone;
 
 pub use diagnose::render;
 pub use explain::{PlanFormat, explain, explain_as};

@@ -14,18 +14,26 @@ use datafusion_optimizer::analyzer::resolve_grouping_function::ResolveGroupingFu
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion_optimizer::{Analyzer, Optimizer, OptimizerContext, OptimizerRule};
 use rheos_core::error::Error;
+use rheos_core::source::Boundedness;
 
 use crate::constants::CheckedConstants;
+use crate::diagnose::external;
 use crate::floats::prefer_floats;
-use crate::lateral;
 use crate::spelling::spell_times;
+use crate::{clock, event_time, lateral, zone};
 
-/// Analyses and optimizes a plan; `now_ms` is what `now()` means in it.
+/// Analyses and optimizes a plan; `now_ms` is what `now()` means in it where the input ends.
 pub(crate) fn optimize(plan: LogicalPlan, config: &ConfigOptions, now_ms: i64) -> DfResult<LogicalPlan> {
     lateral::check_values(&plan)?;
     let plan = prefer_floats(lateral::flatten(plan)?)?;
     let analyzer = Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(TypeCoercion::new())]);
-    let plan = spell_times(analyzer.execute_and_check(plan, config, |_, _| {})?)?;
+    let plan = analyzer.execute_and_check(plan, config, |_, _| {})?;
+    let zone = config.execution.time_zone.as_deref().unwrap_or("UTC");
+    let plan = match event_time::boundedness(&plan).map_err(external)? {
+        Boundedness::Unbounded => clock::on_operators(plan, zone.parse()?)?,
+        Boundedness::Bounded => plan,
+    };
+    let plan = spell_times(zone::localize(plan, zone)?)?;
     let mut context = OptimizerContext::new_with_config_options(Arc::new(config.clone()))
         .with_skip_failing_rules(false)
         .with_max_passes(8);
@@ -38,10 +46,12 @@ pub(crate) fn optimize(plan: LogicalPlan, config: &ConfigOptions, now_ms: i64) -
     Optimizer::with_rules(rules()).optimize(plan, &context, |_, _| {})
 }
 
-/// The plan with its types coerced and nothing else.
+/// The plan with its types coerced, its times in the session's zone, and nothing else.
 pub(crate) fn coerced(plan: LogicalPlan, config: &ConfigOptions) -> DfResult<LogicalPlan> {
     let analyzer = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
-    spell_times(analyzer.execute_and_check(prefer_floats(plan)?, config, |_, _| {})?)
+    let plan = analyzer.execute_and_check(prefer_floats(plan)?, config, |_, _| {})?;
+    let zone = config.execution.time_zone.as_deref().unwrap_or("UTC");
+    spell_times(zone::localize(clock::on_operators(plan, zone.parse()?)?, zone)?)
 }
 
 fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {

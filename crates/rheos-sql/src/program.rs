@@ -86,9 +86,11 @@ pub(crate) fn plan(text: &str, options: &PlanOptions, registry: &ConnectorRegist
     if statements.is_empty() {
         return Err(Error::invalid(108, "the program is empty").with_hint("begin with CREATE TABLE or SELECT"));
     }
-    for tokens in statements {
-        let at = whole(&tokens);
-        planner.statement(parse(tokens)?).map_err(|e| match (e.span(), at) {
+    let statements = statements.into_iter().map(|tokens| Ok((whole(&tokens), parse(tokens)?)));
+    let statements = statements.collect::<Result<Vec<_>>>()?;
+    planner.zone(statements.iter().map(|s| &s.1))?;
+    for (at, statement) in statements {
+        planner.statement(statement).map_err(|e| match (e.span(), at) {
             (None, Some(at)) => e.with_span(at),
             _ => e,
         })?;
@@ -112,6 +114,23 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
+    /// Finds the zone of the whole program, wherever it is set: a view has the same days before and behind the SET.
+    fn zone<'s>(&mut self, statements: impl Iterator<Item = &'s Statement>) -> Result<()> {
+        let mut settings = Settings::default();
+        for statement in statements {
+            if let Statement::Set { name, value, value_at } = statement
+                && name.value == "timezone"
+            {
+                settings.set(&name.value, value).map_err(|e| e.with_span(*value_at))?;
+            }
+        }
+        if let Some(zone) = self.options.settings.get("timezone") {
+            settings.set("timezone", zone)?;
+        }
+        self.catalog.set_zone(&settings.timezone);
+        Ok(())
+    }
+
     fn statement(&mut self, statement: Statement) -> Result<()> {
         match statement {
             Statement::CreateTable(table) => self.create_table(table),

@@ -1,5 +1,6 @@
 //! `SET 'name' = 'value'` and `--set`: what a program decides about its own run.
 
+use arrow::array::timezone::Tz;
 use rheos_core::error::{Error, Result, did_you_mean};
 use rheos_core::units::parse_duration_ms;
 
@@ -7,7 +8,7 @@ use rheos_core::units::parse_duration_ms;
 pub const SETTINGS: &[(&str, &str)] = &[
     ("parallelism", "Workers of the job; the number of cores unless given."),
     ("checkpoint.interval", "How often an epoch ends; 1 s unless given."),
-    ("timezone", "The zone of TIMESTAMP_LTZ in texts; UTC is the only one yet."),
+    ("timezone", "The zone of the days and hours of a TIMESTAMP_LTZ; UTC unless given."),
 ];
 
 /// What holds for a program.
@@ -51,7 +52,10 @@ impl Settings {
                 self.checkpoint_interval_ms = ms;
             }
             "timezone" if value.eq_ignore_ascii_case("utc") => self.timezone = "UTC".into(),
-            "timezone" => return refuse("only UTC is supported yet", "take the setting away, or write 'UTC'"),
+            "timezone" if value.parse::<Tz>().is_ok() => self.timezone = value.into(),
+            "timezone" => {
+                return refuse("there is no such zone", "write it as 'Europe/Berlin', '+02:00' or 'UTC'");
+            }
             _ => {
                 let names = SETTINGS.iter().map(|s| s.0);
                 let list = format!("the settings are: {}", names.clone().collect::<Vec<_>>().join(", "));

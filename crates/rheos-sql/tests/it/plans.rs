@@ -117,6 +117,13 @@ fn the_time_of_a_query_has_microseconds() {
 }
 
 #[test]
+fn now_is_the_clock_of_the_operators_where_the_input_has_no_end() {
+    let text = explained("SELECT now() AS a, current_date AS b FROM bid").unwrap();
+    assert!(text.contains("now()") && text.contains("current_date()"), "{text}");
+    assert!(!text.contains("13569984"), "{text}");
+}
+
+#[test]
 fn a_union_may_be_null_where_a_part_may() {
     let text = format!("{TABLES}SELECT 1 AS a UNION ALL SELECT distance FROM flights");
     let graph = plan(&text).unwrap().graph.unwrap();
