@@ -60,6 +60,16 @@ pub(super) fn functions() -> Vec<Builtin> {
                 "What text ->> name gives: the member of a JSON object, the element of an array (from 0), or what is at a path that begins with $, as text.",
             ),
         ),
+        Builtin::new(
+            "json_extract",
+            vec![vec![text(), text()], vec![text(), integer()]],
+            texts,
+            json_extract,
+            (
+                "json_extract(text, name | path | index)",
+                "What text -> name gives: as json_extract_string, but as JSON: a text stays in its quotes, and null is null.",
+            ),
+        ),
     ]
 }
 
@@ -158,11 +168,20 @@ fn json_query(call: &Call<'_>) -> DfResult<ArrayRef> {
 }
 
 fn json_extract_string(call: &Call<'_>) -> DfResult<ArrayRef> {
+    extract(call, |value| as_text(value).map(Cow::into_owned))
+}
+
+fn json_extract(call: &Call<'_>) -> DfResult<ArrayRef> {
+    extract(call, |value| Some(compact(value).into_owned()))
+}
+
+/// What a name, a path or an index finds; of a path that may find many, a JSON array of all.
+fn extract(call: &Call<'_>, show: impl Fn(&str) -> Option<String>) -> DfResult<ArrayRef> {
     let found = |text: &str, path: &Path| {
         let values = is_json(text).then(|| path.find(text)).flatten()?;
         match path.is_many() {
             true => Some(format!("[{}]", values.into_iter().map(compact).collect::<Vec<_>>().join(","))),
-            false => as_text(values.first()?).map(Cow::into_owned),
+            false => show(values.first()?),
         }
     };
     if call.arg(1)?.data_type().is_integer() {

@@ -12,6 +12,7 @@
 //! and a value that does not fit (a malformed text, a number out of range) gives NULL and never ends the job.
 
 mod json;
+pub mod json_make;
 pub mod json_path;
 mod maps;
 mod text;
@@ -33,7 +34,14 @@ use datafusion_expr::{
 
 /// All functions of this crate.
 pub fn functions() -> Vec<Arc<ScalarUDF>> {
-    let all = [text::functions(), url::functions(), time::functions(), json::functions(), maps::functions()];
+    let all = [
+        text::functions(),
+        url::functions(),
+        time::functions(),
+        json::functions(),
+        json_make::functions(),
+        maps::functions(),
+    ];
     all.into_iter().flatten().map(|f| Arc::new(ScalarUDF::new_from_impl(f))).collect()
 }
 

@@ -109,6 +109,13 @@ const FEATURES: &[Feature] = &[
         "order the bounds with least(a, b) and greatest(a, b)",
     ),
     Feature(&[Is("BETWEEN"), Is("ASYMMETRIC")], 1, "BETWEEN ASYMMETRIC", "take the word away, it is the default"),
+    Feature(&[Is("IS"), Is("JSON")], 0, "IS JSON", "write JSON_EXISTS(text, '$'), which is false for what is no JSON"),
+    Feature(
+        &[Is("IS"), Is("NOT"), Is("JSON")],
+        0,
+        "IS NOT JSON",
+        "write NOT JSON_EXISTS(text, '$'), which is true for what is no JSON",
+    ),
     Feature(&[Is("IS"), Is("NORMALIZED")], 0, "IS NORMALIZED", "prepare the texts outside"),
     Feature(&[Is("IS"), Is("DOCUMENT")], 0, "IS DOCUMENT", "there are no functions of XML"),
     Feature(&[Close, Is("OVERLAPS"), Open], 1, "OVERLAPS", "write a_start < b_end AND b_start < a_end"),

@@ -3,7 +3,7 @@
 //!
 //! `IS DISTINCT FROM` binds as `IS` does.
 //!
-//! `->` makes a lambda everywhere, so it cannot be JSON's operator; `refuse` says so.
+//! `->` makes a lambda everywhere; where it is JSON's operator, `scalar::syntax` has made it a call before.
 
 use std::any::TypeId;
 

@@ -198,7 +198,7 @@ impl Refuse {
 
 fn misplaced_lambda(lambda: &LambdaFunction) -> Flow {
     let error = Error::invalid(134, "a lambda (x -> ...) cannot stand here").with_hint(
-        "functions such as array_filter([1, 2, 3], x -> x > 1) take one; JSON's operator -> is not supported",
+        "functions such as array_filter([1, 2, 3], x -> x > 1) take one; on JSON write doc -> 'name' or doc -> 0",
     );
     ControlFlow::Break(match lambda.params.first() {
         Some(first) => error.with_span(place(first.name.span)),

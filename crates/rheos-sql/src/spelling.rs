@@ -9,12 +9,14 @@
 
 use std::sync::Arc;
 
+use arrow::array::timezone::Tz;
 use arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
     DataType, DurationMicrosecondType, Int64Type, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType,
     TimeUnit, TimestampMicrosecondType,
 };
+use chrono::{DateTime, Offset, TimeZone};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{DFSchema, Result, ScalarValue, internal_err};
 use datafusion_expr::expr::ScalarFunction;
@@ -105,10 +107,17 @@ fn texts(values: &ArrayRef) -> Result<ArrayRef> {
         Timestamp(_, zone) => {
             let us = to(&Timestamp(TimeUnit::Microsecond, zone.clone()))?;
             let us = us.as_primitive::<TimestampMicrosecondType>();
-            written(us, |row, out| {
-                write_timestamp(us.value(row), out);
-                out.extend(zone.is_some().then_some(b'Z'));
-            })
+            match zone.as_deref() {
+                None => written(us, |row, out| write_timestamp(us.value(row), out)),
+                Some("UTC") => written(us, |row, out| {
+                    write_timestamp(us.value(row), out);
+                    out.push(b'Z');
+                }),
+                Some(zone) => {
+                    let zone: Tz = zone.parse()?;
+                    written(us, |row, out| write_in_zone(us.value(row), &zone, out))
+                }
+            }
         }
         Time32(_) | Time64(_) => {
             let us = to(&Time64(TimeUnit::Microsecond))?;
@@ -135,6 +144,16 @@ fn texts(values: &ArrayRef) -> Result<ArrayRef> {
         }
         other => return internal_err!("{other} has no spelling"),
     })
+}
+
+/// What the clock on the wall says, and how far it is from UTC: `2024-07-01 14:30:00+02:00`.
+fn write_in_zone(us: i64, zone: &Tz, out: &mut Vec<u8>) {
+    // Out of chrono's range a zone has no offset.
+    let utc = DateTime::from_timestamp_micros(us).unwrap_or_default().naive_utc();
+    let offset_s = zone.offset_from_utc_datetime(&utc).fix().local_minus_utc();
+    write_timestamp(us.saturating_add(i64::from(offset_s) * 1_000_000), out);
+    let (sign, minutes) = (if offset_s < 0 { '-' } else { '+' }, offset_s.abs() / 60);
+    out.extend(format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60).bytes());
 }
 
 fn written(values: &impl Array, write: impl Fn(usize, &mut Vec<u8>)) -> ArrayRef {

@@ -3,11 +3,13 @@
 //! ```text
 //!   rewrite   calls that are others in disguise (IF, LOCATE, ..), and checks of literal patterns and paths
 //!   syntax    JSON_VALUE(.. RETURNING ..) and ->> in tokens: the parser does not read them
+//!   make_syntax   JSON_OBJECT and JSON_ARRAY in tokens: their clauses become arguments
 //!   declared  CREATE FUNCTION of what is built in
 //!   bounded   a limit to what a number makes long
 //! ```
 
 pub(crate) mod bounded;
 pub(crate) mod declared;
+mod make_syntax;
 pub(crate) mod rewrite;
 pub(crate) mod syntax;

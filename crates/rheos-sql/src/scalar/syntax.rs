@@ -6,18 +6,21 @@
 //!   x ->> 'a' ->> 'b'                                 json_extract_string(json_extract_string(x, 'a'), 'b')
 //! ```
 //!
-//! `->>` binds tighter than every other operator, as `.` does.
+//! `->` gives JSON and `->>` text. They bind tighter than every other operator, as `.` does.
 
 use rheos_core::error::{Error, Result};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span as TokenSpan, Token, TokenWithSpan, Word};
 
+use super::make_syntax;
+use crate::catalog::higher_order_functions;
 use crate::tokens::{Tokens, place};
 
 /// Rewrites a statement's tokens. Errors: a clause of a JSON function that is wrong or not supported.
 pub(crate) fn rewrite(mut tokens: Tokens) -> Result<Tokens> {
     // From the right, so that calls inside of others come first.
     for i in (0..tokens.len()).rev() {
+        make_syntax::rewrite_call(&mut tokens, i)?;
         let Some(function) = json_function(&tokens, i) else { continue };
         let Some(close) = close_of(&tokens, i + 1) else { continue };
         let Some(begin) = clauses_begin(&tokens, i + 2, close) else { continue };
@@ -30,17 +33,21 @@ pub(crate) fn rewrite(mut tokens: Tokens) -> Result<Tokens> {
         tokens.splice(begin..close, args);
     }
     let mut at = 0;
-    while let Some(arrow) = (at..tokens.len()).find(|i| tokens[*i].token == Token::LongArrow) {
+    while let Some(arrow) = (at..tokens.len()).find(|i| is_arrow(&tokens, *i)) {
         let (Some(start), Some(end)) = (operand_start(&tokens, arrow), operand_end(&tokens, arrow + 1)) else {
             return Err(Error::invalid(
                 135,
-                "->> takes a JSON text on its left, and a name, path or index on its right",
+                format!(
+                    "{} takes a JSON text on its left, and a name, path or index on its right",
+                    tokens[arrow].token
+                ),
             )
             .with_hint("write it as doc ->> 'name' or doc ->> 0; cast what is no text, as in CAST(x AS STRING)")
             .with_span(place(tokens[arrow].span)));
         };
         let span = tokens[arrow].span;
-        let mut call = vec![word("json_extract_string", span), TokenWithSpan::new(Token::LParen, span)];
+        let name = if tokens[arrow].token == Token::LongArrow { "json_extract_string" } else { "json_extract" };
+        let mut call = vec![word(name, span), TokenWithSpan::new(Token::LParen, span)];
         call.extend_from_slice(&tokens[start..arrow]);
         call.push(TokenWithSpan::new(Token::Comma, span));
         call.extend_from_slice(&tokens[arrow + 1..end]);
@@ -63,8 +70,41 @@ fn word(value: &str, span: TokenSpan) -> TokenWithSpan {
     TokenWithSpan::new(Token::Word(Word { value: value.into(), quote_style: None, keyword }), span)
 }
 
+/// Whether an operator on JSON is at a place. `->` is one in front of a text or a number, but not behind the parameter of
+/// a lambda: as a whole argument of a function over lambdas.
+fn is_arrow(tokens: &[TokenWithSpan], i: usize) -> bool {
+    match tokens[i].token {
+        Token::LongArrow => true,
+        Token::Arrow => {
+            let is_key =
+                matches!(tokens.get(i + 1).map(|t| &t.token), Some(Token::SingleQuotedString(_) | Token::Number(..)));
+            is_key && !operand_start(tokens, i).is_some_and(|start| is_lambda(tokens, start))
+        }
+        _ => false,
+    }
+}
+
+/// Whether what begins at `start` may be the parameters of a lambda.
+fn is_lambda(tokens: &[TokenWithSpan], start: usize) -> bool {
+    let mut depth = 0usize;
+    for i in (0..start).rev() {
+        match tokens[i].token {
+            Token::RParen | Token::RBracket => depth += 1,
+            Token::LParen | Token::LBracket if depth > 0 => depth -= 1,
+            Token::LParen => {
+                let function = i.checked_sub(1).map(|f| word_at(tokens, f).to_lowercase()).unwrap_or_default();
+                let all = higher_order_functions();
+                let takes = all.iter().any(|f| f.name() == function || f.aliases().contains(&function));
+                return takes && tokens[start - 1].token == Token::Comma;
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
 /// The word at a place, in upper case; empty for anything else.
-fn word_at(tokens: &[TokenWithSpan], i: usize) -> String {
+pub(super) fn word_at(tokens: &[TokenWithSpan], i: usize) -> String {
     match tokens.get(i).map(|t| &t.token) {
         Some(Token::Word(w)) if w.quote_style.is_none() => w.value.to_uppercase(),
         _ => String::new(),
@@ -92,7 +132,7 @@ fn json_function(tokens: &[TokenWithSpan], i: usize) -> Option<JsonFunction> {
     }
 }
 
-fn close_of(tokens: &[TokenWithSpan], open: usize) -> Option<usize> {
+pub(super) fn close_of(tokens: &[TokenWithSpan], open: usize) -> Option<usize> {
     (open..tokens.len())
         .scan(0usize, |depth, i| Some((i, nested(&tokens[i].token, depth))))
         .find(|f| f.1 == 0)
@@ -100,7 +140,7 @@ fn close_of(tokens: &[TokenWithSpan], open: usize) -> Option<usize> {
 }
 
 /// The depth behind a token.
-fn nested(token: &Token, depth: &mut usize) -> usize {
+pub(super) fn nested(token: &Token, depth: &mut usize) -> usize {
     match token {
         Token::LParen | Token::LBracket | Token::LBrace => *depth += 1,
         Token::RParen | Token::RBracket | Token::RBrace => *depth = depth.saturating_sub(1),
