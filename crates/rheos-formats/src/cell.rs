@@ -3,6 +3,10 @@
 //! A scanner fills a [`Tape`] row by row; `column.rs` then decodes it column by column, so that the type is decided once
 //! a column and not once a value.
 
+use std::ops::Range;
+
+use arrow::datatypes::{DataType, Fields};
+
 /// How the bytes of a cell are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CellKind {
@@ -18,6 +22,8 @@ pub(crate) enum CellKind {
     JsonEscaped,
     /// A JSON object or array.
     Json,
+    /// A JSON object whose fields have cells of their own: see [`Slot::inside`].
+    Object,
 }
 
 /// A value's place.
@@ -36,9 +42,53 @@ impl Cell {
         Cell { start: start as u32, end: end as u32, kind }
     }
 
+    /// How many bytes it has, escapes as they stand.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
     /// The bytes between the quotes, escapes as they stand.
+    #[inline]
     pub(crate) fn bytes<'a>(&self, data: &'a [u8]) -> &'a [u8] {
         &data[self.start as usize..self.end as usize]
+    }
+}
+
+/// The place of a column among the cells of a row, and the places of the fields inside of it.
+///
+/// ```text
+///   a BIGINT, r ROW<x, s ROW<y>>, b BIGINT        a  r  b | x  s | y
+/// ```
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) at: usize,
+    /// Empty where values are not taken apart before they are decoded.
+    pub(crate) inside: Vec<Slot>,
+    /// The places of everything inside, however deep.
+    pub(crate) range: Range<usize>,
+}
+
+impl Slot {
+    /// Slots of columns whose values are not taken apart.
+    pub(crate) fn flat(columns: usize) -> Vec<Slot> {
+        (0..columns).map(|at| Slot { at, ..Slot::default() }).collect()
+    }
+
+    /// Slots of columns and of all ROW fields inside of them; `next` is the first place that is free.
+    pub(crate) fn nested(fields: &Fields, next: &mut usize) -> Vec<Slot> {
+        let first = *next;
+        *next += fields.len();
+        let mut slots = Vec::with_capacity(fields.len());
+        for (n, field) in fields.iter().enumerate() {
+            let start = *next;
+            let inside = match field.data_type() {
+                DataType::Struct(children) => Slot::nested(children, next),
+                _ => vec![],
+            };
+            slots.push(Slot { at: first + n, inside, range: start..*next });
+        }
+        slots
     }
 }
 
@@ -46,15 +96,18 @@ impl Cell {
 #[derive(Debug, Default)]
 pub(crate) struct Tape {
     cells: Vec<Cell>,
-    columns: usize,
+    slots: Vec<Slot>,
+    /// Cells of a row.
+    width: usize,
     rows: usize,
     /// The quote character of csv, for doubled quotes.
     pub(crate) quote: u8,
 }
 
 impl Tape {
-    pub(crate) fn new(columns: usize, quote: u8) -> Self {
-        Self { cells: Vec::new(), columns, rows: 0, quote }
+    /// A tape for rows of `width` cells, of which `slots` tell the columns.
+    pub(crate) fn new(slots: Vec<Slot>, width: usize, quote: u8) -> Self {
+        Self { cells: Vec::new(), slots, width, rows: 0, quote }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -70,21 +123,23 @@ impl Tape {
     pub(crate) fn add_row(&mut self) -> &mut [Cell] {
         self.rows += 1;
         let start = self.cells.len();
-        self.cells.resize(start + self.columns, Cell::NULL);
+        self.cells.resize(start + self.width, Cell::NULL);
         &mut self.cells[start..]
     }
 
     /// Takes back the last row.
     pub(crate) fn drop_row(&mut self) {
         self.rows -= 1;
-        self.cells.truncate(self.rows * self.columns);
+        self.cells.truncate(self.rows * self.width);
     }
 
     pub(crate) fn column<'a>(&'a self, data: &'a [u8], column: usize) -> Cells<'a> {
         Cells {
             data,
-            cells: self.cells.get(column..).unwrap_or(&[]),
-            stride: self.columns,
+            cells: &self.cells,
+            at: self.slots[column].at,
+            inside: &self.slots[column].inside,
+            width: self.width,
             rows: self.rows,
             quote: self.quote,
         }
@@ -95,8 +150,13 @@ impl Tape {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cells<'a> {
     pub(crate) data: &'a [u8],
+    /// The cells of all columns.
     cells: &'a [Cell],
-    stride: usize,
+    /// Of this column in a row.
+    at: usize,
+    /// The slots of the fields inside of it.
+    pub(crate) inside: &'a [Slot],
+    width: usize,
     pub(crate) rows: usize,
     quote: u8,
 }
@@ -104,11 +164,18 @@ pub(crate) struct Cells<'a> {
 impl<'a> Cells<'a> {
     /// A column whose cells stand one after another.
     pub(crate) fn dense(data: &'a [u8], cells: &'a [Cell]) -> Self {
-        Self { data, cells, stride: 1, rows: cells.len(), quote: b'"' }
+        Self { data, cells, at: 0, inside: &[], width: 1, rows: cells.len(), quote: b'"' }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Cell> + '_ {
-        self.cells.iter().step_by(self.stride.max(1)).take(self.rows).copied()
+    /// The cells of a field inside of this column.
+    pub(crate) fn field(&self, n: usize) -> Cells<'a> {
+        Cells { at: self.inside[n].at, inside: &self.inside[n].inside, ..*self }
+    }
+
+    #[inline]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Cell> + use<'a> {
+        let at = self.at;
+        self.cells.chunks_exact(self.width.max(1)).take(self.rows).map(move |row| row[at])
     }
 
     /// The value's bytes with escapes resolved, in `scratch` if there were any. `None`: a broken escape.

@@ -5,9 +5,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, ArrowPrimitiveType, BinaryBuilder, BinaryViewBuilder, BooleanBuilder, LargeBinaryBuilder,
-    LargeStringBuilder, NullArray, PrimitiveArray, PrimitiveBuilder, StringBuilder, StringViewBuilder,
+    ArrayRef, ArrowPrimitiveType, BinaryBuilder, BinaryViewBuilder, BooleanBuilder, GenericStringArray,
+    LargeBinaryBuilder, LargeStringBuilder, NullArray, OffsetSizeTrait, PrimitiveArray, StringBuilder,
+    StringViewBuilder,
 };
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
     Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
@@ -17,8 +19,8 @@ use rheos_core::{Error, Result};
 use crate::bad::{BadKind, BadRows, Fault};
 use crate::cell::{CellKind, Cells};
 use crate::nested;
-use crate::time::{parse_date, parse_time, parse_timestamp};
-use crate::value::{parse_bool, parse_bytes, parse_decimal, parse_f32, parse_f64, parse_int};
+use crate::time::{DayCache, parse_date, parse_time, parse_timestamp};
+use crate::value::{parse_bool, parse_bytes, parse_decimal, parse_f32, parse_f64, parse_int, short_int};
 
 /// The rows that the cells of a column belong to: themselves at the top, their ancestors inside of nested values.
 pub(crate) struct Rows<'a> {
@@ -74,23 +76,29 @@ pub(crate) fn decode(cells: &Cells<'_>, data_type: &DataType, rows: &mut Rows<'_
         UInt16 => int::<UInt16Type>(cells, data_type, rows),
         UInt32 => int::<UInt32Type>(cells, data_type, rows),
         UInt64 => int::<UInt64Type>(cells, data_type, rows),
-        Float32 => Arc::new(primitive::<Float32Type>(cells, data_type, rows, parse_f32)),
-        Float64 => Arc::new(primitive::<Float64Type>(cells, data_type, rows, parse_f64)),
-        Date32 => Arc::new(primitive::<Date32Type>(cells, data_type, rows, parse_date)),
+        Float32 => Arc::new(primitive::<Float32Type>(cells, data_type, rows, no_short, parse_f32)),
+        Float64 => Arc::new(primitive::<Float64Type>(cells, data_type, rows, no_short, parse_f64)),
+        Date32 => Arc::new(primitive::<Date32Type>(cells, data_type, rows, no_short, parse_date)),
         Time64(TimeUnit::Microsecond) => {
-            Arc::new(primitive::<Time64MicrosecondType>(cells, data_type, rows, parse_time))
+            Arc::new(primitive::<Time64MicrosecondType>(cells, data_type, rows, no_short, parse_time))
         }
         Timestamp(TimeUnit::Microsecond, zone) => {
-            let values = primitive::<TimestampMicrosecondType>(cells, data_type, rows, parse_timestamp);
+            let values = timestamp(cells, data_type, rows);
             Arc::new(values.with_timezone_opt(zone.clone()))
         }
         Decimal128(precision, scale) => {
             let parse = |text: &[u8]| parse_decimal(text, *precision, *scale);
-            let values = primitive::<Decimal128Type>(cells, data_type, rows, parse);
+            let values = primitive::<Decimal128Type>(cells, data_type, rows, no_short, parse);
             Arc::new(values.with_precision_and_scale(*precision, *scale)?)
         }
-        Utf8 => text(cells, rows, StringBuilder::with_capacity(cells.rows, cells.rows * 8)),
-        LargeUtf8 => text(cells, rows, LargeStringBuilder::with_capacity(cells.rows, cells.rows * 8)),
+        Utf8 => match joined_text::<i32>(cells) {
+            Some(array) => array,
+            None => text(cells, rows, StringBuilder::with_capacity(cells.rows, cells.rows * 8)),
+        },
+        LargeUtf8 => match joined_text::<i64>(cells) {
+            Some(array) => array,
+            None => text(cells, rows, LargeStringBuilder::with_capacity(cells.rows, cells.rows * 8)),
+        },
         Utf8View => text(cells, rows, StringViewBuilder::with_capacity(cells.rows)),
         Binary => bytes(cells, data_type, rows, BinaryBuilder::with_capacity(cells.rows, cells.rows * 8)),
         LargeBinary => bytes(cells, data_type, rows, LargeBinaryBuilder::with_capacity(cells.rows, cells.rows * 8)),
@@ -102,36 +110,94 @@ pub(crate) fn decode(cells: &Cells<'_>, data_type: &DataType, rows: &mut Rows<'_
     })
 }
 
+/// Which values are there, 64 to a word.
+pub(crate) struct Validity {
+    words: Vec<u64>,
+    word: u64,
+    rows: usize,
+    nulls: usize,
+}
+
+impl Validity {
+    pub(crate) fn with_capacity(rows: usize) -> Self {
+        Self { words: Vec::with_capacity(rows.div_ceil(64)), word: 0, rows: 0, nulls: 0 }
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, is_valid: bool) {
+        self.word |= u64::from(is_valid) << (self.rows % 64);
+        self.nulls += usize::from(!is_valid);
+        self.rows += 1;
+        if self.rows.is_multiple_of(64) {
+            self.words.push(std::mem::take(&mut self.word));
+        }
+    }
+
+    /// `None`: all of them.
+    pub(crate) fn finish(mut self) -> Option<NullBuffer> {
+        if self.nulls == 0 {
+            return None;
+        }
+        self.words.push(self.word);
+        let bits = BooleanBuffer::new(Buffer::from_vec(self.words), 0, self.rows);
+        Some(NullBuffer::new(bits))
+    }
+}
+
+/// A column of numbers. `short` reads what most values look like, where they stand in the buffer: from this place on, so
+/// many bytes; `parse` reads all of them.
+#[inline]
 fn primitive<T: ArrowPrimitiveType>(
     cells: &Cells<'_>,
     data_type: &DataType,
     rows: &mut Rows<'_>,
+    mut short: impl FnMut(&[u8], usize, usize) -> Option<T::Native>,
     parse: impl Fn(&[u8]) -> Option<T::Native>,
 ) -> PrimitiveArray<T> {
-    let mut builder = PrimitiveBuilder::<T>::with_capacity(cells.rows);
+    let mut values: Vec<T::Native> = Vec::with_capacity(cells.rows);
+    let mut valid = Validity::with_capacity(cells.rows);
     let mut scratch = Vec::new();
     for (row, cell) in cells.iter().enumerate() {
-        if cell.kind == CellKind::Null {
-            builder.append_null();
-            continue;
-        }
-        match cells.resolve(cell, &mut scratch).and_then(&parse) {
-            Some(value) => builder.append_value(value),
-            None => {
-                rows.mark(row, || misfit(data_type, cell.bytes(cells.data)));
-                builder.append_null();
+        let value = match cell.kind {
+            CellKind::Null => None,
+            CellKind::Plain | CellKind::Text => short(cells.data, cell.start as usize, cell.len()),
+            _ => None,
+        };
+        let value = match value {
+            None if cell.kind != CellKind::Null => {
+                let value = cells.resolve(cell, &mut scratch).and_then(&parse);
+                if value.is_none() {
+                    rows.mark(row, || misfit(data_type, cell.bytes(cells.data)));
+                }
+                value
             }
-        }
+            value => value,
+        };
+        valid.push(value.is_some());
+        values.push(value.unwrap_or_default());
     }
-    builder.finish()
+    PrimitiveArray::new(values.into(), valid.finish())
+}
+
+/// For types whose values have no common short form.
+fn no_short<T>(_: &[u8], _: usize, _: usize) -> Option<T> {
+    None
 }
 
 fn int<T>(cells: &Cells<'_>, data_type: &DataType, rows: &mut Rows<'_>) -> ArrayRef
 where
     T: ArrowPrimitiveType,
-    T::Native: TryFrom<i128>,
+    T::Native: TryFrom<i128> + TryFrom<i64>,
 {
-    Arc::new(primitive::<T>(cells, data_type, rows, |text| T::Native::try_from(parse_int(text)?).ok()))
+    let short = |data: &[u8], at, n| T::Native::try_from(short_int(data, at, n)?).ok();
+    let parse = |text: &[u8]| T::Native::try_from(parse_int(text)?).ok();
+    Arc::new(primitive::<T>(cells, data_type, rows, short, parse))
+}
+
+fn timestamp(cells: &Cells<'_>, data_type: &DataType, rows: &mut Rows<'_>) -> PrimitiveArray<TimestampMicrosecondType> {
+    let mut day = DayCache::default();
+    let short = |data: &[u8], at, n| day.parse_timestamp(data, at, n);
+    primitive(cells, data_type, rows, short, parse_timestamp)
 }
 
 fn boolean(cells: &Cells<'_>, data_type: &DataType, rows: &mut Rows<'_>) -> ArrayRef {
@@ -176,6 +242,25 @@ macro_rules! value_builder {
 }
 value_builder!(TextBuilder, &str, StringBuilder, LargeStringBuilder, StringViewBuilder);
 value_builder!(BytesBuilder, &[u8], BinaryBuilder, LargeBinaryBuilder, BinaryViewBuilder);
+
+/// A column of text that is checked as a whole; `None` where a value is no text, or all are too long for the offsets.
+fn joined_text<O: OffsetSizeTrait>(cells: &Cells<'_>) -> Option<ArrayRef> {
+    let mut bytes: Vec<u8> = Vec::with_capacity(cells.iter().map(|cell| cell.len()).sum());
+    let mut offsets: Vec<O> = Vec::with_capacity(cells.rows + 1);
+    let mut valid = Validity::with_capacity(cells.rows);
+    let mut scratch = Vec::new();
+    offsets.push(O::usize_as(0));
+    for cell in cells.iter() {
+        valid.push(cell.kind != CellKind::Null);
+        if cell.kind != CellKind::Null {
+            bytes.extend_from_slice(cells.resolve(cell, &mut scratch)?);
+        }
+        offsets.push(O::from_usize(bytes.len())?);
+    }
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+    let array = GenericStringArray::try_new(offsets, Buffer::from_vec(bytes), valid.finish()).ok()?;
+    Some(Arc::new(array))
+}
 
 fn text(cells: &Cells<'_>, rows: &mut Rows<'_>, mut builder: impl TextBuilder) -> ArrayRef {
     let mut scratch = Vec::new();

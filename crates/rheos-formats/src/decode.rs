@@ -13,13 +13,13 @@ use arrow::datatypes::SchemaRef;
 use rheos_core::Result;
 
 use crate::bad::{BadKind, BadRecord, BadRows, DecodeError, Fault, FirstSkipped, OnError, looks_like_null};
-use crate::cell::{CellKind, Tape};
+use crate::cell::{CellKind, Slot, Tape};
 use crate::column::{Rows, check_type, decode};
 use crate::csv::CsvOptions;
 use crate::csv::scan::CsvScanner;
 use crate::frame::{Frame, Framer, Framing, InputRange};
 use crate::good_rows::{Place, good_rows, mark_nulls};
-use crate::json::scan::JsonScanner;
+use crate::json::rows::JsonScanner;
 
 /// A format of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,18 +109,21 @@ impl TextDecoder {
             check_type(field.name(), field.data_type())?;
         }
         let schema = Arc::new(declared.project(columns)?);
+        let mut width = columns.len();
+        let mut slots = Slot::flat(width);
         let (scanner, quote) = match format {
             TextFormat::Csv(options) => {
                 let names: Vec<String> = declared.fields().iter().map(|f| f.name().clone()).collect();
                 (Scanner::Csv(CsvScanner::new(options.clone(), &names, columns)), options.quote)
             }
             TextFormat::Json => {
-                let names = schema.fields().iter().map(|f| f.name().as_str());
-                (Scanner::Json(JsonScanner::new(names)), b'"')
+                width = 0;
+                slots = Slot::nested(schema.fields(), &mut width);
+                (Scanner::Json(JsonScanner::new(schema.fields(), &slots)), b'"')
             }
         };
         Ok(Self {
-            tape: Tape::new(columns.len(), quote),
+            tape: Tape::new(slots, width, quote),
             framer: Framer::new(format.framing(), limits.record_bytes_max, range),
             schema,
             limits,
@@ -150,6 +153,14 @@ impl TextDecoder {
     /// Adds bytes. Call it when `decode` has asked for it.
     pub fn push(&mut self, bytes: &[u8]) {
         self.framer.push(bytes);
+    }
+
+    /// [`TextDecoder::push`] of the bytes of `buffer` behind its first `room` bytes, which are not copied as long as the
+    /// beginning of a record that waits fits into the room. Gives back a buffer to fill again.
+    ///
+    /// Panics where `buffer` is shorter than `room`.
+    pub fn push_buffer(&mut self, buffer: Vec<u8>, room: usize) -> Vec<u8> {
+        self.framer.push_buffer(buffer, room)
     }
 
     /// No bytes follow.

@@ -55,7 +55,7 @@ pub(crate) struct Framer {
     head: usize,
     /// Bytes behind `head` that are known to hold no newline.
     scanned: usize,
-    /// Offset of `buffer[0]` in the input.
+    /// Offset of `buffer[0]` in the input, modulo 2^64: the buffer may have room before the first byte.
     base: u64,
     end: Option<u64>,
     line: u64,
@@ -93,7 +93,7 @@ impl Framer {
 
     /// Offset in the input of the first byte that no record has consumed.
     pub(crate) fn offset(&self) -> u64 {
-        self.base + self.head as u64
+        self.base.wrapping_add(self.head as u64)
     }
 
     pub(crate) fn buffered_bytes(&self) -> usize {
@@ -103,12 +103,28 @@ impl Framer {
     /// Adds bytes. All ranges given before become invalid.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.head);
-        self.base += self.head as u64;
+        self.base = self.offset();
         self.head = 0;
         if self.buffer.is_empty() && self.buffer.capacity() > BUFFER_BYTES_KEPT {
             self.buffer = Vec::new();
         }
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Adds the bytes of `buffer` behind its first `room` bytes, without copying them: the beginning of a record that
+    /// waits here is copied into the room before them. All ranges given before become invalid. Gives back a buffer whose
+    /// bytes are of no use any more.
+    pub(crate) fn push_buffer(&mut self, mut buffer: Vec<u8>, room: usize) -> Vec<u8> {
+        let waiting = &self.buffer[self.head..];
+        let Some(head) = room.checked_sub(waiting.len()) else {
+            self.push(&buffer[room..]);
+            return buffer;
+        };
+        buffer[head..room].copy_from_slice(waiting);
+        // The room begins before the input does.
+        self.base = self.offset().wrapping_sub(head as u64);
+        self.head = head;
+        std::mem::replace(&mut self.buffer, buffer)
     }
 
     /// No bytes follow.
@@ -155,12 +171,13 @@ impl Framer {
 
     /// Passes a byte order mark; false if it cannot be told yet.
     fn pass_bom(&mut self) -> bool {
-        if self.buffer.len() < BOM.len() && !self.finished && BOM.starts_with(&self.buffer) {
+        let start = &self.buffer[self.head..];
+        if start.len() < BOM.len() && !self.finished && BOM.starts_with(start) {
             return false;
         }
         self.at_start = false;
-        if self.buffer.starts_with(BOM) {
-            self.head = BOM.len();
+        if start.starts_with(BOM) {
+            self.head += BOM.len();
         }
         true
     }
@@ -234,6 +251,18 @@ mod tests {
     use proptest::prelude::*;
 
     fn frames(framing: Framing, max: usize, range: InputRange, input: &[u8], cut: usize) -> Vec<(Vec<u8>, u64, bool)> {
+        frames_with_room(framing, max, range, input, cut, 0)
+    }
+
+    /// `room`: before each chunk; 0 pushes copies.
+    fn frames_with_room(
+        framing: Framing,
+        max: usize,
+        range: InputRange,
+        input: &[u8],
+        cut: usize,
+        room: usize,
+    ) -> Vec<(Vec<u8>, u64, bool)> {
         let mut framer = Framer::new(framing, max, range);
         let mut out = vec![];
         let mut chunks = input.chunks(cut.max(1));
@@ -242,7 +271,8 @@ mod tests {
                 Frame::Record { range, line } => out.push((framer.data()[range].to_vec(), line, false)),
                 Frame::TooLong { line, .. } => out.push((vec![], line, true)),
                 Frame::NeedInput => match chunks.next() {
-                    Some(chunk) => framer.push(chunk),
+                    Some(chunk) if room == 0 => framer.push(chunk),
+                    Some(chunk) => drop(framer.push_buffer([&vec![b'\n'; room], chunk].concat(), room)),
                     None => framer.finish(),
                 },
                 Frame::End => return out,
@@ -277,13 +307,15 @@ mod tests {
         #[test]
         fn frames_do_not_depend_on_the_cuts(
             pieces in prop::collection::vec(prop::sample::select(vec!["a", ",", "\"", "\n", "\r\n", "bcd", "\u{feff}"]), 0..40),
-            cut in 1usize..9, max in 1usize..20,
+            cut in 1usize..9, max in 1usize..20, room in 1usize..9,
         ) {
             let input = pieces.concat().into_bytes();
             for framing in [CSV, Framing::Lines] {
                 let whole = frames(framing, max, InputRange::default(), &input, usize::MAX);
+                let roomy = frames_with_room(framing, max, InputRange::default(), &input, cut, room);
                 let cut = frames(framing, max, InputRange::default(), &input, cut);
                 prop_assert_eq!(&whole, &cut);
+                prop_assert_eq!(&whole, &roomy);
             }
         }
 
@@ -299,7 +331,7 @@ mod tests {
                 let offset = start.saturating_sub(1);
                 let end = Some((start + size).min(input.len()) as u64);
                 let range = InputRange { offset: offset as u64, skip_first: start > 0, end };
-                parts.extend(frames(Framing::Lines, 100, range, &input[offset..], cut));
+                parts.extend(frames_with_room(Framing::Lines, 100, range, &input[offset..], cut, size % 7));
             }
             let whole: Vec<_> = whole.into_iter().map(|f| f.0).collect();
             let parts: Vec<_> = parts.into_iter().map(|f| f.0).collect();

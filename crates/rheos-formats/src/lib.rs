@@ -24,6 +24,7 @@ pub mod parquet;
 pub mod text;
 mod time;
 mod value;
+mod word;
 
 pub use bad::{BadKind, BadRecord, DecodeError, Fault, OnError};
 pub use decode::{DecodeLimits, Decoded, TextDecoder, TextFormat, first_record};

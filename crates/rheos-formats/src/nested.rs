@@ -15,7 +15,7 @@ use rheos_core::{Error, Result};
 
 use crate::bad::{BadKind, Fault};
 use crate::cell::{Cell, CellKind, Cells};
-use crate::column::{Rows, decode};
+use crate::column::{Rows, Validity, decode};
 use crate::json::keys::Keys;
 use crate::json::scan;
 
@@ -49,6 +49,33 @@ fn not_a(what: &str, text: &[u8]) -> Fault {
 
 /// ROW: a JSON object; fields by name, missing ones are null, others are ignored.
 pub(crate) fn decode_struct(cells: &Cells<'_>, fields: &Fields, rows: &mut Rows<'_>) -> Result<ArrayRef> {
+    if cells.inside.len() == fields.len()
+        && cells.iter().all(|cell| matches!(cell.kind, CellKind::Null | CellKind::Object))
+    {
+        return decode_objects(cells, fields, rows);
+    }
+    decode_texts(cells, fields, rows)
+}
+
+/// A ROW column of objects whose fields have been found already.
+fn decode_objects(cells: &Cells<'_>, fields: &Fields, rows: &mut Rows<'_>) -> Result<ArrayRef> {
+    let mut arrays = Vec::with_capacity(fields.len());
+    for (n, field) in fields.iter().enumerate() {
+        arrays.push(decode(&cells.field(n), field.data_type(), rows)?);
+    }
+    let mut valid = Validity::with_capacity(cells.rows);
+    cells.iter().for_each(|cell| valid.push(cell.kind != CellKind::Null));
+    struct_array(fields, arrays, valid.finish(), cells.rows)
+}
+
+fn struct_array(fields: &Fields, arrays: Vec<ArrayRef>, nulls: Option<NullBuffer>, rows: usize) -> Result<ArrayRef> {
+    let nullable: Fields = fields.iter().map(nullable).collect();
+    let array = StructArray::try_new_with_length(nullable, arrays, nulls, rows)?;
+    restore_fields(Arc::new(array), &DataType::Struct(fields.clone()))
+}
+
+/// A ROW column some of whose values are something else: text that holds an object, or nothing of the kind.
+fn decode_texts(cells: &Cells<'_>, fields: &Fields, rows: &mut Rows<'_>) -> Result<ArrayRef> {
     let Texts { data, ranges } = texts(cells, rows);
     let mut children = vec![vec![Cell::NULL; ranges.len()]; fields.len()];
     let mut valid = Vec::with_capacity(ranges.len());
@@ -56,7 +83,7 @@ pub(crate) fn decode_struct(cells: &Cells<'_>, fields: &Fields, rows: &mut Rows<
     for (row, range) in ranges.iter().enumerate() {
         valid.push(range.is_some());
         let Some((start, end)) = *range else { continue };
-        let found = keys.fill(&data, start, end, |n, cell| children[n][row] = cell);
+        let found = keys.fill(&data, start, end, &mut |n: usize, cell| children[n][row] = cell);
         if found.is_err() {
             rows.mark(row, || not_a("a JSON object", &data[start..end]));
             children.iter_mut().for_each(|child| child[row] = Cell::NULL);
@@ -66,10 +93,7 @@ pub(crate) fn decode_struct(cells: &Cells<'_>, fields: &Fields, rows: &mut Rows<
     for (field, child) in fields.iter().zip(&children) {
         arrays.push(decode(&Cells::dense(&data, child), field.data_type(), rows)?);
     }
-    let nulls = NullBuffer::from(valid);
-    let nullable: Fields = fields.iter().map(nullable).collect();
-    let array = StructArray::try_new_with_length(nullable, arrays, Some(nulls), ranges.len())?;
-    restore_fields(Arc::new(array), &DataType::Struct(fields.clone()))
+    struct_array(fields, arrays, Some(NullBuffer::from(valid)), ranges.len())
 }
 
 /// A field that may hold the nulls of bad rows, which are gone before anybody sees the batch.

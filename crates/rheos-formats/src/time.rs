@@ -3,6 +3,8 @@
 //! Values are microseconds since 1970-01-01 00:00 UTC; a text without a zone is UTC. Digits behind the microsecond are
 //! floored.
 
+use crate::word::{parse_clock_word, parse_digits, word};
+
 const US_PER_SECOND: i64 = 1_000_000;
 const US_PER_DAY: i64 = 86_400 * US_PER_SECOND;
 
@@ -92,6 +94,41 @@ pub(crate) fn parse_timestamp(text: &[u8]) -> Option<i64> {
             Some(midnight + us - parse_zone(zone)?)
         }
         Some(_) => None,
+    }
+}
+
+/// Timestamps of the form `YYYY-MM-DD[ T]HH:MM:SS[.f]`: the same day comes again and again, so it is parsed once.
+#[derive(Debug, Default)]
+pub(crate) struct DayCache {
+    /// The last day as text, `YYYY-MM-` and `DD`; and its midnight. All zero is no text of a day.
+    year_month: u64,
+    day: u16,
+    midnight_us: i64,
+}
+
+impl DayCache {
+    /// The timestamp in `data[at..at + n]` in microseconds; `None`: [`parse_timestamp`] must tell.
+    #[inline]
+    pub(crate) fn parse_timestamp(&mut self, data: &[u8], at: usize, n: usize) -> Option<i64> {
+        // Up to six digits behind a point.
+        if !(n == 19 || (21..=26).contains(&n)) || !matches!(data[at + 10], b' ' | b'T') {
+            return None;
+        }
+        let (hour, minute, second) = parse_clock_word(word(data, at + 11)?)?;
+        if hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        let fraction_us = match n {
+            19 => 0,
+            _ if data[at + 19] != b'.' => return None,
+            _ => parse_digits(data, at + 20, n - 20)? * [0, 100_000, 10_000, 1000, 100, 10, 1][n - 20],
+        };
+        let (year_month, day) = (word(data, at)?, u16::from_le_bytes([data[at + 8], data[at + 9]]));
+        if (year_month, day) != (self.year_month, self.day) {
+            self.midnight_us = parse_day(&data[at..at + n])? * US_PER_DAY;
+            (self.year_month, self.day) = (year_month, day);
+        }
+        Some(self.midnight_us + ((hour * 60 + minute) * 60 + second) * US_PER_SECOND + fraction_us)
     }
 }
 
@@ -189,6 +226,20 @@ mod tests {
             let mut out = vec![];
             write_timestamp(us, &mut out);
             prop_assert_eq!(parse_timestamp(&out), Some(us));
+        }
+
+        #[test]
+        fn a_cached_day_is_parsed_as_any(
+            texts in prop::collection::vec("(2024-02-2[89]|2023-02-2[89]|1969-12-31|[0-9]{4}-[01][0-9]-[0-3][0-9])[ Tt][0-2][0-9]:[0-6][0-9]:[0-6][0-9]([.,][0-9]{0,7})?Z?", 1..8),
+        ) {
+            let mut day = DayCache::default();
+            for text in texts {
+                let data = format!("{text}\",\"12345678");
+                let short = day.parse_timestamp(data.as_bytes(), 0, text.len());
+                prop_assert!(short.is_none() || short == parse(&text), "{} {:?}", text, short);
+                let common = text.len() == 19 && text.as_bytes()[10] == b' ';
+                prop_assert!(!common || short == parse(&text), "{}", text);
+            }
         }
 
         #[test]

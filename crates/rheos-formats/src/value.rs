@@ -3,6 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::word::parse_digits;
+
 /// A whole number; a fraction of zeros (`517.0`) and an exponent that leaves it whole are fine.
 pub(crate) fn parse_int(text: &[u8]) -> Option<i128> {
     let text = text.trim_ascii();
@@ -21,6 +23,14 @@ pub(crate) fn parse_int(text: &[u8]) -> Option<i128> {
         }
     }
     Number::parse(text)?.at_scale(0)
+}
+
+/// A whole number of up to 16 digits, with or without a minus, in `data[at..at + n]`; `None`: [`parse_int`] must tell.
+#[inline]
+pub(crate) fn short_int(data: &[u8], at: usize, n: usize) -> Option<i64> {
+    let is_negative = n > 0 && data[at] == b'-';
+    let value = parse_digits(data, at + usize::from(is_negative), n - usize::from(is_negative))?;
+    Some(if is_negative { -value } else { value })
 }
 
 /// A decimal with `scale` digits behind the point, unscaled; `None` also if it needs more than `precision` digits.
@@ -187,6 +197,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_short_number_is_what_any_number_is(text in "-?[0-9]{0,18}[0-9.e ]{0,2}", behind in "[0-9,]{0,20}") {
+            let data = format!("{text}{behind}");
+            if let Some(short) = short_int(data.as_bytes(), 0, text.len()) {
+                prop_assert_eq!(Some(i128::from(short)), parse_int(text.as_bytes()));
+            }
+        }
+
         #[test]
         fn any_bytes_are_parsed_or_refused(bytes: Vec<u8>) {
             let _ = (parse_int(&bytes), parse_decimal(&bytes, 38, 10), parse_f64(&bytes), parse_bool(&bytes));

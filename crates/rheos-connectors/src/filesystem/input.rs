@@ -24,12 +24,16 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Bytes of a chunk behind the end of a split, where only the rest of one record is needed.
 const TAIL_BYTES: usize = 32 << 10;
 
+/// Room before the bytes of a chunk, for the beginning of a record that the chunk before has: see
+/// [`TextDecoder::push_buffer`](rheos_formats::TextDecoder::push_buffer).
+pub(super) const ROOM_BYTES: usize = 64 << 10;
+
 /// What an input gives.
 #[derive(Debug)]
 pub(crate) enum Piece {
     /// The first record of the file, which names the columns.
     Header(Vec<u8>),
-    /// Bytes, and how many bytes of the file they took.
+    /// Bytes behind [`ROOM_BYTES`] of room, and how many bytes of the file they took.
     Bytes(Vec<u8>, u64),
 }
 
@@ -85,21 +89,36 @@ impl Input for FileInput {
             Some(end) => CHUNK_BYTES.min(usize::try_from(end - self.offset).unwrap_or(CHUNK_BYTES)),
             None => CHUNK_BYTES,
         };
-        buffer.clear();
-        buffer.reserve_exact(wanted);
-        let read = (&mut opened.reader).take(wanted as u64).read_to_end(&mut buffer);
-        let n = match read {
+        let n = match fill(&mut opened.reader, &mut buffer, wanted) {
+            Ok(0) => return Ok(None),
             Ok(n) => n,
             Err(e) => return Err(self.failed(&e)),
         };
-        if n == 0 {
-            return Ok(None);
-        }
         self.offset += n as u64;
         let total = opened.disk_bytes.load(Ordering::Relaxed);
         let disk_bytes = total - std::mem::replace(&mut opened.disk_bytes_told, total);
         Ok(Some(Piece::Bytes(buffer, disk_bytes)))
     }
+}
+
+/// Reads up to `wanted` bytes, fewer only at the end, behind the room of `buffer`, which had other bytes before.
+fn fill(reader: &mut impl Read, buffer: &mut Vec<u8>, wanted: usize) -> io::Result<usize> {
+    let size = ROOM_BYTES + wanted;
+    if buffer.capacity() < size {
+        *buffer = vec![0; size];
+    }
+    buffer.resize(size, 0);
+    let mut read = 0;
+    while read < wanted {
+        match reader.read(&mut buffer[ROOM_BYTES + read..]) {
+            Ok(0) => break,
+            Ok(n) => read += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    buffer.truncate(ROOM_BYTES + read);
+    Ok(read)
 }
 
 /// Counts the bytes of the file as it lies on the disk.

@@ -8,7 +8,7 @@ use rheos_core::source::{ReaderContext, SourcePoll, SplitReader};
 use rheos_core::{Error, Result};
 use rheos_formats::{DecodeError, DecodeLimits, Decoded, InputRange, TextDecoder, TextFormat};
 
-use super::input::{FileInput, Piece, count_lines};
+use super::input::{FileInput, Piece, ROOM_BYTES, count_lines};
 use super::options::{Compression, FileOptions};
 use super::paths::shown;
 use super::splits::{FileSplit, Part};
@@ -132,9 +132,9 @@ impl SplitReader for TextReader {
                         self.decoder.set_header(&record).map_err(|e| self.decode_error(DecodeError::Other(e)))?
                     }
                     Fetched::Item(Piece::Bytes(bytes, disk_bytes)) => {
-                        self.decoder.push(&bytes);
+                        let used = self.decoder.push_buffer(bytes, ROOM_BYTES);
                         self.progress.add(disk_bytes, &self.ctx);
-                        self.fetcher.recycle(bytes);
+                        self.fetcher.recycle(used);
                     }
                 },
             }

@@ -20,7 +20,7 @@ const AHEAD: usize = 3;
 pub(crate) trait Input: Send {
     /// What is read.
     type Item: Send;
-    /// The next piece, in `buffer` if it likes; `None` at the end. May block.
+    /// The next piece, in `buffer` (empty, or an old piece) if it likes; `None` at the end. May block.
     fn next(&mut self, buffer: Vec<u8>) -> Result<Option<Self::Item>>;
 }
 
@@ -71,9 +71,8 @@ impl<I: Input + 'static> Fetcher<I> {
         Ok(item?.map_or(Fetched::End, Fetched::Item))
     }
 
-    /// Gives a buffer back.
-    pub(crate) fn recycle(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
+    /// Gives a buffer back, with whatever is in it.
+    pub(crate) fn recycle(&self, buffer: Vec<u8>) {
         let mut state = lock(&self.shared.state);
         if state.free.len() < AHEAD {
             state.free.push(buffer);

@@ -2,17 +2,97 @@
 //! object.
 //!
 //! A column takes the key that is its name; where the object has none, the only key that differs from it in case.
+//!
+//! ```text
+//!   {"id":7,"name":"x"}        objects of one file mostly have the same keys in the same order, so the bytes from one
+//!   ▔▔▔▔▔▔ ▔▔▔▔▔▔▔▔            value to the next are remembered, and compared with what stands there next time
+//! ```
 
 use std::collections::HashMap;
 
-use super::scan::{Broken, key_bytes, object};
-use crate::cell::{Cell, CellKind};
+use super::scan::{Broken, Scan, key_bytes};
+use crate::cell::Cell;
+use crate::word::word;
 
-/// Keys an object that are remembered.
+/// Keys of an object that are remembered.
 const EXPECTED_KEYS_MAX: usize = 256;
+
+/// Remembered keys that are compared before a key is read: keys that an object lacks are passed over.
+const EXPECTED_KEYS_TRIED: usize = 16;
+
+/// Bytes of a remembered key with what stands around it.
+const EXPECTED_BYTES_MAX: usize = 64;
 
 /// A column that a key can be meant for, and whether it has exactly this name.
 type Target = (usize, bool);
+
+/// What a key is meant for.
+#[derive(Debug)]
+enum Targets {
+    Nothing,
+    /// The column of exactly this name, and no other.
+    Column(usize),
+    Several(Vec<Target>),
+}
+
+/// The bytes between two values, as they were read once.
+#[derive(Debug)]
+struct Expected {
+    text: Box<[u8]>,
+    /// The first 16 bytes, and ones where they count.
+    words: [u64; 2],
+    masks: [u64; 2],
+    targets: Targets,
+}
+
+impl Expected {
+    fn new(text: &[u8], targets: Targets) -> Self {
+        let half = |at: usize| {
+            let part = text.get(at..).unwrap_or(&[]);
+            let mut bytes = [0; 8];
+            let mut mask = [0; 8];
+            for (n, byte) in part.iter().take(8).enumerate() {
+                (bytes[n], mask[n]) = (*byte, 0xff);
+            }
+            (u64::from_le_bytes(bytes), u64::from_le_bytes(mask))
+        };
+        let ((low, low_mask), (high, high_mask)) = (half(0), half(8));
+        Self { text: text.into(), words: [low, high], masks: [low_mask, high_mask], targets }
+    }
+
+    /// Whether the cursor stands on these bytes.
+    #[inline(always)]
+    fn is_at(&self, s: &Scan<'_>) -> bool {
+        let at = s.at;
+        let (Some(low), Some(high)) = (word(s.data, at), word(s.data, at + 8)) else {
+            return s.data[at..s.end].starts_with(&self.text);
+        };
+        low & self.masks[0] == self.words[0]
+            && high & self.masks[1] == self.words[1]
+            && at + self.text.len() <= s.end
+            && (self.text.len() <= 16 || s.data[at + 16..s.end].starts_with(&self.text[16..]))
+    }
+}
+
+/// Where the values go.
+pub(crate) trait Values {
+    /// The value of an earlier place is `cell`.
+    fn set(&mut self, data: &[u8], column: usize, cell: Cell);
+
+    /// The value at the cursor, which goes behind it.
+    #[inline]
+    fn read(&mut self, s: &mut Scan<'_>, column: usize) -> Result<(), Broken> {
+        let cell = s.value()?;
+        self.set(s.data, column, cell);
+        Ok(())
+    }
+}
+
+impl<F: FnMut(usize, Cell)> Values for F {
+    fn set(&mut self, _data: &[u8], column: usize, cell: Cell) {
+        self(column, cell);
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -20,8 +100,7 @@ pub(crate) struct Keys {
     names: Vec<Vec<u8>>,
     /// Columns by their names in lower case.
     alike: HashMap<Vec<u8>, Vec<usize>>,
-    /// The keys of the last object with their columns: objects of one file mostly have the same keys in the same order.
-    expected: Vec<(Vec<u8>, Vec<Target>)>,
+    expected: Vec<Expected>,
     found: Found,
     scratch: Vec<u8>,
 }
@@ -47,12 +126,28 @@ impl Found {
         }
     }
 
-    #[inline]
-    fn take(&mut self, targets: &[Target], cell: Cell, set: &mut impl FnMut(usize, Cell)) {
+    /// Reads the value at the cursor for the columns that its key is meant for.
+    #[inline(always)]
+    fn take(&mut self, targets: &Targets, s: &mut Scan<'_>, values: &mut impl Values) -> Result<(), Broken> {
+        match targets {
+            Targets::Nothing => s.value().map(drop),
+            Targets::Column(column) => {
+                self.exact[*column] = self.object;
+                values.read(s, *column)
+            }
+            Targets::Several(targets) => {
+                let cell = s.value()?;
+                self.take_all(targets, s.data, cell, values);
+                Ok(())
+            }
+        }
+    }
+
+    fn take_all(&mut self, targets: &[Target], data: &[u8], cell: Cell, values: &mut impl Values) {
         for (column, is_exact) in targets {
             if *is_exact {
                 self.exact[*column] = self.object;
-                set(*column, cell);
+                values.set(data, *column, cell);
                 continue;
             }
             let (first, count) = &mut self.others[*column];
@@ -64,11 +159,11 @@ impl Found {
         }
     }
 
-    fn end(&self, set: &mut impl FnMut(usize, Cell)) {
+    fn end(&self, data: &[u8], values: &mut impl Values) {
         for column in &self.touched {
             let (cell, count) = self.others[*column];
             if count == 1 && self.exact[*column] != self.object {
-                set(*column, cell);
+                values.set(data, *column, cell);
             }
         }
     }
@@ -86,44 +181,87 @@ impl Keys {
         Self { names, alike, expected: vec![], found, scratch: vec![] }
     }
 
-    fn targets(&self, key: &[u8]) -> Vec<Target> {
-        let columns = self.alike.get(&key.to_ascii_lowercase()).map_or(&[][..], Vec::as_slice);
-        columns.iter().map(|c| (*c, self.names[*c] == key)).collect()
+    fn targets(&self, key: &[u8]) -> Targets {
+        match self.alike.get(&key.to_ascii_lowercase()).map_or(&[][..], Vec::as_slice) {
+            [] => Targets::Nothing,
+            [column] if self.names[*column] == key => Targets::Column(*column),
+            columns => Targets::Several(columns.iter().map(|c| (*c, self.names[*c] == key)).collect()),
+        }
     }
 
-    /// Calls `set` with the columns and values of the object in `data[start..end]`; the last call for a column counts.
+    /// Gives `values` what the object in `data[start..end]` has for them; the last value for a column counts.
     pub(crate) fn fill(
         &mut self,
         data: &[u8],
         start: usize,
         end: usize,
-        mut set: impl FnMut(usize, Cell),
+        values: &mut impl Values,
     ) -> Result<(), Broken> {
+        let mut s = Scan::new(data, start, end);
+        self.read(&mut s, values)?;
+        s.done()
+    }
+
+    /// [`Keys::fill`] with the object at the cursor, which goes behind it.
+    pub(crate) fn read(&mut self, s: &mut Scan<'_>, values: &mut impl Values) -> Result<(), Broken> {
         self.found.begin();
-        let mut n = 0;
-        object(data, start, end, |key, cell| {
-            let raw = key.bytes(data);
-            let plain = key.kind != CellKind::JsonEscaped;
-            if plain && self.expected.get(n).is_some_and(|(expected, _)| expected == raw) {
-                self.found.take(&self.expected[n].1, cell, &mut set);
-            } else {
-                let mut scratch = std::mem::take(&mut self.scratch);
-                let targets = self.targets(key_bytes(data, key, &mut scratch));
-                self.scratch = scratch;
-                self.found.take(&targets, cell, &mut set);
-                if plain && n < EXPECTED_KEYS_MAX {
-                    let entry = (raw.to_vec(), targets);
-                    match self.expected.get_mut(n) {
-                        Some(known) => *known = entry,
-                        None => self.expected.push(entry),
-                    }
-                }
+        let mut is_first = true;
+        // The first of the remembered keys that may come next.
+        let mut next = 0;
+        loop {
+            if !is_first && s.peek() == Some(b'}') {
+                s.at += 1;
+                break;
             }
-            n += 1;
-        })?;
-        self.found.end(&mut set);
+            match self.expected.get(next).filter(|expected| expected.is_at(s)) {
+                Some(expected) => {
+                    s.at += expected.text.len();
+                    self.found.take(&expected.targets, s, values)?;
+                    next += 1;
+                }
+                None => match self.other_key(s, is_first, next)? {
+                    Key::End => break,
+                    Key::Expected(place) => {
+                        self.found.take(&self.expected[place].targets, s, values)?;
+                        next = place + 1;
+                    }
+                    Key::Unexpected(targets) => self.found.take(&targets, s, values)?,
+                },
+            }
+            is_first = false;
+        }
+        self.found.end(s.data, values);
         Ok(())
     }
+
+    /// A key that is not the next of those that are remembered: a later one, or another, which is remembered from now on.
+    fn other_key(&mut self, s: &mut Scan<'_>, is_first: bool, next: usize) -> Result<Key, Broken> {
+        let later = self.expected.iter().enumerate().skip(next + 1).take(EXPECTED_KEYS_TRIED);
+        if let Some((place, expected)) = later.into_iter().find(|(_, expected)| expected.is_at(s)) {
+            s.at += expected.text.len();
+            return Ok(Key::Expected(place));
+        }
+        let start = s.at;
+        let Some(key) = s.key(is_first)? else { return Ok(Key::End) };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let targets = self.targets(key_bytes(s.data, key, &mut scratch));
+        self.scratch = scratch;
+        let text = &s.data[start..s.at];
+        if self.expected.len() == EXPECTED_KEYS_MAX || text.len() > EXPECTED_BYTES_MAX {
+            return Ok(Key::Unexpected(targets));
+        }
+        let place = next.min(self.expected.len());
+        self.expected.insert(place, Expected::new(text, targets));
+        Ok(Key::Expected(place))
+    }
+}
+
+/// A key that was found; the cursor stands before its value.
+enum Key {
+    /// There is none: the object is at its end.
+    End,
+    Expected(usize),
+    Unexpected(Targets),
 }
 
 #[cfg(test)]
@@ -135,7 +273,8 @@ mod tests {
     fn fill(keys: &mut Keys, line: &str) -> Vec<String> {
         let mut values = vec![String::new(); keys.names.len()];
         let data = line.as_bytes();
-        keys.fill(data, 0, data.len(), |c, cell| values[c] = String::from_utf8_lossy(cell.bytes(data)).into()).unwrap();
+        let mut set = |c: usize, cell: Cell| values[c] = String::from_utf8_lossy(cell.bytes(data)).into();
+        keys.fill(data, 0, data.len(), &mut set).unwrap();
         values
     }
 

@@ -5,5 +5,6 @@
 //! over is checked for its brackets and quotes only.
 
 pub(crate) mod keys;
+pub(crate) mod rows;
 pub(crate) mod scan;
 pub mod write;

@@ -1,10 +1,7 @@
 //! Finds the values of a JSON text without parsing them.
 
-use memchr::memchr2;
-
-use super::keys::Keys;
-use crate::bad::{BadKind, Fault};
 use crate::cell::{Cell, CellKind, unescape_json};
+use crate::word::{count_digits, find_quote_or_backslash, word};
 
 /// What breaks a JSON text, as the end of a sentence.
 pub(crate) type Broken = &'static str;
@@ -24,31 +21,19 @@ pub(crate) fn key_bytes<'a>(data: &'a [u8], key: Cell, scratch: &'a mut Vec<u8>)
 
 /// Calls `found` with key and value of each entry of the object in `data[start..end]`.
 pub(crate) fn object(data: &[u8], start: usize, end: usize, mut found: impl FnMut(Cell, Cell)) -> Result<(), Broken> {
-    let mut s = Scan { data, at: start, end };
-    s.expect(b'{', "it is not an object")?;
-    if s.next_is(b'}') {
-        return s.done();
-    }
-    loop {
-        s.space();
-        if s.peek() != Some(b'"') {
-            return Err("a key in quotes is missing");
-        }
-        let key = s.string()?;
-        s.expect(b':', "a colon is missing behind a key")?;
+    let mut s = Scan::new(data, start, end);
+    let mut is_first = true;
+    while let Some(key) = s.key(is_first)? {
         let value = s.value()?;
         found(key, value);
-        if s.next_is(b',') {
-            continue;
-        }
-        s.expect(b'}', "a comma or a closing brace is missing")?;
-        return s.done();
+        is_first = false;
     }
+    s.done()
 }
 
 /// Calls `found` with each element of the array in `data[start..end]`.
 pub(crate) fn array(data: &[u8], start: usize, end: usize, mut found: impl FnMut(Cell)) -> Result<(), Broken> {
-    let mut s = Scan { data, at: start, end };
+    let mut s = Scan::new(data, start, end);
     s.expect(b'[', "it is not an array")?;
     if s.next_is(b']') {
         return s.done();
@@ -64,18 +49,26 @@ pub(crate) fn array(data: &[u8], start: usize, end: usize, mut found: impl FnMut
 }
 
 /// A place in a JSON text.
-struct Scan<'a> {
-    data: &'a [u8],
-    at: usize,
-    end: usize,
+pub(crate) struct Scan<'a> {
+    pub(crate) data: &'a [u8],
+    pub(crate) at: usize,
+    pub(crate) end: usize,
+    /// Objects around the one whose values are read.
+    pub(crate) depth: u32,
 }
 
-impl Scan<'_> {
-    fn peek(&self) -> Option<u8> {
-        (self.at < self.end).then(|| self.data[self.at])
+impl<'a> Scan<'a> {
+    pub(crate) fn new(data: &'a [u8], start: usize, end: usize) -> Self {
+        Self { data, at: start, end: end.min(data.len()), depth: 0 }
     }
 
-    fn space(&mut self) {
+    #[inline]
+    pub(crate) fn peek(&self) -> Option<u8> {
+        if self.at < self.end { self.data.get(self.at).copied() } else { None }
+    }
+
+    #[inline]
+    pub(crate) fn space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
             self.at += 1;
         }
@@ -92,41 +85,92 @@ impl Scan<'_> {
         if self.next_is(byte) { Ok(()) } else { Err(broken) }
     }
 
-    fn done(&mut self) -> Result<(), Broken> {
+    pub(crate) fn done(&mut self) -> Result<(), Broken> {
         self.space();
         if self.at == self.end { Ok(()) } else { Err("there is text behind the value") }
     }
 
-    /// A string; the cursor stands on its opening quote.
-    fn string(&mut self) -> Result<Cell, Broken> {
-        let start = self.at + 1;
-        let mut at = start;
-        let mut kind = CellKind::Text;
-        loop {
-            let Some(n) = memchr2(b'"', b'\\', &self.data[at.min(self.end)..self.end]) else {
-                return Err("a string is not closed");
-            };
-            at += n;
-            if self.data[at] == b'"' {
-                self.at = at + 1;
-                return Ok(Cell::new(start, at, kind));
+    /// The next key of an object; the cursor stands before the object or behind a value, then before the key's value.
+    /// `None`: the object is at its end.
+    pub(crate) fn key(&mut self, is_first: bool) -> Result<Option<Cell>, Broken> {
+        if is_first {
+            self.expect(b'{', "it is not an object")?;
+            if self.next_is(b'}') {
+                return Ok(None);
             }
-            kind = CellKind::JsonEscaped;
-            at += 2;
+        } else if !self.next_is(b',') {
+            self.expect(b'}', "a comma or a closing brace is missing")?;
+            return Ok(None);
         }
+        self.space();
+        if self.peek() != Some(b'"') {
+            return Err("a key in quotes is missing");
+        }
+        let key = self.string()?;
+        self.expect(b':', "a colon is missing behind a key")?;
+        self.space();
+        Ok(Some(key))
     }
 
-    fn value(&mut self) -> Result<Cell, Broken> {
-        self.space();
+    /// A string; the cursor stands on its opening quote.
+    #[inline(always)]
+    fn string(&mut self) -> Result<Cell, Broken> {
+        let start = self.at + 1;
+        let at = find_quote_or_backslash(self.data, start);
+        if at < self.end && self.data[at] == b'"' {
+            self.at = at + 1;
+            return Ok(Cell::new(start, at, CellKind::Text));
+        }
+        self.escaped_string(start, at)
+    }
+
+    /// A string whose first backslash is at `at`.
+    #[cold]
+    fn escaped_string(&mut self, start: usize, mut at: usize) -> Result<Cell, Broken> {
+        while at < self.end {
+            if self.data[at] == b'"' {
+                self.at = at + 1;
+                return Ok(Cell::new(start, at, CellKind::JsonEscaped));
+            }
+            at = find_quote_or_backslash(self.data, at + 2);
+        }
+        Err("a string is not closed")
+    }
+
+    /// The value at the cursor or behind the space there.
+    #[inline]
+    pub(crate) fn value(&mut self) -> Result<Cell, Broken> {
         match self.peek() {
             Some(b'"') => self.string(),
             Some(b'{' | b'[') => self.skip_nested(),
+            Some(b' ' | b'\t' | b'\r' | b'\n') => {
+                self.space();
+                self.value()
+            }
             Some(_) => self.scalar(),
             None => Err("a value is missing"),
         }
     }
 
+    /// A scalar that is no string. Most are short numbers or null, and end at a comma or a bracket.
+    #[inline]
     fn scalar(&mut self) -> Result<Cell, Broken> {
+        let start = self.at;
+        let is_end = |at: usize| at < self.end && matches!(self.data.get(at), Some(b',' | b'}' | b']'));
+        if word(self.data, start).is_some_and(|word| word as u32 == u32::from_le_bytes(*b"null")) && is_end(start + 4) {
+            self.at = start + 4;
+            return Ok(Cell::NULL);
+        }
+        let at = start + count_digits(self.data, start);
+        // No digits, and a zero before others, are told apart below.
+        if at > start && is_end(at) && (at == start + 1 || self.data[start] != b'0') {
+            self.at = at;
+            return Ok(Cell::new(start, at, CellKind::Plain));
+        }
+        self.any_scalar()
+    }
+
+    fn any_scalar(&mut self) -> Result<Cell, Broken> {
         let start = self.at;
         while matches!(self.peek(), Some(b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.')) {
             self.at += 1;
@@ -140,10 +184,10 @@ impl Scan<'_> {
     }
 
     /// An object or array, checked for its brackets and strings only.
-    fn skip_nested(&mut self) -> Result<Cell, Broken> {
+    pub(crate) fn skip_nested(&mut self) -> Result<Cell, Broken> {
         let start = self.at;
         // One bit a level: whether it is an object.
-        let (mut depth, mut objects) = (0u32, 0u128);
+        let (mut depth, mut objects) = (self.depth, 0u128);
         while let Some(byte) = self.peek() {
             match byte {
                 b'{' | b'[' if depth == DEPTH_MAX => return Err("it is nested more than 128 levels deep"),
@@ -155,7 +199,7 @@ impl Scan<'_> {
                 b'}' | b']' => {
                     objects >>= 1;
                     depth -= 1;
-                    if depth == 0 {
+                    if depth == self.depth {
                         self.at += 1;
                         return Ok(Cell::new(start, self.at, CellKind::Json));
                     }
@@ -196,25 +240,6 @@ fn is_number(text: &[u8]) -> bool {
         return n > 0 && behind.is_empty();
     }
     rest.is_empty()
-}
-
-/// Puts the values of JSON lines into the columns of a tape.
-#[derive(Debug)]
-pub(crate) struct JsonScanner {
-    keys: Keys,
-}
-
-impl JsonScanner {
-    pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        Self { keys: Keys::new(names) }
-    }
-
-    /// Fills `cells` with the line `data[start..end]`.
-    pub(crate) fn scan(&mut self, data: &[u8], start: usize, end: usize, cells: &mut [Cell]) -> Result<(), Box<Fault>> {
-        self.keys.fill(data, start, end, |column, cell| cells[column] = cell).map_err(|broken| {
-            Box::new(Fault::new(BadKind::Syntax, format!("the line is not valid JSON: {broken}"), &data[start..end]))
-        })
-    }
 }
 
 #[cfg(test)]
