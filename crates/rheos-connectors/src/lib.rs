@@ -12,6 +12,7 @@ pub mod collect;
 mod datagen;
 mod filesystem;
 mod io;
+mod narrow;
 mod nexmark;
 mod pace;
 mod print;

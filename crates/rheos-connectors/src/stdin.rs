@@ -19,6 +19,7 @@ use rheos_formats::{DecodeError, DecodeLimits, Decoded, InputRange, TextDecoder,
 
 use crate::filesystem::{CSV, ON_ERROR, RECORD_SIZE_MAX, on_error, record_bytes_max, text_format};
 use crate::io::pool::lock;
+use crate::narrow::{column_names, narrowed};
 
 const OPTIONS: &[OptionDef] = &[
     OptionDef::new(
@@ -70,6 +71,7 @@ impl Connector for Stdin {
                 record_bytes_max: record_bytes_max(&options)?,
                 on_error: on_error(&options),
             },
+            whole: Arc::clone(&table.schema),
             declared: Arc::clone(&table.schema),
             columns: (0..table.schema.fields().len()).collect(),
             input: Arc::new(Input::new(Box::new(std::io::stdin()), &CLAIMED)),
@@ -132,6 +134,9 @@ impl std::fmt::Debug for Input {
 struct StdinSource {
     format: TextFormat,
     limits: DecodeLimits,
+    /// The columns as they were declared.
+    whole: SchemaRef,
+    /// The same, maybe with fewer fields in ROW columns.
     declared: SchemaRef,
     columns: Vec<usize>,
     input: Arc<Input>,
@@ -158,6 +163,11 @@ impl Source for StdinSource {
         Ok(Arc::new(Self { columns, ..self.clone() }))
     }
 
+    fn narrow(&self, schema: &SchemaRef) -> Result<Option<Arc<dyn Source>>> {
+        let declared = narrowed(&self.declared, &self.schema(), schema)?;
+        Ok(Some(Arc::new(Self { declared, ..self.clone() })))
+    }
+
     fn discover(&self, _time_column: Option<usize>, _parallelism: usize) -> Result<Discovery> {
         self.input.claim()?;
         let split =
@@ -177,12 +187,11 @@ impl Source for StdinSource {
     }
 
     fn describe(&self) -> Vec<(String, String)> {
-        let columns: Vec<String> = self.schema().fields().iter().map(|f| f.name().clone()).collect();
         let format = if self.format == TextFormat::Json { "json" } else { "csv" };
         vec![
             ("connector".into(), "stdin".into()),
             ("format".into(), format.into()),
-            ("columns".into(), columns.join(", ")),
+            ("columns".into(), column_names(&self.schema(), &self.whole)),
         ]
     }
 }
@@ -273,6 +282,7 @@ mod tests {
         let source = StdinSource {
             format: TextFormat::Json,
             limits: DecodeLimits { batch_rows: 1, record_bytes_max: 100, on_error: rheos_formats::OnError::Fail },
+            whole: Arc::clone(&schema),
             declared: schema,
             columns: vec![0],
             input: Arc::new(Input::new(Box::new(input), &CLAIMED)),

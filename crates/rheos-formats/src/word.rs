@@ -26,9 +26,16 @@ fn marks(word: u64, byte: u8) -> u64 {
     zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & HIGHS
 }
 
+/// The highest bit of each byte that is `byte`, and no other.
+#[inline]
+pub(crate) fn all_marks(word: u64, byte: u8) -> u64 {
+    let zero_where_equal = word ^ (ONES * u64::from(byte));
+    !(((zero_where_equal & !HIGHS) + !HIGHS) | zero_where_equal) & HIGHS
+}
+
 /// The place of the first mark in a word: 0 to 7.
 #[inline]
-fn first(marks: u64) -> usize {
+pub(crate) fn first(marks: u64) -> usize {
     (marks.trailing_zeros() / 8) as usize
 }
 
@@ -150,6 +157,13 @@ mod tests {
             if at <= end {
                 prop_assert_eq!(find_byte(b',', &bytes, at, end), naive(&|b| b == b',', end).unwrap_or(end));
             }
+        }
+
+        #[test]
+        fn every_byte_is_marked_or_not(bytes: [u8; 8], same in 0usize..8) {
+            let marks = all_marks(u64::from_le_bytes(bytes), bytes[same]).to_le_bytes();
+            let want = bytes.map(|b| if b == bytes[same] { 0x80 } else { 0 });
+            prop_assert_eq!(marks, want);
         }
 
         #[test]

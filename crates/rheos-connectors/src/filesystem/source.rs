@@ -24,6 +24,7 @@ use super::reader::TextReader;
 use super::splits::{FileSplit, Part, line_ranges};
 use super::watch::FolderWatch;
 use crate::io::pool::lock;
+use crate::narrow::{column_names, narrowed};
 
 /// Footers that have been read, by path: shared by a source and its projections.
 type Footers = Arc<Mutex<HashMap<PathBuf, ParquetFooter>>>;
@@ -34,6 +35,8 @@ pub(crate) struct FileSource {
     pub(super) options: Arc<FileOptions>,
     partitioning: Option<Arc<Partitioning>>,
     /// The columns of the files as they were declared.
+    whole: SchemaRef,
+    /// The same, maybe with fewer fields in ROW columns.
     declared: SchemaRef,
     metadata: Arc<[MetadataColumn]>,
     /// The number of the table's columns without the metadata, which stand behind them.
@@ -71,6 +74,7 @@ impl FileSource {
             options: Arc::new(options),
             file_schema: Arc::new(declared.project(&layout.file)?),
             partitioning,
+            whole: Arc::clone(&declared),
             declared,
             metadata: table.metadata.clone().into(),
             stored,
@@ -269,6 +273,13 @@ impl Source for FileSource {
         Ok(Arc::new(Self { columns, layout, schema, file_schema, watch: Arc::default(), ..self.clone() }))
     }
 
+    fn narrow(&self, schema: &SchemaRef) -> Result<Option<Arc<dyn Source>>> {
+        let declared = narrowed(&self.declared, &self.schema, schema)?;
+        let file_schema = Arc::new(declared.project(&self.layout.file)?);
+        let schema = Arc::clone(schema);
+        Ok(Some(Arc::new(Self { declared, schema, file_schema, watch: Arc::default(), ..self.clone() })))
+    }
+
     fn discover(&self, time_column: Option<usize>, _parallelism: usize) -> Result<Discovery> {
         // Nothing in a file is a statistic of its metadata.
         let time = time_column.filter(|c| self.columns[*c] < self.stored).map(|c| self.schema.field(c).name().as_str());
@@ -309,7 +320,6 @@ impl Source for FileSource {
     }
 
     fn describe(&self) -> Vec<(String, String)> {
-        let columns: Vec<&str> = self.schema.fields().iter().map(|f| f.name().as_str()).collect();
         let format = match &self.options.format {
             FileFormat::Parquet => "parquet",
             FileFormat::Text(TextFormat::Json) => "json",
@@ -319,7 +329,7 @@ impl Source for FileSource {
             ("connector".into(), "filesystem".into()),
             ("path".into(), self.options.path.clone()),
             ("format".into(), format.into()),
-            ("columns".into(), columns.join(", ")),
+            ("columns".into(), column_names(&self.schema, &self.whole)),
         ];
         if let Some(partitioning) = &self.partitioning {
             facts.push(("partitioned by".into(), partitioning.names().collect::<Vec<_>>().join(", ")));

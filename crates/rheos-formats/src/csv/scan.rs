@@ -7,6 +7,7 @@ use super::CsvOptions;
 use crate::bad::{BadKind, Fault};
 use crate::cell::{Cell, CellKind};
 use crate::names::{find_column, missing_column};
+use crate::word::{all_marks, find_byte, first, word};
 
 /// Puts the fields of csv records into the columns of a tape.
 #[derive(Debug)]
@@ -73,8 +74,55 @@ impl CsvScanner {
         Ok(())
     }
 
-    /// Fills `cells` with the record `data[start..end]` (without its newline).
+    /// Fills `cells`, which are null, with the record `data[start..end]` (without its newline).
     pub(crate) fn scan(&self, data: &[u8], start: usize, end: usize, cells: &mut [Cell]) -> Result<(), Box<Fault>> {
+        let fields = match self.scan_unquoted(data, start, end, cells) {
+            Some(fields) => fields,
+            None => self.scan_any(data, start, end, cells)?,
+        };
+        if fields == self.fields {
+            return Ok(());
+        }
+        let noun = if fields == 1 { "field" } else { "fields" };
+        let reason = format!("the record has {fields} {noun} instead of {}", self.fields);
+        Err(Box::new(Fault::new(BadKind::Ragged, reason, &data[start..end])))
+    }
+
+    /// The fields of a record without quotes, and their number; `None`: there is a quote, or the buffer ends soon.
+    fn scan_unquoted(&self, data: &[u8], start: usize, end: usize, cells: &mut [Cell]) -> Option<usize> {
+        let (delimiter, quote) = (self.options.delimiter, self.options.quote);
+        let (mut field, mut field_start) = (0, start);
+        let mut wanted = self.wanted.iter();
+        let mut next = wanted.next();
+        let mut at = start;
+        while at < end {
+            let word = word(data, at)?;
+            // What stands behind the record does not count.
+            let inside = if end - at < 8 { (1 << (8 * (end - at))) - 1 } else { u64::MAX };
+            if all_marks(word, quote) & inside != 0 {
+                return None;
+            }
+            let mut found = all_marks(word, delimiter) & inside;
+            while found != 0 {
+                let stop = at + first(found);
+                found &= found - 1;
+                if let Some((_, tape)) = next.filter(|(wanted, _)| *wanted == field) {
+                    cells[*tape] = self.unquoted(data, field_start, stop);
+                    next = wanted.next();
+                }
+                field += 1;
+                field_start = stop + 1;
+            }
+            at += 8;
+        }
+        if let Some((_, tape)) = next.filter(|(wanted, _)| *wanted == field) {
+            cells[*tape] = self.unquoted(data, field_start, end);
+        }
+        Some(field + 1)
+    }
+
+    /// The fields of any record, and their number.
+    fn scan_any(&self, data: &[u8], start: usize, end: usize, cells: &mut [Cell]) -> Result<usize, Box<Fault>> {
         let delimiter = self.options.delimiter;
         let (mut at, mut field, mut next) = (start, 0, 0);
         loop {
@@ -99,12 +147,15 @@ impl CsvScanner {
                 break;
             }
         }
-        if field == self.fields {
-            return Ok(());
-        }
-        let noun = if field == 1 { "field" } else { "fields" };
-        let reason = format!("the record has {field} {noun} instead of {}", self.fields);
-        Err(Box::new(Fault::new(BadKind::Ragged, reason, &data[start..end])))
+        Ok(field)
+    }
+
+    /// A field without quotes around it.
+    #[inline]
+    fn unquoted(&self, data: &[u8], start: usize, end: usize) -> Cell {
+        let is_null =
+            start == end || self.options.null_literal.as_ref().is_some_and(|n| n.as_bytes() == &data[start..end]);
+        if is_null { Cell::NULL } else { Cell::new(start, end, CellKind::Plain) }
     }
 
     /// The field that begins at `at`.
@@ -114,9 +165,7 @@ impl CsvScanner {
             return self.quoted_field(data, at + 1, end);
         }
         let stop = find_byte(self.options.delimiter, data, at, end);
-        let text = &data[at..stop];
-        let is_null = text.is_empty() || self.options.null_literal.as_ref().is_some_and(|n| n.as_bytes() == text);
-        FieldEnd::At(if is_null { Cell::NULL } else { Cell::new(at, stop, CellKind::Plain) }, stop)
+        FieldEnd::At(self.unquoted(data, at, stop), stop)
     }
 
     fn quoted_field(&self, data: &[u8], start: usize, end: usize) -> FieldEnd {
@@ -143,19 +192,6 @@ impl CsvScanner {
             return FieldEnd::At(Cell::new(start, close, kind), close + 1);
         }
     }
-}
-
-/// The first `byte` in `data[at..end]`, or `end`. Fields are short, so the first bytes are looked at one by one.
-#[inline]
-fn find_byte(byte: u8, data: &[u8], at: usize, end: usize) -> usize {
-    const SHORT: usize = 16;
-    let near = (at + SHORT).min(end);
-    for (n, b) in data[at..near].iter().enumerate() {
-        if *b == byte {
-            return at + n;
-        }
-    }
-    memchr(byte, &data[near..end]).map_or(end, |n| near + n)
 }
 
 /// The fields of a record as text. Errors: `Invalid` where they are no UTF-8 or a quote is not closed.
@@ -189,6 +225,7 @@ pub(crate) fn header_names(record: &[u8], options: &CsvOptions) -> Result<Vec<St
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn scan(options: CsvOptions, fields: usize, record: &str) -> Result<Vec<(CellKind, String)>, BadKind> {
         let names: Vec<String> = (0..fields).map(|n| n.to_string()).collect();
@@ -222,6 +259,31 @@ mod tests {
         assert_eq!(scan(default(), 2, "a,\"b"), Err(BadKind::Syntax));
         let lines = CsvOptions { multiline: false, ..default() };
         assert_eq!(scan(lines, 2, "a,\"b"), Err(BadKind::Multiline));
+    }
+
+    proptest! {
+        /// Records without quotes have a way of their own; the other one knows all records.
+        #[test]
+        fn both_ways_find_the_same_fields(
+            record in "[a,é ]{0,40}", behind in "[a,\"\n]{0,20}", fields in 1usize..20,
+            columns in prop::collection::vec(0usize..20, 0..5),
+        ) {
+            let names: Vec<String> = (0..20).map(|n| n.to_string()).collect();
+            let options = CsvOptions { header: false, null_literal: Some("aa".into()), ..CsvOptions::default() };
+            let mut scanner = CsvScanner::new(options, &names, &columns);
+            scanner.fields = fields;
+            let data = format!("{record}{behind}");
+            let (mut quick, mut slow) = (vec![Cell::NULL; columns.len()], vec![Cell::NULL; columns.len()]);
+            let found = scanner.scan_unquoted(data.as_bytes(), 0, record.len(), &mut quick);
+            let want = scanner.scan_any(data.as_bytes(), 0, record.len(), &mut slow).unwrap();
+            prop_assert!(found.is_some() || data.len() < record.len() + 8);
+            if found.is_some() {
+                prop_assert_eq!(found, Some(want));
+                let place = |cell: &Cell| (cell.start, cell.end, cell.kind);
+                let places = |cells: &[Cell]| cells.iter().map(place).collect::<Vec<_>>();
+                prop_assert_eq!(places(&quick), places(&slow));
+            }
+        }
     }
 
     #[test]

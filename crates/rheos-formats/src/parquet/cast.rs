@@ -5,14 +5,16 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, TimestampMicrosecondArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
-    ArrowPrimitiveType, ArrowTimestampType, DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType,
+    ArrowPrimitiveType, ArrowTimestampType, DataType, Fields, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 use rheos_core::{Error, Result};
 
+use super::nested::{cast_fields, match_fields};
 use crate::bad::BadRows;
 use crate::cell::{Cell, CellKind, Cells};
 use crate::column::{Rows, check_type, decode, misfit, sql_name};
+use crate::names::{find_column, missing_column};
 use crate::text::ColumnText;
 
 /// Whether values of type `from` can be cast to `to`, at least some of them. Errors: `Invalid`, naming the column.
@@ -21,6 +23,11 @@ pub(crate) fn check_cast(column: &str, from: &DataType, to: &DataType) -> Result
     let number = |t: &DataType| t.is_numeric();
     let possible = match (value_type(from), to) {
         (from, to) if from == to => true,
+        (DataType::Struct(from), DataType::Struct(to))
+            if from.len() != to.len() || match_fields(from, to).is_some() =>
+        {
+            return check_fields(column, from, to);
+        }
         (DataType::Null, _) => true,
         (from, to) if text(from) && !text(to) => check_type(column, to).is_ok(),
         (DataType::Timestamp(..) | DataType::Date32 | DataType::Date64, to) if number(to) => false,
@@ -29,11 +36,25 @@ pub(crate) fn check_cast(column: &str, from: &DataType, to: &DataType) -> Result
         (from, DataType::Boolean) if number(from) => false,
         (from, to) => arrow::compute::can_cast_types(from, to),
     };
-    if possible {
-        return Ok(());
-    }
+    if possible { Ok(()) } else { Err(impossible(column, from, to)) }
+}
+
+/// [`check_cast`] of the fields of a ROW.
+fn check_fields(column: &str, from: &Fields, to: &Fields) -> Result<()> {
+    let Some(places) = match_fields(from, to) else {
+        let names: Vec<String> = from.iter().map(|f| f.name().clone()).collect();
+        let missing = to.iter().find(|f| find_column(f.name(), &names).is_none()).map_or("", |f| f.name());
+        return Err(Error::invalid(204, format!("column '{column}' has no field '{missing}' in the file"))
+            .with_hint(missing_column(missing, &names, "it has")));
+    };
+    to.iter().zip(places).try_for_each(|(field, place)| {
+        check_cast(&format!("{column}.{}", field.name()), from[place].data_type(), field.data_type())
+    })
+}
+
+fn impossible(column: &str, from: &DataType, to: &DataType) -> Error {
     let message = format!("column '{column}' is {} in the file and cannot be read as {}", sql_name(from), sql_name(to));
-    Err(Error::invalid(207, message).with_hint(format!("declare it as {} and cast it in the query", sql_name(from))))
+    Error::invalid(207, message).with_hint(format!("declare it as {} and cast it in the query", sql_name(from)))
 }
 
 fn value_type(data_type: &DataType) -> &DataType {
@@ -58,6 +79,9 @@ pub(crate) fn cast_lossless(array: &ArrayRef, to: &DataType, bad: &mut BadRows) 
         }
         (Utf8 | LargeUtf8 | Utf8View, Utf8 | LargeUtf8 | Utf8View) => plain_cast(array, to),
         (Utf8 | LargeUtf8 | Utf8View, _) => from_text(array, to, bad),
+        (Struct(from), Struct(fields)) if let Some(places) = match_fields(from, fields) => {
+            cast_fields(array.as_struct(), fields, &places, bad)
+        }
         (Struct(_) | List(_) | LargeList(_) | FixedSizeList(..) | Map(..), _) => cast_nested(array, to, bad),
         (from, _) => {
             let out = plain_cast(array, to)?;

@@ -1,5 +1,6 @@
 //! Parquet: row groups to batches of the declared types, and back.
 
 pub(crate) mod cast;
+mod nested;
 pub mod read;
 pub mod write;

@@ -24,6 +24,7 @@ use rheos_core::time::micros_to_ms;
 use rheos_core::{Error, ErrorKind, Result};
 
 use super::cast::{cast_lossless, check_cast};
+use super::nested::{count_leaves, reader_field, wanted_leaves};
 use crate::bad::{BadRecord, BadRows, DecodeError, FirstSkipped, OnError};
 use crate::good_rows::{Place, good_rows, mark_nulls};
 use crate::infer::TEXT;
@@ -190,10 +191,8 @@ impl ParquetDecoder {
         let roots = check_columns(footer, schema)?;
         let mut fields: Vec<Arc<Field>> = footer.metadata.schema().fields().iter().cloned().collect();
         for (field, root) in schema.fields().iter().zip(&roots) {
-            // Views need no copy of the text, but the reader makes them only where it is told to.
-            if *fields[*root].data_type() == DataType::Utf8 && *field.data_type() == DataType::Utf8View {
-                fields[*root] = Arc::new(fields[*root].as_ref().clone().with_data_type(DataType::Utf8View));
-            }
+            // Text as it is wanted needs no copy, but the reader makes it only where it is told to.
+            fields[*root] = reader_field(&fields[*root], field);
         }
         let wanted = Arc::new(Schema::new_with_metadata(fields, footer.metadata.schema().metadata().clone()));
         let options = ArrowReaderOptions::new().with_schema(wanted);
@@ -203,7 +202,7 @@ impl ParquetDecoder {
         sorted.sort_unstable();
         sorted.dedup();
         let order = roots.iter().map(|r| sorted.iter().position(|s| s == r).expect("made from it")).collect();
-        let mask = ProjectionMask::roots(metadata.parquet_schema(), sorted);
+        let mask = projection(footer, schema, &roots);
         let decoder = guarded(|| {
             ParquetPushDecoderBuilder::new_with_metadata(metadata)
                 .with_batch_size(batch_rows)
@@ -293,6 +292,28 @@ impl ParquetDecoder {
         }
         Ok(good.batch)
     }
+}
+
+/// The parts of the file that are read for the columns of `schema`, which stand at `roots`.
+fn projection(footer: &ParquetFooter, schema: &SchemaRef, roots: &[usize]) -> ProjectionMask {
+    let descriptor = footer.metadata.parquet_schema();
+    let mut leaves = vec![];
+    let mut next = 0;
+    for (root, file) in footer.metadata.schema().fields().iter().enumerate() {
+        if next < descriptor.num_columns() && descriptor.get_column_root_idx(next) != root {
+            // The file's schemas differ in a way that is not known here.
+            return ProjectionMask::roots(descriptor, roots.iter().copied());
+        }
+        let first = next;
+        next += count_leaves(file.data_type());
+        for (field, _) in schema.fields().iter().zip(roots).filter(|(_, r)| **r == root) {
+            wanted_leaves(file.data_type(), field.data_type(), &mut first.clone(), &mut leaves);
+        }
+    }
+    if next != descriptor.num_columns() {
+        return ProjectionMask::roots(descriptor, roots.iter().copied());
+    }
+    ProjectionMask::leaves(descriptor, leaves)
 }
 
 /// Runs a call into the Parquet library. Damaged files make some of its decoders panic; that is an error of the file,
