@@ -20,7 +20,7 @@ use crate::bad::{BadKind, BadRows, Fault};
 use crate::cell::{CellKind, Cells};
 use crate::nested;
 use crate::time::{DayCache, parse_date, parse_time, parse_timestamp};
-use crate::value::{parse_bool, parse_bytes, parse_decimal, parse_f32, parse_f64, parse_int, short_int};
+use crate::value::{parse_bool, parse_bytes, parse_decimal, parse_f32, parse_f64, parse_int, short_f64, short_int};
 
 /// The rows that the cells of a column belong to: themselves at the top, their ancestors inside of nested values.
 pub(crate) struct Rows<'a> {
@@ -77,7 +77,7 @@ pub(crate) fn decode(cells: &Cells<'_>, data_type: &DataType, rows: &mut Rows<'_
         UInt32 => int::<UInt32Type>(cells, data_type, rows),
         UInt64 => int::<UInt64Type>(cells, data_type, rows),
         Float32 => Arc::new(primitive::<Float32Type>(cells, data_type, rows, no_short, parse_f32)),
-        Float64 => Arc::new(primitive::<Float64Type>(cells, data_type, rows, no_short, parse_f64)),
+        Float64 => Arc::new(primitive::<Float64Type>(cells, data_type, rows, short_f64, parse_f64)),
         Date32 => Arc::new(primitive::<Date32Type>(cells, data_type, rows, no_short, parse_date)),
         Time64(TimeUnit::Microsecond) => {
             Arc::new(primitive::<Time64MicrosecondType>(cells, data_type, rows, no_short, parse_time))

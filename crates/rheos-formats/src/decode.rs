@@ -163,6 +163,11 @@ impl TextDecoder {
         self.framer.push_buffer(buffer, room)
     }
 
+    /// The buffer of a decoder that is at its end.
+    pub fn take_buffer(&mut self) -> Vec<u8> {
+        self.framer.take_buffer()
+    }
+
     /// No bytes follow.
     pub fn finish(&mut self) {
         self.framer.finish();

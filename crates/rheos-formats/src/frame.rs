@@ -127,6 +127,12 @@ impl Framer {
         std::mem::replace(&mut self.buffer, buffer)
     }
 
+    /// Ends it where it is.
+    pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
+        (self.base, self.head, self.finished) = (self.offset(), 0, true);
+        std::mem::take(&mut self.buffer)
+    }
+
     /// No bytes follow.
     pub(crate) fn finish(&mut self) {
         self.finished = true;

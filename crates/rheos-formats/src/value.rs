@@ -26,7 +26,7 @@ pub(crate) fn parse_int(text: &[u8]) -> Option<i128> {
 }
 
 /// A whole number of up to 16 digits, with or without a minus, in `data[at..at + n]`; `None`: [`parse_int`] must tell.
-#[inline]
+#[inline(always)]
 pub(crate) fn short_int(data: &[u8], at: usize, n: usize) -> Option<i64> {
     let is_negative = n > 0 && data[at] == b'-';
     let value = parse_digits(data, at + usize::from(is_negative), n - usize::from(is_negative))?;
@@ -45,6 +45,35 @@ pub(crate) fn parse_f64(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text.trim_ascii()).ok()?;
     let value = text.parse::<f64>().ok()?;
     (value.is_finite() || names_no_number(text)).then_some(value)
+}
+
+/// A double of at most 15 digits, with or without a minus and a point, in `data[at..at + n]`; `None`: [`parse_f64`] must
+/// tell. Digits and power of ten are exact doubles, so their quotient is the nearest one (W. Clinger, 1990).
+#[inline]
+pub(crate) fn short_f64(data: &[u8], at: usize, n: usize) -> Option<f64> {
+    const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    let (is_negative, digits) = match data.get(at..at + n)? {
+        [b'-', rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    if digits.len() > 16 || !digits.first()?.is_ascii_digit() || !digits.last()?.is_ascii_digit() {
+        return None;
+    }
+    let (mut mantissa, mut point) = (0u64, None);
+    for (n, byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => mantissa = mantissa * 10 + u64::from(byte - b'0'),
+            b'.' if point.is_none() => point = Some(n),
+            _ => return None,
+        }
+    }
+    let fraction = match point {
+        Some(n) => digits.len() - n - 1,
+        None if digits.len() == 16 => return None,
+        None => 0,
+    };
+    let value = mantissa as f64 / POWERS[fraction];
+    Some(if is_negative { -value } else { value })
 }
 
 /// A float, by the nearest value.
@@ -202,6 +231,15 @@ mod tests {
             let data = format!("{text}{behind}");
             if let Some(short) = short_int(data.as_bytes(), 0, text.len()) {
                 prop_assert_eq!(Some(i128::from(short)), parse_int(text.as_bytes()));
+            }
+        }
+
+        #[test]
+        fn a_short_double_is_what_any_double_is(text in "-?[0-9]{0,17}([.][0-9]{0,16})?[-.e ]?", f in -1e9f64..1e9, n in 0usize..5) {
+            for text in [text, format!("{f:.n$}")] {
+                if let Some(short) = short_f64(text.as_bytes(), 0, text.len()) {
+                    prop_assert_eq!(Some(short.to_bits()), parse_f64(text.as_bytes()).map(f64::to_bits), "{}", text);
+                }
             }
         }
 

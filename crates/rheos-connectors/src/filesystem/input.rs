@@ -16,6 +16,7 @@ use rheos_formats::{TextFormat, first_record};
 
 use super::options::Compression;
 use super::paths::shown;
+use crate::io::buffers;
 use crate::io::fetch::Input;
 
 /// Bytes of a chunk.
@@ -76,7 +77,7 @@ impl FileInput {
 impl Input for FileInput {
     type Item = Piece;
 
-    fn next(&mut self, mut buffer: Vec<u8>) -> Result<Option<Piece>> {
+    fn next(&mut self) -> Result<Option<Piece>> {
         if let Some((format, bytes_max)) = self.header.take() {
             return Ok(Some(Piece::Header(read_header(&self.path, self.compression, &format, bytes_max)?)));
         }
@@ -89,6 +90,7 @@ impl Input for FileInput {
             Some(end) => CHUNK_BYTES.min(usize::try_from(end - self.offset).unwrap_or(CHUNK_BYTES)),
             None => CHUNK_BYTES,
         };
+        let mut buffer = buffers::take();
         let n = match fill(&mut opened.reader, &mut buffer, wanted) {
             Ok(0) => return Ok(None),
             Ok(n) => n,

@@ -12,6 +12,7 @@ use super::input::{FileInput, Piece, ROOM_BYTES, count_lines};
 use super::options::{Compression, FileOptions};
 use super::paths::shown;
 use super::splits::{FileSplit, Part};
+use crate::io::buffers;
 use crate::io::fetch::{Fetched, Fetcher};
 
 /// See the module.
@@ -122,6 +123,7 @@ impl SplitReader for TextReader {
                     return Ok(SourcePoll::Batch(batch));
                 }
                 Decoded::End => {
+                    buffers::give(self.decoder.take_buffer());
                     self.progress.finish(&self.ctx);
                     return Ok(SourcePoll::Finished);
                 }
@@ -134,7 +136,7 @@ impl SplitReader for TextReader {
                     Fetched::Item(Piece::Bytes(bytes, disk_bytes)) => {
                         let used = self.decoder.push_buffer(bytes, ROOM_BYTES);
                         self.progress.add(disk_bytes, &self.ctx);
-                        self.fetcher.recycle(used);
+                        buffers::give(used);
                     }
                 },
             }

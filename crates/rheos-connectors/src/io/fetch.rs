@@ -1,7 +1,7 @@
-//! Reads ahead: an input on the I/O threads fills a few buffers, a worker takes them.
+//! Reads ahead: an input on the I/O threads is a few pieces ahead of the worker that takes them.
 //!
 //! ```text
-//!   input.next(buffer) ──► [ready, ready, ready] ──► poll() on the worker ──► recycle(buffer) ──► ...
+//!   input.next() ──► [ready, ready, ready] ──► poll() on the worker
 //! ```
 
 use std::collections::VecDeque;
@@ -13,22 +13,21 @@ use rheos_core::{Error, Result};
 
 use super::pool::{lock, spawn};
 
-/// Buffers between input and worker, at most.
+/// Pieces between input and worker, at most.
 const AHEAD: usize = 3;
 
 /// Something to read from, on an I/O thread.
 pub(crate) trait Input: Send {
     /// What is read.
     type Item: Send;
-    /// The next piece, in `buffer` (empty, or an old piece) if it likes; `None` at the end. May block.
-    fn next(&mut self, buffer: Vec<u8>) -> Result<Option<Self::Item>>;
+    /// The next piece; `None` at the end. May block.
+    fn next(&mut self) -> Result<Option<Self::Item>>;
 }
 
 struct State<I: Input> {
     /// Absent while a job has it.
     input: Option<I>,
     ready: VecDeque<Result<Option<I::Item>>>,
-    free: Vec<Vec<u8>>,
     ended: bool,
     dropped: bool,
 }
@@ -54,8 +53,7 @@ pub(crate) enum Fetched<T> {
 impl<I: Input + 'static> Fetcher<I> {
     /// Begins to read ahead.
     pub(crate) fn new(input: I, wake: Wake) -> Self {
-        let state =
-            State { input: Some(input), ready: VecDeque::new(), free: Vec::new(), ended: false, dropped: false };
+        let state = State { input: Some(input), ready: VecDeque::new(), ended: false, dropped: false };
         let fetcher = Self { shared: Arc::new(Shared { state: Mutex::new(state), wake }) };
         fetcher.shared.start(&mut lock(&fetcher.shared.state));
         fetcher
@@ -69,14 +67,6 @@ impl<I: Input + 'static> Fetcher<I> {
         };
         self.shared.start(&mut state);
         Ok(item?.map_or(Fetched::End, Fetched::Item))
-    }
-
-    /// Gives a buffer back, with whatever is in it.
-    pub(crate) fn recycle(&self, buffer: Vec<u8>) {
-        let mut state = lock(&self.shared.state);
-        if state.free.len() < AHEAD {
-            state.free.push(buffer);
-        }
     }
 }
 
@@ -99,8 +89,7 @@ impl<I: Input + 'static> Shared<I> {
 
     fn run(&self, mut input: I) {
         loop {
-            let buffer = lock(&self.state).free.pop().unwrap_or_default();
-            let item = catch_unwind(AssertUnwindSafe(|| input.next(buffer)))
+            let item = catch_unwind(AssertUnwindSafe(|| input.next()))
                 .unwrap_or_else(|_| Err(Error::internal("reading an input panicked")));
             let mut state = lock(&self.state);
             state.ended = !matches!(item, Ok(Some(_)));

@@ -124,3 +124,149 @@ fn masked(column: &ArrayRef, around: Option<&NullBuffer>) -> Result<ArrayRef> {
         _ => Ok(Arc::clone(column)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parquet::read::{ParquetDecoder, ParquetFooter, ParquetStep, check_columns};
+    use crate::{BadRecord, DecodeError, OnError};
+    use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
+    use arrow::datatypes::{Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+    use bytes::Bytes;
+    use parquet::arrow::ArrowWriter;
+
+    fn field(name: &str, data_type: DataType) -> Field {
+        Field::new(name, data_type, true)
+    }
+
+    fn row(fields: &[Field]) -> DataType {
+        DataType::Struct(fields.to_vec().into())
+    }
+
+    fn schema(fields: &[Field]) -> SchemaRef {
+        Arc::new(Schema::new(fields.to_vec()))
+    }
+
+    const MS: DataType = DataType::Timestamp(TimeUnit::Millisecond, None);
+    const US: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+
+    /// `k BIGINT, r ROW<a BIGINT, b ROW<c TEXT, d TIMESTAMP(3)>, l ARRAY<BIGINT>, e TEXT>`: three rows, the second has no
+    /// `r` and the third no `b`.
+    fn file() -> Bytes {
+        let inner = vec![field("c", DataType::Utf8), field("d", MS)];
+        let list = DataType::new_list(DataType::Int64, true);
+        let outer =
+            [field("a", DataType::Int64), field("b", row(&inner)), field("l", list), field("e", DataType::Utf8)];
+        let b = StructArray::try_new(
+            inner.into(),
+            vec![
+                Arc::new(StringArray::from(vec![Some("c0"), None, None])),
+                Arc::new(TimestampMillisecondArray::from(vec![Some(5), None, None])),
+            ],
+            Some(vec![true, false, false].into()),
+        );
+        let list = arrow::array::ListArray::from_iter_primitive::<Int64Type, _, _>([
+            Some(vec![Some(1), Some(2)]),
+            None,
+            Some(vec![]),
+        ]);
+        let r = StructArray::try_new(
+            outer.to_vec().into(),
+            vec![
+                Arc::new(Int64Array::from(vec![Some(10), None, Some(300)])),
+                Arc::new(b.unwrap()),
+                Arc::new(list),
+                Arc::new(StringArray::from(vec![Some("7"), None, Some("x")])),
+            ],
+            Some(vec![true, false, true].into()),
+        );
+        let schema = schema(&[field("k", DataType::Int64), field("r", row(&outer))]);
+        let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![0, 1, 2])), Arc::new(r.unwrap())];
+        let mut bytes = vec![];
+        let mut writer = ArrowWriter::try_new(&mut bytes, Arc::clone(&schema), None).unwrap();
+        writer.write(&RecordBatch::try_new(schema, columns).unwrap()).unwrap();
+        writer.close().unwrap();
+        bytes.into()
+    }
+
+    /// The rows, the bytes that were asked for, and what is said of the first bad row.
+    fn read(schema: &SchemaRef, on_error: OnError) -> Result<(RecordBatch, u64, Option<Box<BadRecord>>), DecodeError> {
+        let bytes = file();
+        let footer = ParquetFooter::read(&bytes).unwrap();
+        let mut decoder = ParquetDecoder::try_new(&footer, 0, schema, 0, 100, on_error).unwrap();
+        let mut size = 0;
+        loop {
+            match decoder.decode()? {
+                ParquetStep::NeedsData(ranges) => {
+                    size += ranges.iter().map(|r| r.end - r.start).sum::<u64>();
+                    let parts = ranges.iter().map(|r| bytes.slice(r.start as usize..r.end as usize)).collect();
+                    decoder.push(ranges, parts).unwrap();
+                }
+                ParquetStep::Batch(batch) => return Ok((batch, size, decoder.take_first_skipped())),
+                ParquetStep::End => panic!("there are rows"),
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_wanted_fields_are_read_by_their_names() {
+        let inner = row(&[field("D", US)]);
+        let part =
+            schema(&[field("r", row(&[field("b", inner), field("A", DataType::Int64)])), field("k", DataType::Int64)]);
+        let (batch, size, _) = read(&part, OnError::Fail).unwrap();
+        assert_eq!(batch.schema(), part);
+        let r = batch.column(0).as_struct();
+        assert_eq!((r.is_null(0), r.is_null(1), r.is_null(2)), (false, true, false));
+        assert_eq!(r.column(1).as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), [Some(10), None, Some(300)]);
+        let b = r.column(0).as_struct();
+        assert_eq!((b.is_null(0), b.is_null(2)), (false, true));
+        assert_eq!(b.column(0).as_primitive::<TimestampMicrosecondType>().value(0), 5000);
+        let (_, one, _) = read(&schema(&[field("r", row(&[]))]), OnError::Fail).unwrap();
+        let text = DataType::Utf8View;
+        let all = [
+            field("a", DataType::Int64),
+            field("b", row(&[field("c", text.clone()), field("d", US)])),
+            field("l", DataType::new_list(DataType::Int64, true)),
+            field("e", text),
+        ];
+        let (batch, whole, _) = read(&schema(&[field("r", row(&all))]), OnError::Fail).unwrap();
+        assert_eq!(batch.column(0).as_struct().column(3).as_string_view().value(0), "7");
+        assert!(one < size && size < whole, "{one} {size} {whole}");
+    }
+
+    #[test]
+    fn a_row_without_fields_still_tells_where_it_is_null() {
+        let (batch, ..) = read(&schema(&[field("r", row(&[field("b", row(&[]))]))]), OnError::Fail).unwrap();
+        let r = batch.column(0).as_struct();
+        let nulls = |array: &dyn Array| (0..3).map(|n| array.is_null(n)).collect::<Vec<_>>();
+        assert_eq!(nulls(r), [false, true, false]);
+        assert_eq!(nulls(r.column(0)), [false, true, true]);
+    }
+
+    #[test]
+    fn a_field_that_does_not_fit_spoils_its_row_alone() {
+        let small = schema(&[field("k", DataType::Int64), field("r", row(&[field("a", DataType::Int8)]))]);
+        let (batch, _, bad) = read(&small, OnError::Skip).unwrap();
+        assert_eq!(batch.column(0).as_primitive::<Int64Type>().values().as_ref(), [0, 1]);
+        assert_eq!(bad.unwrap().message("x", 0), "x, row 3, column 'r': the value does not fit TINYINT: 300");
+        let text = schema(&[field("k", DataType::Int64), field("r", row(&[field("e", DataType::Int64)]))]);
+        let (batch, ..) = read(&text, OnError::Skip).unwrap();
+        assert_eq!(batch.column(1).as_struct().column(0).as_primitive::<Int64Type>().value(0), 7);
+        let required = Field::new("c", DataType::Utf8, false);
+        let required = schema(&[field("r", row(&[field("b", row(&[required])), field("a", DataType::Int64)]))]);
+        let (batch, _, bad) = read(&required, OnError::Skip).unwrap();
+        assert_eq!((batch.num_rows(), bad), (3, None), "what is missing with its ROW is not missing in it");
+    }
+
+    #[test]
+    fn a_field_that_the_file_lacks_is_named() {
+        let footer = ParquetFooter::read(&file()).unwrap();
+        let wanted = schema(&[field("r", row(&[field("b", row(&[field("cc", DataType::Utf8)]))]))]);
+        let error = check_columns(&footer, &wanted).unwrap_err();
+        assert_eq!(error.message(), "column 'r.b' has no field 'cc' in the file");
+        assert!(error.hint().unwrap().contains("did you mean 'c'? it has: c, d"), "{error}");
+        let wanted = schema(&[field("r", row(&[field("a", US)]))]);
+        let error = check_columns(&footer, &wanted).unwrap_err();
+        assert!(error.message().starts_with("column 'r.a' is BIGINT in the file"), "{error}");
+    }
+}

@@ -31,6 +31,29 @@ fn only_the_projected_columns_are_read() {
 }
 
 #[test]
+fn only_the_wanted_fields_of_a_row_are_read() {
+    let row = |fields: &[(&str, DataType)]| DataType::Struct(schema(fields).fields().clone());
+    let inner = row(&[("y", DataType::Int64), ("z", DataType::Int64)]);
+    let whole = schema(&[("a", DataType::Int64), ("r", row(&[("x", DataType::Int64), ("s", inner)]))]);
+    let part = schema(&[("r", row(&[("s", row(&[("z", DataType::Int64)]))]))]);
+    let folder = tempfile::tempdir().unwrap();
+    // What is not wanted would be a bad record.
+    let json = write(folder.path(), "a.json", br#"{"a":"bad","r":{"x":"bad","s":{"y":"bad","z":7}}}"#);
+    let csv = write(folder.path(), "a.csv", b"a,r\nbad,\"{\"\"x\"\":{},\"\"s\"\":{\"\"y\"\":[],\"\"z\"\":7}}\"\n");
+    for (path, format) in [(json, JSON), (csv, CSV)] {
+        let source = FileSource::try_new(&table(&path, &whole, &[format])).unwrap().project(&[1]).unwrap();
+        assert!(read_source(source.as_ref()).is_err());
+        let narrow = source.narrow(&part).unwrap().unwrap();
+        assert_eq!(narrow.schema(), part);
+        assert!(narrow.describe().contains(&("columns".into(), "r(s(z))".into())));
+        let got = read_source(narrow.as_ref()).unwrap();
+        let r = got.batches[0].column(0).as_struct();
+        assert_eq!(r.column(0).as_struct().column(0).as_primitive::<Int64Type>().values().as_ref(), [7]);
+        assert!(narrow.narrow(&source.schema()).is_err(), "what was taken away does not come back");
+    }
+}
+
+#[test]
 fn compressed_files_by_suffix_or_option() {
     let folder = tempfile::tempdir().unwrap();
     let text: String = (0..50_000).map(|n| format!("{{\"a\":{n}}}\n")).collect();
