@@ -19,6 +19,13 @@ pub(crate) fn word(data: &[u8], at: usize) -> Option<u64> {
     data.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
+/// The sixteen bytes from `at` on; `None` where the buffer ends before.
+#[inline]
+pub(crate) fn two_words(data: &[u8], at: usize) -> Option<(u64, u64)> {
+    let both = u128::from_le_bytes(*data.get(at..)?.first_chunk()?);
+    Some((both as u64, (both >> 64) as u64))
+}
+
 /// The highest bit of the first byte that is `byte`, and maybe of later ones.
 #[inline]
 fn marks(word: u64, byte: u8) -> u64 {
@@ -42,16 +49,17 @@ pub(crate) fn first(marks: u64) -> usize {
 /// The place of the first quote or backslash from `at` on; the buffer's length where there is none.
 #[inline]
 pub(crate) fn find_quote_or_backslash(data: &[u8], at: usize) -> usize {
-    let mut at = at;
+    let Some(mut rest) = data.get(at..) else { return data.len() };
     for _ in 0..NEAR_WORDS {
-        let Some(word) = word(data, at) else { break };
+        let Some((bytes, behind)) = rest.split_first_chunk() else { break };
+        let word = u64::from_le_bytes(*bytes);
         let found = marks(word, b'"') | marks(word, b'\\');
         if found != 0 {
-            return at + first(found);
+            return data.len() - rest.len() + first(found);
         }
-        at += 8;
+        rest = behind;
     }
-    data.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)).map_or(data.len(), |n| at + n)
+    data.len() - rest.len() + memchr2(b'"', b'\\', rest).unwrap_or(rest.len())
 }
 
 /// The place of the first `byte` in `data[at..end]`, or `end`.

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use super::scan::{Broken, Scan, key_bytes};
 use crate::cell::Cell;
-use crate::word::word;
+use crate::word::two_words;
 
 /// Keys of an object that are remembered.
 const EXPECTED_KEYS_MAX: usize = 256;
@@ -63,14 +63,13 @@ impl Expected {
     /// Whether the cursor stands on these bytes.
     #[inline(always)]
     fn is_at(&self, s: &Scan<'_>) -> bool {
-        let at = s.at;
-        let (Some(low), Some(high)) = (word(s.data, at), word(s.data, at + 8)) else {
-            return s.data[at..s.end].starts_with(&self.text);
+        let Some((low, high)) = two_words(s.data, s.at) else {
+            return s.data[s.at..s.end].starts_with(&self.text);
         };
-        low & self.masks[0] == self.words[0]
-            && high & self.masks[1] == self.words[1]
-            && at + self.text.len() <= s.end
-            && (self.text.len() <= 16 || s.data[at + 16..s.end].starts_with(&self.text[16..]))
+        (low & self.masks[0] == self.words[0])
+            & (high & self.masks[1] == self.words[1])
+            & (s.at + self.text.len() <= s.end)
+            && (self.text.len() <= 16 || s.data[s.at + 16..s.end].starts_with(&self.text[16..]))
     }
 }
 
