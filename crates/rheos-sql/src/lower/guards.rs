@@ -132,7 +132,12 @@ impl PhysicalExpr for Guard {
         let rows = batch.num_rows();
         let first = self.first.evaluate(batch)?.into_array(rows)?;
         let Some(first) = first.as_boolean_opt() else { return internal_err!("{} is no condition", self.first) };
-        let open: BooleanArray = first.iter().map(|value| Some(value.is_none_or(|v| v == self.is_and))).collect();
+        // Open is what is null, and what the first side alone does not decide.
+        let undecided = if self.is_and { first.values().clone() } else { !first.values() };
+        let open = BooleanArray::from(match first.nulls() {
+            Some(valid) => &undecided | &!valid.inner(),
+            None => undecided,
+        });
         let second = match open.true_count() {
             0 => return Ok(ColumnarValue::Array(Arc::new(first.clone()))),
             n if n == rows => self.second.evaluate(batch)?,
