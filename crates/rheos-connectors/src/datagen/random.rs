@@ -10,6 +10,9 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Another odd distance, for the words of one value: a value's words must not be its neighbours' numbers.
 const WORD_STEP: u64 = 0xd1b5_4a32_d192_ed03;
 
+/// Bytes of text in a word.
+pub(crate) const WORD_BYTES: usize = 8;
+
 /// SplitMix64's finaliser: every bit of the input changes every bit of the output with even odds.
 fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -60,29 +63,40 @@ impl RandomStream {
         self.words(i, length, out, |word| eight_letters(word).to_le_bytes());
     }
 
-    fn words(self, i: u64, length: usize, out: &mut Vec<u8>, convert: impl Fn(u64) -> [u8; 8]) {
+    /// Fills `out` with value `i` as letters. Only whole words: the length is a multiple of [`WORD_BYTES`].
+    pub(crate) fn fill_letters(self, i: u64, out: &mut [u8]) {
+        self.fill(i, out, |word| eight_letters(word).to_le_bytes());
+    }
+
+    fn words(self, i: u64, length: usize, out: &mut Vec<u8>, convert: impl Fn(u64) -> [u8; WORD_BYTES]) {
         let start = out.len();
-        let mut state = self.at(i);
         out.resize(start + length.next_multiple_of(8), 0);
-        for word in out[start..].chunks_exact_mut(8) {
-            word.copy_from_slice(&convert(mix(state)));
+        self.fill(i, &mut out[start..], convert);
+        out.truncate(start + length);
+    }
+
+    fn fill(self, i: u64, out: &mut [u8], convert: impl Fn(u64) -> [u8; WORD_BYTES]) {
+        let mut state = self.at(i);
+        for word in out.as_chunks_mut::<WORD_BYTES>().0 {
+            *word = convert(mix(state));
             state = state.wrapping_add(WORD_STEP);
         }
-        out.truncate(start + length);
     }
 
     /// Appends value `i` as a text of words: `length` characters, each a letter or, once in 13, `gap`.
     pub(crate) fn gapped(self, i: u64, length: usize, gap: u8, out: &mut Vec<u8>) {
+        let start = out.len();
         let mut state = self.at(i);
-        for _ in 0..length.div_ceil(4) {
+        out.resize(start + length.next_multiple_of(4), 0);
+        for four in out[start..].as_chunks_mut::<4>().0 {
             let word = mix(state);
             state = state.wrapping_add(WORD_STEP);
-            out.extend([word, word >> 16, word >> 32, word >> 48].map(|lane| {
-                let draw = ((lane & 0xffff) * (13 * 26)) >> 16;
+            *four = [word, word >> 16, word >> 32, word >> 48].map(|lane| {
+                let draw = ((lane & 0xffff) as u32 * (13 * 26)) >> 16;
                 if draw < 26 { gap } else { b'a' + (draw % 26) as u8 }
-            }));
+            });
         }
-        out.truncate(out.len() + length - length.next_multiple_of(4));
+        out.truncate(start + length);
     }
 }
 

@@ -5,15 +5,16 @@
 
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, BooleanBufferBuilder, Int32Array, Int64Array, TimestampMicrosecondArray};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, TimeUnit};
 use rheos_core::Result;
 
 use super::config::Config;
-use super::event::{Event, FIRST_ID, IdDraw, Kind, auction_length_ms, price};
+use super::event::{Event, FIRST_ID, IdDraw, Kind, Run, auction_length_ms, prices};
+use super::spare::Spare;
 use super::text::{self, Channels, Texts};
-use crate::datagen::random::RandomStream;
+use crate::datagen::random::{RandomStream, WORD_BYTES};
 
 /// A value that an event has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,40 +100,77 @@ impl Field {
     }
 }
 
-/// The events of one batch. `present` leaves out the rows that are of another kind than the column's.
-#[derive(Clone, Copy)]
+/// The rows of one batch.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Rows<'a> {
-    pub(super) events: &'a [Event],
-    pub(super) present: Option<&'a NullBuffer>,
+    pub(super) runs: &'a [Run],
+    /// The column is null in the rows of other kinds.
+    pub(super) of: Option<Kind>,
+    /// Rows of all kinds.
+    pub(super) len: usize,
+    pub(super) spare: &'a Spare,
 }
 
-impl Rows<'_> {
-    fn nulls(&self) -> Option<NullBuffer> {
-        self.present.cloned()
+impl<'a> Rows<'a> {
+    fn runs(self) -> impl Iterator<Item = &'a Run> {
+        self.runs.iter().filter(move |run| self.has(run))
     }
 
-    fn is_present(&self, i: usize) -> bool {
-        self.present.is_none_or(|p| p.is_valid(i))
+    fn has(self, run: &Run) -> bool {
+        self.of.is_none_or(|kind| kind == run.kind)
     }
 
-    /// One number a row; 0 under a null.
-    fn numbers(&self, value: impl Fn(Event) -> i64) -> ScalarBuffer<i64> {
-        let events = self.events.iter().copied();
-        match self.present {
-            None => events.map(value).collect(),
-            Some(present) => events.zip(present).map(|(e, p)| if p { value(e) } else { 0 }).collect(),
+    /// The rows in which the column is not null; `None`: all.
+    pub(super) fn present(self) -> Option<NullBuffer> {
+        self.of?;
+        let mut present = BooleanBufferBuilder::new(self.len);
+        self.runs.iter().for_each(|run| present.append_n(run.len, self.has(run)));
+        Some(NullBuffer::new(present.finish()))
+    }
+
+    /// A value for each event that has the column.
+    fn map<T>(self, mut value: impl FnMut(Event) -> T) -> Vec<T> {
+        let mut values = Vec::with_capacity(self.len);
+        for run in self.runs() {
+            values.extend(run.events().map(&mut value));
         }
+        values
     }
 
-    /// One text a row; empty under a null.
-    fn texts(&self, mean_bytes: usize, mut write: impl FnMut(Event, &mut Vec<u8>)) -> Texts {
-        let rows = self.events.len();
-        let mut texts = Texts::with_capacity(rows, rows * mean_bytes);
-        for (i, event) in self.events.iter().enumerate() {
-            if self.is_present(i) {
-                write(*event, texts.row());
+    /// Puts the values of the events that have the column into their rows. `absent` is the value of a row that has not,
+    /// from that of the row before.
+    fn spread<T: Copy + Default>(self, values: Vec<T>, absent: impl Fn(T) -> T) -> Vec<T> {
+        if self.of.is_none() {
+            return values;
+        }
+        let mut all = Vec::with_capacity(self.len);
+        let mut rest = values.as_slice();
+        let mut last = T::default();
+        for run in self.runs {
+            if self.has(run) {
+                let (own, others) = rest.split_at(run.len);
+                all.extend_from_slice(own);
+                last = own.last().copied().unwrap_or(last);
+                rest = others;
+            } else {
+                all.resize(all.len() + run.len, absent(last));
             }
-            texts.end_row();
+        }
+        all
+    }
+
+    fn spread_numbers(self, values: Vec<i64>) -> ScalarBuffer<i64> {
+        self.spread(values, |_| 0).into()
+    }
+
+    /// Texts that are written one after another.
+    fn texts(self, mean_bytes: usize, mut write: impl FnMut(Event, &mut Vec<u8>)) -> Texts {
+        let mut texts = Texts::with_capacity(self.len, self.len * mean_bytes, self.spare);
+        for run in self.runs() {
+            for event in run.events() {
+                write(event, texts.row());
+                texts.end_row();
+            }
         }
         texts
     }
@@ -159,83 +197,95 @@ impl Generator {
         IdDraw { hot: self.stream(field, 0), cold: self.stream(field, 1) }
     }
 
-    fn channels(&self) -> &Channels {
-        self.channels.get_or_init(|| Channels::new(self.stream(Field::Url, 0), self.stream(Field::Url, 1)))
-    }
-
     /// `event_type` of each row.
-    pub(super) fn event_types(&self, events: &[Event]) -> ArrayRef {
-        let kinds = events.iter().map(|e| self.config.kind(e.offset).number());
-        Arc::new(Int32Array::from_iter_values(kinds))
+    pub(super) fn event_types(&self, rows: Rows) -> ArrayRef {
+        let mut types = Vec::with_capacity(rows.len);
+        rows.runs.iter().for_each(|run| types.resize(types.len() + run.len, run.kind.number()));
+        Arc::new(Int32Array::from(types))
     }
 
-    /// A column.
-    pub(super) fn column(&self, field: Field, rows: Rows) -> Result<ArrayRef> {
+    /// A column. `present` is that of the rows.
+    pub(super) fn column(&self, field: Field, rows: Rows, present: Option<NullBuffer>) -> Result<ArrayRef> {
         match field.data_type() {
-            DataType::Int64 => Ok(Arc::new(Int64Array::new(self.numbers(field, rows), rows.nulls()))),
-            DataType::Utf8 => self.texts(field, rows).finish(rows.nulls()),
-            _ => Ok(Arc::new(TimestampMicrosecondArray::new(self.times(field, rows), rows.nulls()))),
+            DataType::Int64 => {
+                let numbers = rows.spread_numbers(self.numbers(field, rows));
+                Ok(Arc::new(Int64Array::new(numbers, present)))
+            }
+            DataType::Utf8 => {
+                let mut texts = self.texts(field, rows);
+                texts.ends = rows.spread(std::mem::take(&mut texts.ends), |end| end);
+                texts.finish(rows.spare, present)
+            }
+            _ => {
+                let times = rows.spread_numbers(self.times(field, rows));
+                Ok(Arc::new(TimestampMicrosecondArray::new(times, present)))
+            }
         }
     }
 
-    fn times(&self, field: Field, rows: Rows) -> ScalarBuffer<i64> {
+    fn times(&self, field: Field, rows: Rows) -> Vec<i64> {
         let config = &self.config;
         if field == Field::Expires {
             let draw = self.stream(field, 0);
-            return rows.numbers(|e| (config.time_ms(e.n) + auction_length_ms(e, config, draw)) * 1000);
+            return rows.map(|e| (config.time_ms(e.n) + auction_length_ms(e, config, draw)) * 1000);
         }
-        rows.numbers(|e| config.time_ms(e.n) * 1000)
+        // Neighbours mostly have one and the same time, and divisions are slow.
+        let (mut us, mut until) = (0, 0);
+        rows.map(|e| {
+            if e.n >= until {
+                (us, until) = (config.time_ms(e.n) * 1000, config.time_changes_at(e.n));
+            }
+            us
+        })
     }
 
-    fn numbers(&self, field: Field, rows: Rows) -> ScalarBuffer<i64> {
+    fn numbers(&self, field: Field, rows: Rows) -> Vec<i64> {
         let config = &self.config;
         let (ids, draw) = (self.ids(field), self.stream(field, 0));
-        let initial_bid = self.stream(Field::InitialBid, 0);
+        let prices = |draw: RandomStream| prices(&rows.map(|e| draw.unit(e.n)));
         match field {
-            Field::PersonId => rows.numbers(|e| e.last_person(config) as i64 + FIRST_ID),
-            Field::AuctionId => rows.numbers(|e| e.last_auction(config) as i64 + FIRST_ID),
-            Field::Seller => rows.numbers(|e| ids.seller(e, config)),
-            Field::BidAuction => rows.numbers(|e| ids.auction(e, config)),
-            Field::Bidder => rows.numbers(|e| ids.bidder(e, config)),
-            Field::Category => rows.numbers(|e| 10 + draw.below(e.n, 5) as i64),
-            Field::Reserve => rows.numbers(|e| price(initial_bid.unit(e.n)) + price(draw.unit(e.n))),
-            _ => rows.numbers(|e| price(draw.unit(e.n))),
+            Field::PersonId => rows.map(|e| e.last_person(config) as i64 + FIRST_ID),
+            Field::AuctionId => rows.map(|e| e.last_auction(config) as i64 + FIRST_ID),
+            Field::Seller => rows.map(|e| ids.seller(e, config)),
+            Field::BidAuction => rows.map(|e| ids.auction(e, config)),
+            Field::Bidder => rows.map(|e| ids.bidder(e, config)),
+            Field::Category => rows.map(|e| 10 + draw.below(e.n, 5) as i64),
+            Field::Reserve => {
+                let first = prices(self.stream(Field::InitialBid, 0));
+                first.into_iter().zip(prices(draw)).map(|(first, more)| first + more).collect()
+            }
+            _ => prices(draw),
         }
     }
 
     fn texts(&self, field: Field, rows: Rows) -> Texts {
         let config = &self.config;
-        let (draw, length) = (self.stream(field, 0), self.stream(field, 1));
-        match field {
-            Field::Channel => rows.texts(12, |e, out| out.extend_from_slice(self.channel(e).0.as_bytes())),
-            Field::Url => rows.texts(80, |e, out| out.extend_from_slice(self.channel(e).1.as_bytes())),
-            Field::BidExtra => {
-                let mean = config.bid_bytes;
-                rows.texts(mean as usize, |e, out| text::padding(length, draw, e.n, 32, mean, out))
-            }
-            Field::PersonExtra => {
-                let mean = config.person_bytes;
-                let mut scratch = Vec::new();
-                rows.texts(mean as usize / 8, |e, out| {
-                    let used = self.used_bytes(Kind::Person, e, &mut scratch);
-                    text::padding(length, draw, e.n, used, mean, out);
-                })
-            }
-            Field::AuctionExtra => {
-                let mean = config.auction_bytes;
-                let mut scratch = Vec::new();
-                rows.texts(mean as usize / 4, |e, out| {
-                    let used = self.used_bytes(Kind::Auction, e, &mut scratch);
-                    text::padding(length, draw, e.n, used, mean, out);
-                })
-            }
-            _ => rows.texts(16, |e, out| self.short_text(field, e, out)),
-        }
+        let (letters, length) = (self.stream(field, 0), self.stream(field, 1));
+        let mut scratch = Vec::new();
+        let (kind, mean) = match field {
+            Field::Channel => return self.channels().names.texts(&self.channel_entries(rows), rows.spare),
+            Field::Url => return self.channels().urls.texts(&self.channel_entries(rows), rows.spare),
+            Field::BidExtra => (Kind::Bid, config.bid_bytes),
+            Field::PersonExtra => (Kind::Person, config.person_bytes),
+            Field::AuctionExtra => (Kind::Auction, config.auction_bytes),
+            _ => return rows.texts(16, |e, out| self.short_text(field, e, out)),
+        };
+        let lengths = rows.map(|e| text::padding_bytes(length, e.n, self.used_bytes(kind, e, &mut scratch), mean));
+        let mut numbers = rows.map(|e| e.n).into_iter();
+        Texts::of_lengths(lengths, WORD_BYTES, rows.spare, |bytes, length| {
+            let words = &mut bytes[..length.next_multiple_of(WORD_BYTES)];
+            letters.fill_letters(numbers.next().unwrap_or_default(), words);
+        })
     }
 
-    fn channel(&self, event: Event) -> &(String, String) {
-        let hot = self.stream(Field::Channel, 0).at(event.n);
-        self.channels().pick(hot, self.stream(Field::Channel, 1), event.n)
+    fn channels(&self) -> &Channels {
+        self.channels.get_or_init(|| Channels::new(self.stream(Field::Url, 0), self.stream(Field::Url, 1)))
+    }
+
+    /// For each bid its entry in the channels.
+    fn channel_entries(&self, rows: Rows) -> Vec<u32> {
+        let (hot, which) = (self.stream(Field::Channel, 0), self.stream(Field::Channel, 1));
+        rows.map(|e| Channels::pick(hot.at(e.n), which, e.n))
     }
 
     /// What the other fields of an event count, by the official generator's estimate: 8 bytes a number, and the texts.
@@ -245,7 +295,8 @@ impl Generator {
             Kind::Person => {
                 (8, &[Field::PersonName, Field::EmailAddress, Field::CreditCard, Field::City, Field::State])
             }
-            _ => (48, &[Field::ItemName, Field::Description]),
+            Kind::Auction => (48, &[Field::ItemName, Field::Description]),
+            Kind::Bid => (32, &[]),
         };
         for field in texts {
             self.short_text(*field, event, scratch);

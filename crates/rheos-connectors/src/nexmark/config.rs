@@ -157,14 +157,21 @@ impl Config {
         self.start_ms + (n / self.rate * 1000 + n % self.rate * 1000 / self.rate) as i64
     }
 
-    /// The kind of the events at `offset` of a round.
-    pub(super) fn kind(&self, offset: u64) -> Kind {
+    /// The first event behind `n` that has another event time.
+    pub(super) fn time_changes_at(&self, n: u64) -> u64 {
+        let (second, rest) = (n / self.rate, n % self.rate);
+        let next_ms = rest * 1000 / self.rate + 1;
+        second * self.rate + (next_ms * self.rate).div_ceil(1000)
+    }
+
+    /// The kind of the events at `offset` of a round, and where in the round it ends.
+    pub(super) fn kind(&self, offset: u64) -> (Kind, u64) {
         if offset < self.persons {
-            Kind::Person
+            (Kind::Person, self.persons)
         } else if offset < self.persons + self.auctions {
-            Kind::Auction
+            (Kind::Auction, self.persons + self.auctions)
         } else {
-            Kind::Bid
+            (Kind::Bid, self.round())
         }
     }
 

@@ -14,6 +14,7 @@ mod columns;
 pub(crate) mod config;
 mod event;
 mod source;
+mod spare;
 mod table;
 mod text;
 

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use rheos_core::source::{Boundedness, Discovery, ReaderContext, Source, SourcePoll, Split, SplitReader};
 use rheos_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::columns::Generator;
+use super::columns::{Generator, Rows};
 use super::config::Config;
-use super::event::Event;
+use super::event::{Event, Run};
+use super::spare::Spare;
 use super::table::{Shape, Table};
 use crate::pace::{self, Pace};
 
@@ -53,6 +55,12 @@ impl NexmarkSource {
         Self { table: Arc::new(table), generator, pace, next_event: AtomicU64::new(0) }
     }
 
+    fn reduced(&self, table: Table) -> Arc<dyn Source> {
+        // A pace of its own: two readers of one table must not share a start.
+        let pace = self.pace.as_ref().map(|p| Arc::new(Pace::new(p.rows_per_s())));
+        Arc::new(Self::with(table, Arc::clone(&self.generator), pace))
+    }
+
     fn config(&self) -> &Config {
         &self.generator.config
     }
@@ -90,10 +98,11 @@ impl Source for NexmarkSource {
     }
 
     fn project(&self, columns: &[usize]) -> Result<Arc<dyn Source>> {
-        let table = self.table.project(columns)?;
-        // A pace of its own: two readers of one table must not share a start.
-        let pace = self.pace.as_ref().map(|p| Arc::new(Pace::new(p.rows_per_s())));
-        Ok(Arc::new(Self::with(table, Arc::clone(&self.generator), pace)))
+        Ok(self.reduced(self.table.project(columns)?))
+    }
+
+    fn narrow(&self, schema: &SchemaRef) -> Result<Option<Arc<dyn Source>>> {
+        Ok(Some(self.reduced(self.table.narrow(schema)?)))
     }
 
     fn discover(&self, _time_column: Option<usize>, _parallelism: usize) -> Result<Discovery> {
@@ -129,7 +138,9 @@ impl Source for NexmarkSource {
             pace: self.pace.clone(),
             next,
             end: range.end,
-            events: Vec::new(),
+            runs: Vec::new(),
+            rows: 0,
+            spare: Spare::default(),
             ctx,
         }))
     }
@@ -164,12 +175,14 @@ struct NexmarkReader {
     pace: Option<Arc<Pace>>,
     next: u64,
     end: u64,
-    events: Vec<Event>,
+    runs: Vec<Run>,
+    rows: usize,
+    spare: Spare,
     ctx: ReaderContext,
 }
 
 impl NexmarkReader {
-    /// Moves up to a batch of events of the table's kind from `next..limit` to `events`.
+    /// Puts up to a batch of events of the table's kind from `next..limit` into `runs`.
     fn collect(&mut self, limit: u64) {
         let config = &self.generator.config;
         let round = config.round();
@@ -179,24 +192,33 @@ impl NexmarkReader {
         };
         let rows_max = self.ctx.batch_rows.clamp(1, BATCH_ROWS_MAX);
         let first = self.next;
-        self.events.clear();
+        self.runs.clear();
+        self.rows = 0;
         let mut at = Event { n: first, round: first / round, offset: first % round };
-        while at.n < limit && self.events.len() < rows_max {
+        while at.n < limit && self.rows < rows_max {
             if at.offset < wanted.start {
                 at = Event { n: at.n + wanted.start - at.offset, offset: wanted.start, ..at };
             } else if at.offset >= wanted.end {
                 at = Event { n: at.n + round - at.offset, round: at.round + 1, offset: 0 };
             } else {
-                let room = (rows_max - self.events.len()) as u64;
-                let run = (wanted.end - at.offset).min(limit - at.n).min(room);
-                self.events.extend((0..run).map(|i| Event { n: at.n + i, offset: at.offset + i, ..at }));
-                at = Event { n: at.n + run, offset: at.offset + run, ..at };
+                let (kind, end) = config.kind(at.offset);
+                let len = (end - at.offset).min(limit - at.n).min((rows_max - self.rows) as u64);
+                self.runs.push(Run { first: at, kind, len: len as usize });
+                self.rows += len as usize;
+                at = Event { n: at.n + len, offset: at.offset + len, ..at };
             }
         }
         self.next = at.n.min(limit);
         let config = &self.generator.config;
         self.ctx.counters.add_bytes(config.bytes_of(self.next) - config.bytes_of(first));
-        self.ctx.counters.records.fetch_add(self.events.len() as u64, Ordering::Relaxed);
+        self.ctx.counters.records.fetch_add(self.rows as u64, Ordering::Relaxed);
+    }
+}
+
+impl NexmarkReader {
+    fn batch(&self) -> Result<RecordBatch> {
+        let rows = Rows { runs: &self.runs, of: None, len: self.rows, spare: &self.spare };
+        self.table.batch(&self.generator, rows)
     }
 }
 
@@ -207,8 +229,8 @@ impl SplitReader for NexmarkReader {
                 return Ok(SourcePoll::Pending);
             };
             self.collect(limit);
-            if !self.events.is_empty() {
-                return Ok(SourcePoll::Batch(self.table.batch(&self.generator, &self.events)?));
+            if self.rows > 0 {
+                return Ok(SourcePoll::Batch(self.batch()?));
             }
         }
         Ok(SourcePoll::Finished)

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StructArray};
-use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field as ArrowField, Fields, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use rheos_core::error::did_you_mean;
 use rheos_core::{Error, Result};
 
 use super::columns::{Field, Generator, Rows, fields};
-use super::event::{Event, Kind};
+use super::event::Kind;
 
 /// Which rows a table has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,18 +83,41 @@ impl Table {
         Ok(Self { shape: self.shape, schema: Arc::new(schema), columns })
     }
 
-    /// The rows of `events`, which are all of the table's kind.
-    pub(super) fn batch(&self, generator: &Generator, events: &[Event]) -> Result<RecordBatch> {
-        let arrays = self.columns.iter().zip(self.schema.fields()).map(|(column, field)| {
-            let rows = Rows { events, present: None };
-            match column {
-                Column::EventType => conform(generator.event_types(events), field.data_type()),
-                Column::Value(value) => conform(generator.column(*value, rows)?, field.data_type()),
-                Column::Row(kind, values) => row(generator, *kind, values, field, events),
+    /// The table with less in its ROW columns. `schema` has the same columns; a struct may lack fields.
+    ///
+    /// Errors: `Internal` for a schema that is no such part.
+    pub(super) fn narrow(&self, schema: &SchemaRef) -> Result<Self> {
+        let no_part = || Error::internal("a nexmark table was to be narrowed to what is no part of it");
+        if schema.fields().len() != self.columns.len() {
+            return Err(no_part());
+        }
+        let columns = self.columns.iter().zip(self.schema.fields()).zip(schema.fields()).map(|((column, old), new)| {
+            let (Column::Row(kind, values), DataType::Struct(old_parts), DataType::Struct(parts)) =
+                (column, old.data_type(), new.data_type())
+            else {
+                return if old == new { Ok(column.clone()) } else { Err(no_part()) };
+            };
+            if old.name() != new.name() || old.is_nullable() != new.is_nullable() {
+                return Err(no_part());
             }
+            let value = |part: &Arc<ArrowField>| {
+                let known = old_parts.iter().position(|old| old == part).ok_or_else(no_part)?;
+                Ok(values[known])
+            };
+            Ok(Column::Row(*kind, parts.iter().map(value).collect::<Result<_>>()?))
+        });
+        Ok(Self { shape: self.shape, columns: columns.collect::<Result<_>>()?, schema: Arc::clone(schema) })
+    }
+
+    /// The rows, which are all of the table's kind.
+    pub(super) fn batch(&self, generator: &Generator, rows: Rows) -> Result<RecordBatch> {
+        let arrays = self.columns.iter().zip(self.schema.fields()).map(|(column, field)| match column {
+            Column::EventType => conform(generator.event_types(rows), field.data_type()),
+            Column::Value(value) => conform(generator.column(*value, rows, None)?, field.data_type()),
+            Column::Row(kind, values) => row(generator, values, field, Rows { of: Some(*kind), ..rows }),
         });
         let arrays = arrays.collect::<Result<Vec<_>>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(events.len()));
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len));
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)
             .map_err(|e| Error::internal(format!("nexmark batch: {e}")))
     }
@@ -177,21 +199,16 @@ fn conform(array: ArrayRef, target: &DataType) -> Result<ArrayRef> {
 }
 
 /// The ROW column of a kind.
-fn row(
-    generator: &Generator,
-    kind: Kind,
-    values: &[Field],
-    declared: &ArrowField,
-    events: &[Event],
-) -> Result<ArrayRef> {
+fn row(generator: &Generator, values: &[Field], declared: &ArrowField, rows: Rows) -> Result<ArrayRef> {
     let DataType::Struct(parts) = declared.data_type() else {
         return Err(Error::internal("a nexmark ROW column is no struct"));
     };
-    let offsets = kind.offsets(&generator.config);
-    let present = NullBuffer::from_iter(events.iter().map(|e| offsets.contains(&e.offset)));
-    let rows = Rows { events, present: Some(&present) };
-    let columns = values.iter().zip(parts).map(|(f, part)| conform(generator.column(*f, rows)?, part.data_type()));
+    let present = rows.present();
+    let columns = values
+        .iter()
+        .zip(parts)
+        .map(|(value, part)| conform(generator.column(*value, rows, present.clone())?, part.data_type()));
     let columns = columns.collect::<Result<Vec<_>>>()?;
-    let array = StructArray::try_new_with_length(parts.clone(), columns, Some(present.clone()), events.len());
+    let array = StructArray::try_new_with_length(parts.clone(), columns, present, rows.len);
     array.map(|a| Arc::new(a) as ArrayRef).map_err(|e| Error::internal(format!("nexmark row: {e}")))
 }

@@ -8,7 +8,7 @@ use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
 use rheos_core::connector::{Connector, TableDefinition};
 use rheos_core::source::{Boundedness, ReaderContext, Source, SourcePoll, Split};
-use rheos_core::{Error, Result};
+use rheos_core::{Error, ErrorKind, Result};
 
 use super::{Nexmark, connector};
 
@@ -137,6 +137,77 @@ fn a_projection_gives_the_same_values() {
         }
         let none = read_all_rows(&*source.project(&[]).unwrap());
         assert_eq!(none, full.num_rows());
+    }
+}
+
+#[test]
+fn a_narrowed_row_gives_the_same_values_of_its_fields() {
+    let source = open(&[("events.num", "1000")]);
+    let full = read_all(&*source, 128);
+    let kinds = ["person", "auction", "bid"];
+    let narrowed = |names: &[&str]| {
+        let keep = |field: &Arc<Field>| match field.data_type() {
+            DataType::Struct(parts) if kinds.contains(&field.name().as_str()) => {
+                let parts = parts.iter().filter(|part| names.contains(&part.name().as_str())).cloned();
+                Field::new(field.name(), DataType::Struct(parts.collect()), true)
+            }
+            _ => field.as_ref().clone(),
+        };
+        Arc::new(Schema::new(source.schema().fields().iter().map(keep).collect::<Vec<_>>()))
+    };
+    for names in [&["price", "extra", "id"][..], &["url"], &["dateTime", "reserve", "channel", "name"], &[]] {
+        let schema = narrowed(names);
+        let part = source.narrow(&schema).unwrap().unwrap();
+        assert_eq!(part.schema(), schema);
+        // A projection of what is narrow, and less of it again.
+        let part = part.project(&[1, 2, 3]).unwrap().narrow(&Arc::new(schema.project(&[1, 2, 3]).unwrap()));
+        let part = read_all(&*part.unwrap().unwrap(), 77);
+        assert_eq!(part.num_rows(), full.num_rows());
+        for kind in kinds {
+            let (all, some): (&StructArray, &StructArray) =
+                (full.column_by_name(kind).unwrap().as_struct(), part.column_by_name(kind).unwrap().as_struct());
+            assert_eq!(all.nulls(), some.nulls());
+            for (name, values) in some.column_names().iter().zip(some.columns()) {
+                assert_eq!(all.column_by_name(name), Some(values), "{kind}.{name}");
+            }
+        }
+    }
+    let wrong = |schema: Schema| source.narrow(&Arc::new(schema)).unwrap_err().kind();
+    assert_eq!(wrong(Schema::empty()), ErrorKind::Internal);
+    let mut fields: Vec<Field> = source.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
+    fields[3] = Field::new("bid", DataType::Struct(vec![Field::new("price", DataType::Int32, true)].into()), true);
+    assert_eq!(wrong(Schema::new(fields.clone())), ErrorKind::Internal, "a field of another type");
+    fields[3] = Field::new("bid", DataType::Struct(vec![Field::new("prize", DataType::Int64, true)].into()), true);
+    assert_eq!(wrong(Schema::new(fields)), ErrorKind::Internal, "a field that there is not");
+}
+
+#[test]
+fn a_batch_keeps_its_values_while_others_are_made() {
+    let source = open(&[("events.num", "20000"), ("table", "bid")]);
+    let split = &source.discover(None, 1).unwrap().splits[0];
+    let mut reader = source.open(split, None, ReaderContext::detached(1000)).unwrap();
+    let mut kept = vec![];
+    let mut rows = 0;
+    while let SourcePoll::Batch(batch) = reader.poll().unwrap() {
+        // Most batches are gone before the next one is made; some stay.
+        if rows % 3000 == 0 {
+            kept.push((rows, batch.clone()));
+        }
+        rows += batch.num_rows();
+    }
+    let all = read_all(&*source, 8192);
+    assert!(kept.len() > 5 && kept.iter().all(|(first, batch)| all.slice(*first, batch.num_rows()) == *batch));
+}
+
+#[test]
+fn event_times_are_what_they_are_defined_to_be() {
+    for rate in ["1", "7", "999", "1000", "1001", "10000", "123456", "1000000000"] {
+        let source = open(&[("events.num", "5000"), ("first-event.rate", rate)]);
+        let batch = read_all(&*source.project(&[4]).unwrap(), 777);
+        let times = batch.column(0).as_primitive::<TimestampMicrosecondType>();
+        // 2025-01-01 is day 20089.
+        let us = |n: u128| 20_089 * 86_400_000_000 + (n * 1000 / rate.parse::<u128>().unwrap()) as i64 * 1000;
+        assert!(times.values().iter().zip(0..).all(|(time, n)| *time == us(n)), "{rate}");
     }
 }
 
