@@ -47,6 +47,11 @@ need_rust_tools() {
     cargo clippy --version >/dev/null 2>&1 || rustup component add clippy >&2
 }
 
+# Counts instructions.
+need_valgrind() {
+    command -v valgrind >/dev/null 2>&1 || apt_install valgrind libc6-dbg
+}
+
 # need_python PACKAGE...: a virtual environment in .venv with these packages; sets $python.
 need_python() {
     command -v python3 >/dev/null 2>&1 || apt_install python3 python3-venv

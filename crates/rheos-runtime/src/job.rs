@@ -23,7 +23,7 @@ use crate::chain::{Chain, Link};
 use crate::channel::Packet;
 use crate::control::{JobControl, StopMode};
 use crate::epochs::EpochTracker;
-use crate::exchange::{HashDistributor, SingleDistributor};
+use crate::exchange::{HashDistributor, HashSplit, SingleDistributor};
 use crate::metrics::{JobReport, Metrics};
 use crate::splits::SplitCoordinator;
 use crate::time::{EpochTime, frontier_parts};
@@ -381,7 +381,7 @@ pub(crate) fn connect<'scope>(
         Exchange::Single => drain!(DistributorPact(|_| SingleDistributor)),
         Exchange::Hash(columns) => {
             let (columns, assignment) = (columns.clone(), shared.assignment.clone());
-            drain!(DistributorPact(move |workers| HashDistributor::new(columns, assignment, workers)))
+            drain!(DistributorPact(move |workers| HashDistributor(HashSplit::new(columns, assignment, workers))))
         }
     }
 }

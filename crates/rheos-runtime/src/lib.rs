@@ -29,5 +29,6 @@ mod splits;
 mod time;
 
 pub use control::{JobControl, StopMode};
+pub use exchange::HashSplit;
 pub use job::{CREDIT_BYTES_DEFAULT, RunConfig, check, run};
 pub use metrics::{JobReport, NodeStats, Snapshot};
