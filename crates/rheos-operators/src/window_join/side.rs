@@ -5,7 +5,7 @@ use arrow::record_batch::RecordBatch;
 use rheos_core::Result;
 
 use crate::chunk_queue::chunk_rows;
-use crate::windowed_rows::{coalesce, gather};
+use crate::windowed_rows::{coalesce, gather, gather_columns};
 
 /// A row as (batch, row).
 pub(crate) type Place = (usize, usize);
@@ -70,7 +70,7 @@ impl Side {
     }
 
     pub(crate) fn gather_all(&self, columns: usize, places: &[Place]) -> Result<Vec<ArrayRef>> {
-        (0..columns).map(|column| self.gather(column, places)).collect()
+        gather_columns(&self.batches, 0..columns, places)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The batches of one window, kept few, and what is done with lists of batches.
 
-use arrow::array::{Array, ArrayRef};
-use arrow::compute::{concat_batches, interleave};
+use arrow::array::{Array, ArrayRef, UInt64Array};
+use arrow::compute::{concat_batches, interleave, take};
 use arrow::record_batch::RecordBatch;
 use rheos_core::Result;
 use rheos_core::operator::CHUNK_ROWS_MAX;
@@ -112,6 +112,45 @@ fn concat(parts: &mut Vec<RecordBatch>) -> Result<RecordBatch> {
 
 /// The values of one column at these places, as (batch, row).
 pub(crate) fn gather(batches: &[RecordBatch], column: usize, places: &[(usize, usize)]) -> Result<ArrayRef> {
-    let arrays: Vec<&dyn Array> = batches.iter().map(|b| b.column(column).as_ref()).collect();
-    Ok(interleave(&arrays, places)?)
+    Ok(gather_columns(batches, [column], places)?.remove(0))
+}
+
+/// The values of some columns at these places, as (batch, row).
+pub(crate) fn gather_columns(
+    batches: &[RecordBatch],
+    columns: impl IntoIterator<Item = usize>,
+    places: &[(usize, usize)],
+) -> Result<Vec<ArrayRef>> {
+    // Places in one and the same batch, as those of a small side or of rows in their order mostly are, cost much less.
+    let only = places.first().map(|(batch, _)| *batch).filter(|first| places.iter().all(|(batch, _)| batch == first));
+    let rows = only.map(|batch| (batch, UInt64Array::from_iter_values(places.iter().map(|(_, row)| *row as u64))));
+    let values = columns.into_iter().map(|column| {
+        if let Some((batch, rows)) = &rows {
+            return Ok(take(batches[*batch].column(column), rows, None)?);
+        }
+        let arrays: Vec<&dyn Array> = batches.iter().map(|b| b.column(column).as_ref()).collect();
+        Ok(interleave(&arrays, places)?)
+    });
+    values.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rheos_testkit::{batch, batch_of, rows};
+
+    use super::*;
+
+    #[test]
+    fn rows_are_gathered_from_one_batch_and_from_several() {
+        let batches =
+            [batch! { "a": Int64[1, None, 3], "b": Utf8["x", "y", None] }, batch! { "a": Int64[4], "b": Utf8["z"] }];
+        let gathered = |places: &[(usize, usize)]| {
+            let mut columns = gather_columns(&batches, [1, 0], places).unwrap().into_iter();
+            rows(&[batch_of(vec![("b", columns.next().unwrap()), ("a", columns.next().unwrap())])])
+        };
+        assert_eq!(gathered(&[(0, 2), (0, 0), (0, 1), (0, 0)]), ["null|3", "x|1", "y|null", "x|1"]);
+        assert_eq!(gathered(&[(1, 0), (1, 0)]), ["z|4", "z|4"]);
+        assert_eq!(gathered(&[(0, 1), (1, 0), (0, 0)]), ["y|null", "z|4", "x|1"]);
+        assert!(gathered(&[]).is_empty());
+    }
 }

@@ -22,7 +22,7 @@ use rheos_core::time::micros_to_ms;
 use rheos_core::{Error, Exchange, OperatorContext, Result};
 
 use crate::assign_windows::{check_event_times, time_zone};
-pub(crate) use bucket::{Bucket, coalesce, gather};
+pub(crate) use bucket::{Bucket, coalesce, gather, gather_columns};
 pub(crate) use state::WindowState;
 
 /// The columns in which rows carry their window: timestamps in microseconds.
