@@ -12,8 +12,9 @@ use proptest::prelude::*;
 
 use crate::csv::CsvOptions;
 use crate::parquet::read::{ParquetDecoder, ParquetFooter, ParquetStep};
-use crate::parquet::write::ParquetWriter;
+use crate::parquet::write::{ParquetCompression, ParquetWriter};
 use crate::*;
+use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 fn schema(columns: &[(&str, DataType)]) -> SchemaRef {
     Arc::new(Schema::new(columns.iter().map(|(n, t)| Field::new(*n, t.clone(), true)).collect::<Vec<_>>()))
@@ -381,7 +382,7 @@ fn every_format_matches_names_without_case_where_only_one_fits() {
     }
     let written = schema(&[("ID", DataType::Int64), ("n", DataType::Int64)]);
     let column = |n: i64| -> ArrayRef { Arc::new(Int64Array::from(vec![n])) };
-    let mut writer = ParquetWriter::try_new(Vec::new(), &written).unwrap();
+    let mut writer = ParquetWriter::try_new(Vec::new(), &written, ParquetCompression::Zstd).unwrap();
     writer.write(&RecordBatch::try_new(written, vec![column(1), column(2)]).unwrap()).unwrap();
     let (batches, _) = read_parquet(Bytes::from(writer.finish().unwrap()), &table, OnError::Fail).unwrap();
     assert_eq!((ints(&batches[0], 0), ints(&batches[0], 1)), (vec![Some(1)], vec![Some(2)]));
@@ -449,13 +450,33 @@ fn parquet_round_trip_with_two_columns_of_one_name() {
     let a: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
     let b: ArrayRef = Arc::new(StringViewArray::from(vec![Some("x"), Some("")]));
     let batch = RecordBatch::try_new(Arc::clone(&table), vec![a, b]).unwrap();
-    let mut writer = ParquetWriter::try_new(Vec::new(), &table).unwrap();
+    let mut writer = ParquetWriter::try_new(Vec::new(), &table, ParquetCompression::Zstd).unwrap();
     writer.write(&batch).unwrap();
     assert!(writer.bytes() > 0);
     let file = Bytes::from(writer.finish().unwrap());
     let back = schema(&[("a", DataType::Int64), ("a_1", DataType::Utf8View)]);
     let (batches, _) = read_parquet(file, &back, OnError::Fail).unwrap();
     assert_eq!(batches[0].columns(), batch.columns());
+}
+
+#[test]
+fn parquet_is_packed_as_asked_and_read_whatever_it_is() {
+    use ParquetCompression::*;
+    let table = schema(&[("a", DataType::Int64)]);
+    let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..1000));
+    let batch = RecordBatch::try_new(Arc::clone(&table), vec![column]).unwrap();
+    for (compression, codec) in
+        [(Zstd, "ZSTD"), (Snappy, "SNAPPY"), (Lz4, "LZ4_RAW"), (Gzip, "GZIP"), (Uncompressed, "UNCOMPRESSED")]
+    {
+        let mut writer = ParquetWriter::try_new(Vec::new(), &table, compression).unwrap();
+        writer.write(&batch).unwrap();
+        let file = Bytes::from(writer.finish().unwrap());
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file.clone()).unwrap();
+        let written = format!("{:?}", builder.metadata().row_group(0).column(0).compression());
+        assert!(written.starts_with(codec), "{written}");
+        let (batches, _) = read_parquet(file, &table, OnError::Fail).unwrap();
+        assert_eq!(batches[0], batch);
+    }
 }
 
 /// Throughput of the decoders: 10 columns, 3 of them wanted, as in a query over a wide file.

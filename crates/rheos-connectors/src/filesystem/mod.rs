@@ -62,6 +62,7 @@ impl Connector for Filesystem {
             ("Reading", options::SOURCE),
             ("Csv", options::CSV),
             ("Writing", sink_options::SINK),
+            ("Parquet", sink_options::PARQUET),
             ("Partitions that are complete", sink_options::PARTITION_COMMIT),
         ]
     }

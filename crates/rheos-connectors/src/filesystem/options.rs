@@ -8,7 +8,7 @@ use rheos_core::{Error, Result};
 use rheos_formats::csv::CsvOptions;
 use rheos_formats::{OnError, TextFormat};
 
-use super::sink_options::{PARTITION_COMMIT, SINK, SinkOptions};
+use super::sink_options::{PARQUET, PARTITION_COMMIT, SINK, SinkOptions};
 
 /// What every file table has.
 pub(crate) const GENERAL: &[OptionDef] = &[
@@ -27,7 +27,7 @@ pub(crate) const GENERAL: &[OptionDef] = &[
         OptionType::OneOf(&["auto", "none", "gzip", "zstd"]),
         "auto",
         "Of csv and json files. `auto` goes by the name's suffix (`.gz`, `.zst`) when reading and is `none` when writing; Parquet is \
-         always compressed inside.",
+         compressed inside, see `parquet.compression`.",
     ),
     OptionDef::new(
         "partition.default-name",
@@ -185,7 +185,7 @@ pub(crate) struct FileOptions {
 impl FileOptions {
     pub(crate) fn try_new(table: &str, given: &BTreeMap<String, String>) -> Result<Self> {
         let owner = format!("table '{table}' (connector 'filesystem')");
-        let options = Options::try_new(&owner, given, &[GENERAL, SOURCE, CSV, SINK, PARTITION_COMMIT])?;
+        let options = Options::try_new(&owner, given, &[GENERAL, SOURCE, CSV, SINK, PARQUET, PARTITION_COMMIT])?;
         let format = match options.text("format") {
             "parquet" => FileFormat::Parquet,
             name => FileFormat::Text(text_format(name, &options)?),
@@ -295,16 +295,16 @@ fn one_byte(name: &str, value: &str) -> Result<u8> {
     }
 }
 
-/// An option of csv beside another format is a mistake.
+/// An option of one format beside another format is a mistake.
 fn check_format_options(owner: &str, format: &str, given: &BTreeMap<String, String>) -> Result<()> {
-    let csv_only = |name: &str| CSV.iter().any(|d| d.name == name || d.aliases.contains(&name));
-    match given.keys().find(|name| format != "csv" && csv_only(name)) {
-        Some(name) => {
-            Err(Error::invalid(217, format!("{owner} has the format '{format}', so option '{name}' does nothing"))
-                .with_hint(format!("remove '{name}', or set 'format' = 'csv'")))
+    for (owning, options) in [("csv", CSV), ("parquet", PARQUET)] {
+        let has = |name: &str| options.iter().any(|d| d.name == name || d.aliases.contains(&name));
+        if let Some(name) = given.keys().find(|name| format != owning && has(name)) {
+            let what = format!("{owner} has the format '{format}', so option '{name}' does nothing");
+            return Err(Error::invalid(217, what).with_hint(format!("remove '{name}', or set 'format' = '{owning}'")));
         }
-        None => Ok(()),
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -326,6 +326,10 @@ mod tests {
         assert!(message(&[("path", "x"), ("format", "json"), ("csv.header", "true")]).contains("does nothing"));
         assert!(message(&[("path", "x"), ("format", "csv"), ("csv.delimiter", "||")]).contains("one ASCII character"));
         assert!(message(&[("path", ""), ("format", "csv")]).contains("empty path"));
+        let packed = ("parquet.compression", "snappy");
+        assert!(message(&[("path", "x"), ("format", "csv"), packed]).contains("'parquet.compression' does nothing"));
+        let unknown = ("parquet.compression", "snapy");
+        assert!(message(&[("path", "x"), ("format", "parquet"), unknown]).contains("did you mean 'snappy'?"));
     }
 
     #[test]

@@ -144,7 +144,9 @@ impl OpenPart {
         let written = Arc::<AtomicU64>::default();
         let out = Output(BufWriter::with_capacity(buffer_bytes, file), Arc::clone(&written));
         let encoder = match &options.format {
-            FileFormat::Parquet => Encoder::Parquet(ParquetWriter::try_new(out, schema)?),
+            FileFormat::Parquet => {
+                Encoder::Parquet(ParquetWriter::try_new(out, schema, options.sink.parquet_compression)?)
+            }
             FileFormat::Text(format) => {
                 let mut packer = match options.compression {
                     Compression::Gzip => Packer::Gzip(GzEncoder::new(out, flate2::Compression::default())),

@@ -62,7 +62,11 @@ impl FileSink {
         let file_schema = Arc::clone(partitioning.as_ref().map_or(&table.schema, |p| p.file_schema()));
         if options.format == FileFormat::Parquet {
             // Types that Parquet does not have are refused here, not when the first row comes.
-            rheos_formats::parquet::write::ParquetWriter::try_new(Vec::new(), &file_schema)?;
+            rheos_formats::parquet::write::ParquetWriter::try_new(
+                Vec::new(),
+                &file_schema,
+                options.sink.parquet_compression,
+            )?;
         }
         let target = Arc::new(Target { options, file_schema, partitioning, commit });
         Ok(Self {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rheos_core::options::{OptionDef, OptionType, Options};
 use rheos_core::{Error, Result};
+use rheos_formats::parquet::write::ParquetCompression;
 
 /// What writing needs.
 pub(crate) const SINK: &[OptionDef] = &[
@@ -53,6 +54,14 @@ pub(crate) const SINK: &[OptionDef] = &[
         "Parts that one worker has open at once, one a partition; at one more, the part that was not written for longest is closed.",
     ),
 ];
+
+/// What writing Parquet needs.
+pub(crate) const PARQUET: &[OptionDef] = &[OptionDef::new(
+    "parquet.compression",
+    OptionType::OneOf(&["zstd", "snappy", "lz4", "gzip", "uncompressed"]),
+    "zstd",
+    "How the pages of Parquet files are packed when writing; reading takes any. `snappy` is read faster than `zstd` and is larger.",
+)];
 
 /// What the commit of partitions needs.
 pub(crate) const PARTITION_COMMIT: &[OptionDef] = &[
@@ -142,6 +151,7 @@ pub(crate) struct SinkOptions {
     pub(crate) if_exists: IfExists,
     pub(crate) commit_interval: Duration,
     pub(crate) rolling: RollingPolicy,
+    pub(crate) parquet_compression: ParquetCompression,
     /// `None`: partitions are not declared complete.
     pub(crate) partition_commit: Option<PartitionCommitOptions>,
 }
@@ -170,6 +180,13 @@ impl SinkOptions {
                     .integer("sink.open-files-max")
                     .and_then(|n| usize::try_from(n).ok())
                     .unwrap_or(1),
+            },
+            parquet_compression: match options.text("parquet.compression") {
+                "snappy" => ParquetCompression::Snappy,
+                "lz4" => ParquetCompression::Lz4,
+                "gzip" => ParquetCompression::Gzip,
+                "uncompressed" => ParquetCompression::Uncompressed,
+                _ => ParquetCompression::Zstd,
             },
             partition_commit: partition_commit(options, given)?,
         })
@@ -223,7 +240,7 @@ mod tests {
 
     fn parse(given: &[(&str, &str)]) -> Result<SinkOptions> {
         let given = given.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        SinkOptions::try_new(&Options::try_new("table 't'", &given, &[SINK, PARTITION_COMMIT])?, &given)
+        SinkOptions::try_new(&Options::try_new("table 't'", &given, &[SINK, PARQUET, PARTITION_COMMIT])?, &given)
     }
 
     #[test]

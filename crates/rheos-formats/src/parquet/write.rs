@@ -1,4 +1,4 @@
-//! Writes Parquet, compressed with zstd.
+//! Writes Parquet.
 
 use std::fmt;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use rheos_core::{Error, ErrorKind, Result};
@@ -16,6 +16,34 @@ use crate::names::unique_names;
 
 /// A row group is closed when it takes this much memory.
 const ROW_GROUP_BYTES: usize = 32 << 20;
+
+/// How the pages of a file are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ParquetCompression {
+    /// Small files, read at a moderate speed.
+    #[default]
+    Zstd,
+    /// Larger files, read fast, by every reader.
+    Snappy,
+    /// As snappy; the framing is `LZ4_RAW`, which readers from before 2021 do not know.
+    Lz4,
+    /// Small files, read slowly, by every reader.
+    Gzip,
+    /// As they are.
+    Uncompressed,
+}
+
+impl ParquetCompression {
+    fn codec(self) -> Compression {
+        match self {
+            Self::Zstd => Compression::ZSTD(ZstdLevel::default()),
+            Self::Snappy => Compression::SNAPPY,
+            Self::Lz4 => Compression::LZ4_RAW,
+            Self::Gzip => Compression::GZIP(GzipLevel::default()),
+            Self::Uncompressed => Compression::UNCOMPRESSED,
+        }
+    }
+}
 
 /// Writes one file.
 pub struct ParquetWriter<W: Write + Send> {
@@ -42,11 +70,11 @@ impl<W: Write + Send> ParquetWriter<W> {
     /// A file with the columns of `schema`; a second column of a name gets `_1`.
     ///
     /// Errors: `Invalid` for a type that Parquet does not have.
-    pub fn try_new(out: W, schema: &SchemaRef) -> Result<Self> {
+    pub fn try_new(out: W, schema: &SchemaRef, compression: ParquetCompression) -> Result<Self> {
         let names = unique_names(schema.fields().iter().map(|f| f.name().as_str()));
         let fields = schema.fields().iter().zip(names).map(|(f, name)| f.as_ref().clone().with_name(name));
         let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<Field>>()));
-        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+        let properties = WriterProperties::builder().set_compression(compression.codec()).build();
         let writer = ArrowWriter::try_new(out, Arc::clone(&schema), Some(properties)).map_err(failed)?;
         Ok(Self { writer, schema })
     }

@@ -26,6 +26,22 @@ fn what_is_written_can_be_read_in_every_format() {
 }
 
 #[test]
+fn parquet_is_packed_as_the_table_says() {
+    for (given, codec) in [(None, "ZSTD"), (Some("snappy"), "SNAPPY"), (Some("uncompressed"), "UNCOMPRESSED")] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options = vec![("format", "parquet")];
+        options.extend(given.map(|name| ("parquet.compression", name)));
+        run_job(&sink(folder.path(), &options).unwrap(), 1, 1);
+        let bytes = fs::read(folder.path().join("part-0-0.parquet")).unwrap();
+        let footer = ::parquet::file::metadata::ParquetMetaDataReader::new()
+            .parse_and_finish(&bytes::Bytes::from(bytes))
+            .unwrap();
+        let written = format!("{:?}", footer.row_group(0).column(0).compression());
+        assert!(written.starts_with(codec), "{written}");
+    }
+}
+
+#[test]
 fn parts_become_visible_by_a_commit_that_can_be_repeated() {
     let folder = tempfile::tempdir().unwrap();
     let sink = sink(folder.path(), &[CSV, ("sink.commit-interval", "1 h")]).unwrap();
