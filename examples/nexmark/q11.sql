@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS events (
     'first-event.rate' = '100'     -- per second of event time, so they span 50 seconds
 );
 
-CREATE VIEW bid AS
+CREATE VIEW IF NOT EXISTS bid AS
 SELECT
     bid.bidder AS bidder,
     `dateTime`

@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS events (
     'first-event.rate' = '100'     -- per second of event time, so they span 50 seconds
 );
 
-CREATE VIEW person AS
+CREATE VIEW IF NOT EXISTS person AS
 SELECT
     person.id   AS id,
     person.name AS name,
@@ -19,7 +19,7 @@ SELECT
 FROM events
 WHERE event_type = 0;
 
-CREATE VIEW auction AS
+CREATE VIEW IF NOT EXISTS auction AS
 SELECT
     auction.seller AS seller,
     `dateTime`

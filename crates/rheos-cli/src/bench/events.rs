@@ -1,9 +1,12 @@
-//! The events of the Nexmark benchmark as a table: made by the generator, or written once and read as files.
+//! The events of the Nexmark benchmark as tables: made by the generator, or written once and read as files.
 //!
 //! ```text
-//!   DIR/parquet-10000000/data/part-0-0.parquet     all events in one file, in the order of their times
-//!   DIR/parquet-10000000/manifest.json             what they were made with; written last
+//!   DIR/json-10000000/data/part-0-0.json               all events in one file, in the order of their times
+//!   DIR/parquet-10000000/data/bid/part-0-0.parquet     one file a kind, as other engines read it; auction, person
+//!   DIR/parquet-10000000/manifest.json                 what they were made with; written last
 //! ```
+//!
+//! The programs take the flat tables in place of their views of the kinds, which they declare only where nobody has.
 //!
 //! Invariant: files are used only where a manifest stands beside them that says they are the ones that are wanted.
 
@@ -21,15 +24,23 @@ use crate::summary::{duration, grouped};
 /// Events in one second of event time.
 const EVENTS_PER_S: u64 = 100_000;
 
-/// The columns of the files; the generator knows its own.
-const COLUMNS: &str = "\
-event_type INT,
-  person ROW<id BIGINT, name STRING, `emailAddress` STRING, `creditCard` STRING, city STRING, state STRING,
-    `dateTime` TIMESTAMP(3), extra STRING>,
-  auction ROW<id BIGINT, `itemName` STRING, description STRING, `initialBid` BIGINT, reserve BIGINT,
-    `dateTime` TIMESTAMP(3), expires TIMESTAMP(3), seller BIGINT, category BIGINT, extra STRING>,
-  bid ROW<auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, `dateTime` TIMESTAMP(3), extra STRING>,
-  `dateTime` TIMESTAMP(3)";
+/// The columns of each kind, in the files; the generator knows its own.
+const KINDS: [(&str, &str); 3] = [
+    (
+        "person",
+        "id BIGINT, name STRING, `emailAddress` STRING, `creditCard` STRING, city STRING, state STRING, \
+         `dateTime` TIMESTAMP(3), extra STRING",
+    ),
+    (
+        "auction",
+        "id BIGINT, `itemName` STRING, description STRING, `initialBid` BIGINT, reserve BIGINT, \
+         `dateTime` TIMESTAMP(3), expires TIMESTAMP(3), seller BIGINT, category BIGINT, extra STRING",
+    ),
+    (
+        "bid",
+        "auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, `dateTime` TIMESTAMP(3), extra STRING",
+    ),
+];
 
 const WATERMARK: &str = "WATERMARK FOR `dateTime` AS `dateTime` - INTERVAL '4' SECOND";
 
@@ -42,16 +53,31 @@ pub(super) fn declaration(args: &NexmarkArgs, runner: &Runner, quiet: bool) -> R
         EventSource::Parquet | EventSource::Json => {
             let files = Files::new(args);
             files.prepare(runner, quiet)?;
-            Ok(files.declaration("events", &format!(",\n  {WATERMARK}"), ""))
+            let tables = files.tables();
+            Ok(tables.iter().map(|t| files.declaration(t, t.name, &format!(", {WATERMARK}"), "")).collect())
         }
     }
 }
 
 fn generator(events: u64) -> String {
+    made("events", "events", events)
+}
+
+/// The generator's table of all events, or of one kind.
+fn made(name: &str, kind: &str, events: u64) -> String {
     format!(
-        "CREATE TABLE events ({WATERMARK}) WITH ('connector' = 'nexmark', 'events.num' = '{events}', \
-         'first-event.rate' = '{EVENTS_PER_S}');\n"
+        "CREATE TABLE {name} ({WATERMARK}) WITH ('connector' = 'nexmark', 'table' = '{kind}', \
+         'events.num' = '{events}', 'first-event.rate' = '{EVENTS_PER_S}');\n"
     )
+}
+
+/// A table in files.
+struct FileTable {
+    /// As the programs know it.
+    name: &'static str,
+    columns: String,
+    /// Below the folder of the events.
+    folder: PathBuf,
 }
 
 /// Events in files of one format.
@@ -93,23 +119,43 @@ impl Files {
         Ok(())
     }
 
-    fn write_program(&self) -> String {
-        // One file: a part is neither full nor committed before the last event.
-        let options = "'sink.if-exists' = 'replace', 'sink.rolling-policy.file-size' = '900000 GiB', \
-                       'sink.commit-interval' = '365 d'";
-        format!(
-            "{}{}INSERT INTO files SELECT event_type, person, auction, bid, `dateTime` FROM events;\n",
-            generator(self.events),
-            self.declaration("files", "", &format!(", {options}")),
-        )
+    /// Parquet has a table for each kind, JSON lines one with a ROW column for each.
+    fn tables(&self) -> Vec<FileTable> {
+        let data = Path::new("data");
+        if self.format == EventSource::Parquet.name() {
+            let table = |(name, columns): (&'static str, &str)| FileTable {
+                name,
+                columns: columns.to_string(),
+                folder: data.join(name),
+            };
+            return KINDS.map(table).into();
+        }
+        let rows: Vec<String> = KINDS.iter().map(|(name, columns)| format!("{name} ROW<{columns}>")).collect();
+        let columns = format!("event_type INT, {}, `dateTime` TIMESTAMP(3)", rows.join(", "));
+        vec![FileTable { name: "events", columns, folder: data.to_path_buf() }]
     }
 
-    fn declaration(&self, name: &str, more_columns: &str, more_options: &str) -> String {
-        let path = self.folder.join("data").display().to_string().replace('\'', "''");
+    fn write_program(&self) -> String {
+        // One file: a part is neither full nor committed before the last event.
+        let options = ", 'sink.if-exists' = 'replace', 'sink.rolling-policy.file-size' = '900000 GiB', \
+                       'sink.commit-interval' = '365 d'";
+        let write = |table: &FileTable| {
+            let (made_name, name) = (format!("made_{}", table.name), format!("{}_files", table.name));
+            format!(
+                "{}{}INSERT INTO {name} SELECT * FROM {made_name};\n",
+                made(&made_name, table.name, self.events),
+                self.declaration(table, &name, "", options),
+            )
+        };
+        self.tables().iter().map(write).collect()
+    }
+
+    fn declaration(&self, table: &FileTable, name: &str, more_columns: &str, more_options: &str) -> String {
+        let path = self.folder.join(&table.folder).display().to_string().replace('\'', "''");
         format!(
-            "CREATE TABLE {name} (\n  {COLUMNS}{more_columns}\n) WITH ('connector' = 'filesystem', 'path' = '{path}', \
+            "CREATE TABLE {name} ({}{more_columns}) WITH ('connector' = 'filesystem', 'path' = '{path}', \
              'format' = '{}'{more_options});\n",
-            self.format
+            table.columns, self.format
         )
     }
 
@@ -119,7 +165,8 @@ impl Files {
 
     /// What the files depend on. Another version of Rheos may make other values.
     fn manifest(&self) -> Value {
-        json!({ "benchmark": "nexmark", "format": self.format, "events": self.events,
+        json!({ "benchmark": "nexmark", "format": self.format,
+                "tables": self.tables().iter().map(|t| t.name).collect::<Vec<_>>(), "events": self.events,
                 "events_per_second": EVENTS_PER_S, "seed": 0, "rheos": env!("CARGO_PKG_VERSION") })
     }
 }
@@ -146,7 +193,7 @@ mod tests {
     #[test]
     fn a_path_with_a_quote_stays_one_literal() {
         let files = Files { format: "json", events: 5, folder: PathBuf::from("/tmp/it's") };
-        assert!(files.declaration("files", "", "").contains("'path' = '/tmp/it''s/data'"));
+        assert!(files.declaration(&files.tables()[0], "files", "", "").contains("'path' = '/tmp/it''s/data'"));
     }
 
     #[test]

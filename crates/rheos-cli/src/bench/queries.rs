@@ -1,7 +1,7 @@
 //! The queries of the Nexmark benchmark: the programs of `examples/nexmark`, which also run by themselves.
 //!
-//! They declare the table `events` only where nobody has done so before, so a declaration put in front of one of them
-//! decides how many events it reads, and where from.
+//! They declare the table `events`, and the views of its kinds (`bid`, ..), only where nobody has done so before, so a
+//! declaration put in front of one of them decides how many events it reads, and where from.
 
 use anyhow::Result;
 use rheos::Error;
@@ -69,6 +69,13 @@ mod tests {
     fn every_program_lets_somebody_else_declare_the_events() {
         for query in ALL {
             assert!(query.program.contains("CREATE TABLE IF NOT EXISTS events"), "{}", query.name);
+            for kind in ["person", "auction", "bid"] {
+                assert!(
+                    !query.program.contains(&format!("CREATE VIEW {kind} AS")),
+                    "{} has its own {kind}",
+                    query.name
+                );
+            }
         }
     }
 }
