@@ -49,6 +49,8 @@ fn main() -> ExitCode {
         Command::Connectors(args) => list::connectors(args),
         Command::Functions(args) => list::functions(args),
         Command::Bench(BenchCommand::Nexmark(args)) => bench::nexmark::run(args, &cli),
+        Command::Bench(BenchCommand::Latency(args)) => bench::latency::run(args, &cli),
+        Command::Bench(BenchCommand::Startup(args)) => bench::startup::run(args, &cli),
         Command::Bench(BenchCommand::Measure(args)) => bench::measure::run(args, &cli),
         Command::Config(ConfigCommand::Show(args)) => config::show::show(args, &matches),
         Command::Completion(args) => completion::completion(args),

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use rheos_core::credit::Wake;
 use rheos_core::{Error, ErrorKind, Result};
 
-/// Rows of this much time leave together, so that a high rate does not make batches of one row.
-const TICK: Duration = Duration::from_millis(20);
+/// Rows of this much time leave together: a high rate must not make a batch and a wake-up of each row, nor may a row wait long.
+const TICK: Duration = Duration::from_millis(1);
 
 /// The pace of one table; shared by its readers.
 #[derive(Debug)]

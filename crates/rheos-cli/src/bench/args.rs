@@ -1,11 +1,16 @@
 //! The command line of `rheos bench`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use rheos::units::{parse_duration_ms, parse_rate_per_s};
 
 /// Most events of a run: two days of a fast machine.
 const EVENTS_MAX: u64 = 1_000_000_000_000;
+
+/// More events a second than a generator on one core makes.
+const RATE_MAX: u64 = 10_000_000;
 
 /// The kinds of benchmarks.
 #[derive(Debug, Subcommand)]
@@ -13,6 +18,12 @@ pub(crate) enum BenchCommand {
     /// Run queries of the Nexmark benchmark and tell what they took
     #[command(after_help = NEXMARK_EXAMPLES)]
     Nexmark(NexmarkArgs),
+    /// Run a query at a fixed rate and tell how late its results are
+    #[command(after_help = LATENCY_EXAMPLES)]
+    Latency(LatencyArgs),
+    /// Tell how long a process takes from its start to its first row
+    #[command(after_help = STARTUP_EXAMPLES)]
+    Startup(StartupArgs),
     /// Run the program on stdin, forget the rows of its SELECTs, and print what it took as one line of JSON
     #[command(hide = true)]
     Measure(MeasureArgs),
@@ -27,6 +38,22 @@ Examples:
   rheos bench nexmark
   rheos bench nexmark --queries q0,q5 --events 10M --runs 5
   rheos bench nexmark --source parquet --data /var/tmp/nexmark -o json";
+
+const LATENCY_EXAMPLES: &str = "\
+Bids come at the rate, one by one. Latency is the time from when a bid was due (not from when it was read) until the sink
+has the row; of a window, from when the first bid behind it was due. The first second is not counted. Beside it stands what
+this machine takes to wake a thread, measured right before and after.
+
+Examples:
+  rheos bench latency
+  rheos bench latency --query tumble --rate 100000/s --duration '30 s' -o json";
+
+const STARTUP_EXAMPLES: &str = "\
+Starts `rheos run` with a small query again and again.
+
+Examples:
+  rheos bench startup
+  rheos bench startup --runs 50 -o json";
 
 /// `rheos bench nexmark`.
 #[derive(Debug, Args)]
@@ -60,6 +87,42 @@ pub(crate) struct NexmarkArgs {
     pub(crate) output: FigureFormat,
 }
 
+/// `rheos bench latency`.
+#[derive(Debug, Args)]
+pub(crate) struct LatencyArgs {
+    /// What is done with the bids
+    #[arg(long, value_enum, value_name = "QUERY", env = "RHEOS_QUERY", default_value = "q1")]
+    pub(crate) query: LatencyQuery,
+
+    /// Events per second
+    #[arg(long = "rate", value_name = "RATE", env = "RHEOS_RATE", default_value = "100000/s", value_parser = rate)]
+    pub(crate) rate_per_s: u64,
+
+    /// How long, after a first second that is not counted
+    #[arg(long, value_name = "TIME", env = "RHEOS_DURATION", default_value = "10 s", value_parser = span)]
+    pub(crate) duration: Duration,
+
+    /// Worker threads [default: one a core]
+    #[arg(long, short, value_name = "N", env = "RHEOS_PARALLELISM", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) parallelism: Option<u16>,
+
+    /// How the figures are printed
+    #[arg(long, short, value_enum, value_name = "FORMAT", env = "RHEOS_OUTPUT", default_value = "table")]
+    pub(crate) output: TableOrJson,
+}
+
+/// `rheos bench startup`.
+#[derive(Debug, Args)]
+pub(crate) struct StartupArgs {
+    /// Processes
+    #[arg(long, value_name = "N", env = "RHEOS_RUNS", default_value = "20", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) runs: u16,
+
+    /// How the figures are printed
+    #[arg(long, short, value_enum, value_name = "FORMAT", env = "RHEOS_OUTPUT", default_value = "table")]
+    pub(crate) output: TableOrJson,
+}
+
 /// `rheos bench measure`.
 #[derive(Debug, Args)]
 pub(crate) struct MeasureArgs {
@@ -88,6 +151,34 @@ impl EventSource {
             EventSource::Json => "json",
         }
     }
+}
+
+/// What `bench latency` runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LatencyQuery {
+    /// Prices in another currency: a row for each bid
+    Q1,
+    /// Bids of each auction in windows of one second
+    Tumble,
+}
+
+impl LatencyQuery {
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            LatencyQuery::Q1 => "q1",
+            LatencyQuery::Tumble => "tumble",
+        }
+    }
+}
+
+/// How the figures of one measurement are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TableOrJson {
+    /// Aligned columns, for people
+    Table,
+    /// One JSON document
+    Json,
 }
 
 /// How figures are printed.
@@ -122,9 +213,35 @@ fn count(text: &str) -> Result<u64, String> {
     number.checked_mul(unit / scale).filter(|n| (1..=EVENTS_MAX).contains(n)).ok_or_else(wrong)
 }
 
+/// `100000/s`: whole events per second.
+fn rate(text: &str) -> Result<u64, String> {
+    let wrong = || format!("write a rate from 1/s to {RATE_MAX}/s, such as 100000/s");
+    let rate = parse_rate_per_s(text).map_err(|_| wrong())?.round();
+    if (1.0..=RATE_MAX as f64).contains(&rate) { Ok(rate as u64) } else { Err(wrong()) }
+}
+
+/// `10 s`: the time of a measurement.
+fn span(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a time from 1 s to 1 h, such as '30 s'".to_string();
+    let ms = parse_duration_ms(text).map_err(|_| wrong())?;
+    if (1_000..=3_600_000).contains(&ms) { Ok(Duration::from_millis(ms.unsigned_abs())) } else { Err(wrong()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates_and_times_have_units_and_bounds() {
+        assert_eq!((rate("100000/s"), rate("1/s")), (Ok(100_000), Ok(1)));
+        assert_eq!(span("1500 ms"), Ok(Duration::from_millis(1500)));
+        for text in ["100000", "0/s", "11000000/s", "-5/s", "fast"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+        for text in ["10", "999 ms", "2 h", "-1 s", "long"] {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn counts_have_units() {

@@ -90,7 +90,7 @@ impl Measurement {
 }
 
 /// Processor time and largest resident size of this process.
-fn usage() -> Result<(Duration, u64)> {
+pub(super) fn usage() -> Result<(Duration, u64)> {
     let usage = getrusage(UsageWho::RUSAGE_SELF).context("cannot ask for the processor time")?;
     // The BSDs count bytes, Linux KiB.
     let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };

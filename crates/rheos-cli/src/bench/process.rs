@@ -5,7 +5,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
 use rheos::{Error, ErrorKind};
@@ -26,17 +26,23 @@ impl Runner {
         Ok(Self { binary: std::env::current_exe().context("cannot find the binary of this process")?, quiet })
     }
 
+    /// This binary, without the settings of the environment: flags of the benchmark, such as RHEOS_OUTPUT, would mean
+    /// something else to the child.
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("RHEOS_")) {
+            command.env_remove(name);
+        }
+        command
+    }
+
     /// Runs a program to its end in an empty folder, which is deleted with all that the program has written there.
     ///
     /// The child shows its own progress and its own errors on stderr. Errors: `what` failed, with the child's exit code.
     pub(super) fn measure(&self, what: &str, program: &str, parallelism: Option<u16>) -> Result<Measurement> {
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-        let mut command = Command::new(&self.binary);
+        let mut command = self.command();
         command.args(["bench", "measure"]).current_dir(folder.path());
-        // Flags of the benchmark, such as RHEOS_OUTPUT, would mean something else to the child.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("RHEOS_")) {
-            command.env_remove(name);
-        }
         if self.quiet {
             command.arg("--quiet");
         }
@@ -51,16 +57,21 @@ impl Runner {
         }
         let output = child.wait_with_output().context("cannot wait for the process of a run")?;
         if !output.status.success() {
-            let code = output.status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(code::FAILED);
-            return Err(failed(what, &format!("its process ended with {}", output.status), code));
+            return Err(failed(what, output.status));
         }
         let parsed = serde_json::from_slice(&output.stdout).ok();
         let measurement = parsed.as_ref().and_then(Measurement::from_json);
-        measurement.ok_or_else(|| failed(what, "its process gave no figures", code::FAILED))
+        measurement.ok_or_else(|| not_measured(what, "its process gave no figures", code::FAILED))
     }
 }
 
-fn failed(what: &str, cause: &str, code: u8) -> anyhow::Error {
+/// A child that ended badly; its code is ours.
+pub(super) fn failed(what: &str, status: ExitStatus) -> anyhow::Error {
+    let code = status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(code::FAILED);
+    not_measured(what, &format!("its process ended with {status}"), code)
+}
+
+fn not_measured(what: &str, cause: &str, code: u8) -> anyhow::Error {
     let error = Error::new(ErrorKind::External, 531, format!("{what} could not be measured: {cause}"));
     Failure::Plain { error: error.with_hint("the message above says why"), code }.into()
 }

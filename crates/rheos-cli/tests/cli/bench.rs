@@ -48,7 +48,7 @@ fn each_query_has_its_figures() {
 #[test]
 fn files_are_written_once_and_hold_the_same_events() {
     let sandbox = Sandbox::new();
-    let queries = ["--queries", "q0,q2,q14,q21", "-o", "json", "--data", "data"];
+    let queries = ["--queries", "q0,q2,q5,q8,q10,q11,q14,q21", "-o", "json", "--data", "data"];
     let made = bench(&sandbox, &queries);
     let made = figures(&made);
     for source in ["parquet", "json"] {
@@ -57,14 +57,16 @@ fn files_are_written_once_and_hold_the_same_events() {
         assert_eq!(rows(&figures(&first)), rows(&made), "{source}");
         first.expect_talk("writing 20,000 events");
         let folder = sandbox.path(&format!("data/{source}-20000"));
+        // Parquet: flat tables, one a kind.
+        let tables: &[&str] = if source == "parquet" { &["auction", "bid", "person"] } else { &["."] };
         let files = || {
-            let mut files: Vec<_> =
-                std::fs::read_dir(folder.join("data")).unwrap().map(|f| f.unwrap().path()).collect();
+            let entries = tables.iter().flat_map(|t| std::fs::read_dir(folder.join("data").join(t)).unwrap());
+            let mut files: Vec<_> = entries.map(|f| f.unwrap().path()).collect();
             files.sort();
             files
         };
         let (names, written) = (files(), |f: &std::path::PathBuf| std::fs::metadata(f).unwrap().modified().unwrap());
-        assert_eq!(names.len(), 1, "one file keeps the events in order: {names:?}");
+        assert_eq!(names.len(), tables.len(), "one file keeps the events in order: {names:?}");
         let before = written(&names[0]);
         let again = bench(&sandbox, &args);
         assert_eq!(rows(&figures(&again)), rows(&made), "{source}");
@@ -103,6 +105,59 @@ fn mistakes_are_named() {
     assert_ne!(blocked.code, 0);
     blocked.expect_talk("name a folder of your own with --data");
     sandbox.run(&["bench"]).expect_code(2).expect_talk("nexmark");
+}
+
+#[test]
+fn latency_is_told_beside_that_of_a_thread() {
+    let sandbox = Sandbox::new();
+    for query in ["q1", "tumble"] {
+        let options = ["--query", query, "--rate", "1000/s", "--duration", "2 s", "-p", "2", "-o", "json"];
+        let found = figures(&sandbox.run(&[&["bench", "latency"], &options[..]].concat()));
+        assert_eq!(
+            (&found["query"], &found["rate_per_s"], &found["parallelism"]),
+            (&query.into(), &1000.into(), &2.into())
+        );
+        for what in ["latency", "wake_up"] {
+            let value = |name: &str| found[what][name].as_f64().unwrap();
+            assert!(value("samples") >= 1.0, "{found}");
+            assert!(value("p50_ms") > 0.0, "{found}");
+            let rising = ["p50_ms", "p90_ms", "p99_ms", "p99.9_ms", "max_ms"].map(value);
+            assert!(rising.is_sorted(), "{found}");
+        }
+        if query == "q1" {
+            // 46 of 50 of the 2,000 events that are due after the first second.
+            assert_eq!(found["latency"]["samples"], 1840);
+        }
+    }
+    let table = sandbox.run(&["bench", "latency", "--rate", "100/s", "--duration", "1 s", "-q"]);
+    let lines: Vec<&str> = table.expect_code(0).stdout.lines().collect();
+    assert!(lines[0].starts_with("LATENCY ") && lines[1].starts_with("q1 ") && lines[2].starts_with("thread wake-up "));
+}
+
+#[test]
+fn the_start_is_measured_to_the_first_row() {
+    let outcome = Sandbox::new().run(&["bench", "startup", "--runs", "4", "-o", "json"]);
+    let found = figures(&outcome);
+    let runs: Vec<f64> = found["runs_ms"].as_array().unwrap().iter().map(|ms| ms.as_f64().unwrap()).collect();
+    assert!(runs.len() == 4 && runs.is_sorted() && runs[0] > 0.0, "{found}");
+    assert_eq!((&found["least_ms"], &found["most_ms"]), (&runs[0].into(), &runs[3].into()));
+    let median = found["median_ms"].as_f64().unwrap();
+    // Whole nanoseconds, printed and read again.
+    assert!((median - runs[1].midpoint(runs[2])).abs() < 1e-5, "{found}");
+}
+
+#[test]
+fn mistakes_of_latency_and_startup_are_named() {
+    let sandbox = Sandbox::new();
+    let refused = |args: &[&str], talk: &str| {
+        sandbox.run(&[&["bench"], args].concat()).expect_code(2).expect_data("").expect_talk(talk);
+    };
+    refused(&["latency", "--rate", "100000"], "write a rate from 1/s to 10000000/s, such as 100000/s");
+    refused(&["latency", "--rate", "0/s"], "write a rate from 1/s");
+    refused(&["latency", "--duration", "10"], "write a time from 1 s to 1 h, such as '30 s'");
+    refused(&["latency", "--query", "q9"], "possible values: q1, tumble");
+    refused(&["latency", "-o", "csv"], "possible values: table, json");
+    refused(&["startup", "--runs", "0"], "1..=1000");
 }
 
 #[test]
