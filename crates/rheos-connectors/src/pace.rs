@@ -54,8 +54,20 @@ impl Pace {
         let (start, first) = self.anchored();
         let due = n.saturating_sub(first) as f64 / self.rows_per_s;
         let due = Duration::try_from_secs_f64(due).unwrap_or(Duration::from_secs(u64::from(u32::MAX)));
-        (start + due).max(Instant::now() + TICK)
+        start + look_after(start.elapsed(), due)
     }
+}
+
+/// When to look for a row that is due at `due`; all times since the start.
+///
+/// A row that is far away has a look of its own. Others share the next tick, counted from the start and not from now: the
+/// time that each look takes would add up, and rows would wait for it.
+fn look_after(now: Duration, due: Duration) -> Duration {
+    if due > now + TICK {
+        return due;
+    }
+    let ticks = due.as_nanos().div_ceil(TICK.as_nanos());
+    u64::try_from(ticks * TICK.as_nanos()).map_or(due, Duration::from_nanos)
 }
 
 /// The end of the part of `rows` that may be given now; all of them where there is no pace. `None`: not one is due, and
@@ -110,6 +122,14 @@ fn run_timer(requests: &Receiver<(Instant, Wake)>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_waits_for_its_tick_and_no_longer() {
+        let us = Duration::from_micros;
+        assert_eq!(look_after(us(5_100), us(5_110)), us(6_000), "with the others of the tick");
+        assert_eq!(look_after(us(5_100), us(6_000)), us(6_000), "on time, however late the last look was");
+        assert_eq!(look_after(us(5_100), us(6_350)), us(6_350), "alone, at its own time");
+    }
 
     #[test]
     fn rows_fall_due_at_the_rate_and_the_thread_wakes() {
