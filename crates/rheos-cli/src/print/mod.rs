@@ -4,13 +4,14 @@
 //!   Rows ─► table (pages of aligned columns) | jsonl | csv ─► buffer ─► stdout
 //! ```
 //!
-//! Invariant: memory is one page of rows, however many there are. What has been printed is flushed as soon as the job
-//! has nothing more to give at the moment, so an endless result shows up row by row and a fast one in large writes.
+//! Invariant: memory is one page of rows, however many there are. No row is held back for longer than [`HOLD`], whether
+//! the job has nothing more to give or gives rows without a pause, so an endless result shows up row by row and a fast
+//! one in large writes.
 
 mod table;
 
 use std::io::{IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use arrow::datatypes::SchemaRef;
@@ -24,8 +25,8 @@ use crate::program::write_failed;
 use crate::progress::Progress;
 use crate::report::Failure;
 
-/// How long the job may have nothing to give before what is buffered is shown.
-const IDLE: Duration = Duration::from_millis(20);
+/// How long a row may be held back so that it is written together with others.
+const HOLD: Duration = Duration::from_millis(20);
 
 /// Bytes that are gathered before they are written.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -55,20 +56,25 @@ impl Printer {
         self.printed += 1;
         let mut writer = writer(self.format, &rows.schema(), self.endless);
         writer.begin(&mut out.bytes);
+        let mut shown = Instant::now();
         loop {
-            match rows.poll(IDLE).map_err(Failure::plain)? {
+            let waits = match rows.poll(HOLD).map_err(Failure::plain)? {
                 RowsPoll::Batch(batch) => {
                     writer.rows(&batch, &mut out.bytes)?;
-                    out.write_if_full()?;
+                    false
                 }
-                RowsPoll::Waiting => {
-                    writer.idle(&mut out.bytes);
-                    out.write()?;
-                }
+                RowsPoll::Waiting => true,
                 RowsPoll::End => {
                     writer.end(&mut out.bytes);
                     return out.write();
                 }
+            };
+            if waits || shown.elapsed() >= HOLD {
+                writer.show(&mut out.bytes);
+                out.write()?;
+                shown = Instant::now();
+            } else {
+                out.write_if_full()?;
             }
         }
     }
@@ -84,8 +90,8 @@ trait RowWriter {
     /// Some rows.
     fn rows(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()>;
 
-    /// Nothing came for a while: show what was held back.
-    fn idle(&mut self, out: &mut Vec<u8>) {
+    /// Show what was held back.
+    fn show(&mut self, out: &mut Vec<u8>) {
         let _ = out;
     }
 

@@ -104,7 +104,7 @@ impl RowWriter for TablePages {
         Ok(())
     }
 
-    fn idle(&mut self, out: &mut Vec<u8>) {
+    fn show(&mut self, out: &mut Vec<u8>) {
         if self.endless && !self.page.is_empty() {
             self.show_page(out);
         }
@@ -151,7 +151,7 @@ mod tests {
         let mut out = Vec::new();
         for batch in batches {
             pages.rows(batch, &mut out).unwrap();
-            pages.idle(&mut out);
+            pages.show(&mut out);
         }
         pages.end(&mut out);
         String::from_utf8(out).unwrap()

@@ -43,6 +43,20 @@ fn an_endless_select_streams_and_stops_in_order() {
 }
 
 #[test]
+fn rows_that_come_without_a_pause_are_not_held_back() {
+    // A row each millisecond: there is never a moment without one. The first write must not wait for a full buffer.
+    let sql = ENDLESS.replace("100/s", "1000/s");
+    let sandbox = Sandbox::new();
+    let mut child = start(sandbox.command(&["run", "-c", &format!("{sql} SELECT id FROM n")]));
+    let mut bytes = vec![0; 64 << 10];
+    let length = child.stdout.as_mut().unwrap().read(&mut bytes).unwrap();
+    assert!(length > 0 && length < bytes.len(), "{length} bytes at once");
+    signal(&child, "INT");
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn open_windows_are_counted_at_a_stop_and_fire_at_a_drain() {
     // Windows of a thousand years: none is complete when the job is stopped.
     let sql = "CREATE TABLE n (id BIGINT, at TIMESTAMP, WATERMARK FOR at AS at) WITH ('connector' = 'datagen', \
