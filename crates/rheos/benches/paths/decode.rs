@@ -4,7 +4,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use rheos_formats::csv::CsvOptions;
 use rheos_formats::parquet::read::{ParquetDecoder, ParquetFooter, ParquetStep};
-use rheos_formats::parquet::write::ParquetWriter;
+use rheos_formats::parquet::write::{ParquetCompression, ParquetWriter};
 use rheos_formats::{DecodeLimits, Decoded, InputRange, OnError, TextDecoder, TextFormat};
 
 use crate::Run;
@@ -51,7 +51,7 @@ fn decode_text(format: &TextFormat, schema: &SchemaRef, columns: &[&str], text: 
 pub(crate) fn parquet(bids: usize) -> Run {
     let bids = rows("bid", bids, &BID);
     let schema = bids[0].schema();
-    let mut writer = ParquetWriter::try_new(vec![], &schema).unwrap();
+    let mut writer = ParquetWriter::try_new(vec![], &schema, ParquetCompression::Snappy).unwrap();
     bids.iter().for_each(|batch| writer.write(batch).unwrap());
     let file = Bytes::from(writer.finish().unwrap());
     let footer = ParquetFooter::read(&file).unwrap();
