@@ -1,4 +1,4 @@
-//! A text file as chunks of decompressed bytes, read on an I/O thread.
+//! A text file as chunks of decompressed bytes, read on an I/O thread or, if the page cache has them, by the worker itself.
 //!
 //! ```text
 //!   [header record, if the reading begins behind it]  chunk  chunk  ...  (small ones behind the split's end)
@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,10 +18,13 @@ use rheos_formats::{TextFormat, first_record};
 use super::options::Compression;
 use super::paths::shown;
 use crate::io::buffers;
-use crate::io::fetch::Input;
+use crate::io::fetch::{Fetched, Input};
 
-/// Bytes of a chunk.
-const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes of a chunk: they stay in the core's own cache until they are decoded.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Bytes of a page of memory, or a divisor of them.
+const PAGE_BYTES: u64 = 4096;
 
 /// Bytes of a chunk behind the end of a split, where only the rest of one record is needed.
 const TAIL_BYTES: usize = 32 << 10;
@@ -51,10 +55,15 @@ pub(crate) struct FileInput {
     opened: Option<Opened>,
 }
 
-struct Opened {
+enum Opened {
+    Plain(File),
+    Packed { unpacked: Unpacked, disk_bytes_told: u64 },
+}
+
+/// Decompressed bytes, and how many of the file they took so far.
+struct Unpacked {
     reader: Box<dyn Read + Send>,
     disk_bytes: Arc<AtomicU64>,
-    disk_bytes_told: u64,
 }
 
 impl FileInput {
@@ -67,6 +76,30 @@ impl FileInput {
         header: Option<(TextFormat, usize)>,
     ) -> Self {
         Self { path: path.into(), compression, offset, end, header, opened: None }
+    }
+
+    fn open(&self) -> io::Result<Opened> {
+        if self.compression.of(&self.path) == Compression::None {
+            let file = File::open(&self.path)?;
+            // A pipe has no offsets.
+            if file.metadata()?.is_file() {
+                return Ok(Opened::Plain(file));
+            }
+        }
+        let unpacked = open(&self.path, self.compression, self.offset)?;
+        Ok(Opened::Packed { unpacked, disk_bytes_told: 0 })
+    }
+
+    fn piece(&mut self, buffer: Vec<u8>, bytes: u64) -> Piece {
+        self.offset += bytes;
+        let disk_bytes = match &mut self.opened {
+            Some(Opened::Packed { unpacked, disk_bytes_told }) => {
+                let total = unpacked.disk_bytes.load(Ordering::Relaxed);
+                total - std::mem::replace(disk_bytes_told, total)
+            }
+            _ => bytes,
+        };
+        Piece::Bytes(buffer, disk_bytes)
     }
 
     fn failed(&self, error: &io::Error) -> Error {
@@ -82,45 +115,92 @@ impl Input for FileInput {
             return Ok(Some(Piece::Header(read_header(&self.path, self.compression, &format, bytes_max)?)));
         }
         if self.opened.is_none() {
-            self.opened = Some(open(&self.path, self.compression, self.offset).map_err(|e| self.failed(&e))?);
+            self.opened = Some(self.open().map_err(|e| self.failed(&e))?);
         }
         let Some(opened) = &mut self.opened else { return Ok(None) };
-        let wanted = match self.end {
-            Some(end) if self.offset >= end => TAIL_BYTES,
-            Some(end) => CHUNK_BYTES.min(usize::try_from(end - self.offset).unwrap_or(CHUNK_BYTES)),
-            None => CHUNK_BYTES,
-        };
+        let (offset, wanted) = (self.offset, wanted_bytes(self.offset, self.end));
         let mut buffer = buffers::take();
-        let n = match fill(&mut opened.reader, &mut buffer, wanted) {
-            Ok(0) => return Ok(None),
-            Ok(n) => n,
-            Err(e) => return Err(self.failed(&e)),
+        let read = match opened {
+            Opened::Plain(file) => fill(&mut buffer, wanted, |bytes, at| file.read_at(bytes, offset + at)),
+            Opened::Packed { unpacked, .. } => fill(&mut buffer, wanted, |bytes, _| unpacked.reader.read(bytes)),
         };
-        self.offset += n as u64;
-        let total = opened.disk_bytes.load(Ordering::Relaxed);
-        let disk_bytes = total - std::mem::replace(&mut opened.disk_bytes_told, total);
-        Ok(Some(Piece::Bytes(buffer, disk_bytes)))
+        Ok(match read.map_err(|e| self.failed(&e))? {
+            0 => None,
+            n => Some(self.piece(buffer, n as u64)),
+        })
+    }
+
+    fn next_now(&mut self) -> Result<Fetched<Piece>> {
+        let Some(Opened::Plain(file)) = &self.opened else { return Ok(Fetched::Pending) };
+        let mut buffer = buffers::take();
+        let read = fill(&mut buffer, wanted_bytes(self.offset, self.end), |bytes, at| {
+            read_cached(file, bytes, self.offset + at)
+        });
+        match read {
+            Ok(0) => Ok(Fetched::End),
+            Ok(n) => Ok(Fetched::Item(self.piece(buffer, n as u64))),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                buffers::give(buffer);
+                Ok(Fetched::Pending)
+            }
+            Err(e) => Err(self.failed(&e)),
+        }
     }
 }
 
-/// Reads up to `wanted` bytes, fewer only at the end, behind the room of `buffer`, which had other bytes before.
-fn fill(reader: &mut impl Read, buffer: &mut Vec<u8>, wanted: usize) -> io::Result<usize> {
+/// Bytes that a reader at `offset` asks for: up to the end of a page, since copies out of the page cache that begin one
+/// byte before a page take several times as long, and splits begin there.
+fn wanted_bytes(offset: u64, end: Option<u64>) -> usize {
+    let whole = CHUNK_BYTES - (offset % PAGE_BYTES) as usize;
+    match end {
+        Some(end) if offset >= end => TAIL_BYTES,
+        Some(end) => whole.min(usize::try_from(end - offset).unwrap_or(whole)),
+        None => whole,
+    }
+}
+
+/// Reads what the page cache has. Errors: `WouldBlock` if it has nothing there, or if the file system cannot tell.
+#[cfg(target_os = "linux")]
+fn read_cached(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    use rustix::io::{Errno, ReadWriteFlags, preadv2};
+    match preadv2(file, &mut [io::IoSliceMut::new(bytes)], offset, ReadWriteFlags::NOWAIT) {
+        Ok(n) => Ok(n),
+        Err(Errno::INTR | Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_cached(_: &File, _: &mut [u8], _: u64) -> io::Result<usize> {
+    Err(io::ErrorKind::WouldBlock.into())
+}
+
+/// Reads up to `wanted` bytes behind the room of `buffer`, which had other bytes before; `read` is told how many came
+/// already. Fewer come at the end and where `read` would block, which is an error only if none came.
+fn fill(
+    buffer: &mut Vec<u8>,
+    wanted: usize,
+    mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+) -> io::Result<usize> {
     let size = ROOM_BYTES + wanted;
     if buffer.capacity() < size {
         *buffer = vec![0; size];
     }
     buffer.resize(size, 0);
-    let mut read = 0;
-    while read < wanted {
-        match reader.read(&mut buffer[ROOM_BYTES + read..]) {
+    let mut done = 0;
+    while done < wanted {
+        match read(&mut buffer[ROOM_BYTES + done..], done as u64) {
             Ok(0) => break,
-            Ok(n) => read += n,
+            Ok(n) => done += n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && done > 0 => break,
             Err(e) => return Err(e),
         }
     }
-    buffer.truncate(ROOM_BYTES + read);
-    Ok(read)
+    buffer.truncate(ROOM_BYTES + done);
+    Ok(done)
 }
 
 /// Counts the bytes of the file as it lies on the disk.
@@ -134,7 +214,7 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-fn open(path: &Path, compression: Compression, offset: u64) -> io::Result<Opened> {
+fn open(path: &Path, compression: Compression, offset: u64) -> io::Result<Unpacked> {
     let mut file = File::open(path)?;
     let disk_bytes = Arc::<AtomicU64>::default();
     let compression = compression.of(path);
@@ -150,7 +230,7 @@ fn open(path: &Path, compression: Compression, offset: u64) -> io::Result<Opened
     if offset > 0 && compression != Compression::None {
         io::copy(&mut (&mut reader).take(offset), &mut io::sink())?;
     }
-    Ok(Opened { reader, disk_bytes, disk_bytes_told: 0 })
+    Ok(Unpacked { reader, disk_bytes })
 }
 
 /// An error of reading a text file: damaged compression is told apart from the rest.
