@@ -27,6 +27,7 @@ use crate::ranking;
 use crate::scalar::bounded::bounded;
 use crate::types::Types;
 use crate::unnest::UnnestRelations;
+use crate::using::MergedJoins;
 use crate::windows::{WindowFunctions, unknown_function};
 
 /// A declared table.
@@ -194,7 +195,7 @@ impl Catalog {
                 Arc::new(datafusion_functions::unicode::planner::UnicodeFunctionPlanner),
                 Arc::new(datafusion_functions_aggregate::planner::AggregateFunctionPlanner),
             ],
-            relation_planners: vec![Arc::new(WindowFunctions), Arc::new(UnnestRelations)],
+            relation_planners: vec![Arc::new(WindowFunctions), Arc::new(UnnestRelations), Arc::new(MergedJoins)],
         };
         for f in scalar_functions() {
             // What tells the time does so in the session's zone.
@@ -324,6 +325,17 @@ pub(crate) fn is_aggregate(name: &str) -> bool {
         let all = aggregate_functions();
         let names = all.iter().flat_map(|f| std::iter::once(f.name()).chain(f.aliases().iter().map(String::as_str)));
         names.map(str::to_lowercase).collect()
+    });
+    NAMES.contains(&name.to_lowercase())
+}
+
+/// Whether a function is one of single rows.
+pub(crate) fn is_scalar(name: &str) -> bool {
+    static NAMES: LazyLock<HashSet<String>> = LazyLock::new(|| {
+        let all = scalar_functions();
+        let names = all.iter().flat_map(|f| std::iter::once(f.name()).chain(f.aliases().iter().map(String::as_str)));
+        let added = crate::dialect::ADDED.iter().chain(crate::scalar::rewrite::ADDED).map(|f| f.0);
+        names.chain(added).map(str::to_lowercase).collect()
     });
     NAMES.contains(&name.to_lowercase())
 }

@@ -46,6 +46,7 @@ mod statement_set;
 mod tokens;
 mod types;
 mod unnest;
+mod using;
 mod values;
 mod windows;
 mod zone;

@@ -27,6 +27,7 @@ use crate::refuse;
 use crate::select_names;
 use crate::statement::parser;
 use crate::tokens::{Tokens, quoted_word};
+use crate::using;
 
 /// Names that may be mended in one query. Each costs one more planning.
 const MENDED_MAX: usize = 400;
@@ -37,7 +38,7 @@ pub(crate) fn plan(tokens: &Tokens, catalog: &Catalog) -> Result<LogicalPlan> {
     for _ in 0..MENDED_MAX {
         let query = parse(&tokens)?;
         let error = match to_plan(query, catalog)? {
-            Ok(plan) => return Ok(plan),
+            Ok(plan) => return using::unmarked(plan).map_err(|e| diagnose::planning(e, &tokens, catalog)),
             Err(error) => error,
         };
         if !mend(&error, &mut tokens, catalog) {
@@ -62,6 +63,7 @@ fn parse(tokens: &Tokens) -> Result<Query> {
     group_windows::rewrite(&mut query)?;
     select_names::rewrite(&mut query);
     dialect::rewrite(&mut query)?;
+    using::rewrite(&mut query);
     Ok(*query)
 }
 
@@ -106,6 +108,9 @@ fn mend(error: &DataFusionError, tokens: &mut Tokens, catalog: &Catalog) -> bool
                 _ => false,
             };
     }
+    if let Some((name, merged)) = merged_column(error) {
+        return qualify(tokens, diagnose::diagnostic_span(error), &name, &merged);
+    }
     // A CTE is a table too, but only the query knows of it.
     if let Some(name) = diagnose::missing_table(error) {
         let ctes: Vec<_> = cte_names(tokens);
@@ -133,6 +138,40 @@ fn missing_field(error: &DataFusionError) -> Option<(&Column, &[Column])> {
     })
 }
 
+/// A name that stands for a merged column where DataFusion does not look for one (WHERE, ON), and the relation of that.
+fn merged_column(error: &DataFusionError) -> Option<(String, String)> {
+    let name = error.iter().find_map(|e| match e.find_root() {
+        DataFusionError::SchemaError(inner, _) => match inner.as_ref() {
+            SchemaError::AmbiguousReference { field } if field.relation.is_none() => Some(field.name.clone()),
+            _ => None,
+        },
+        _ => None,
+    })?;
+    let notes = error.iter().find_map(|e| e.diagnostic()).map(|d| d.notes.as_slice()).unwrap_or_default();
+    let possible = |message: &'_ str| -> Option<String> {
+        let column = message.strip_prefix("possible column ")?;
+        Some(column.strip_suffix(&name)?.strip_suffix('.')?.to_string())
+    };
+    let relations: Vec<_> = notes.iter().filter_map(|note| possible(&note.message)).collect();
+    let relation = using::common_relation(&relations.iter().map(String::as_str).collect::<Vec<_>>())?.to_string();
+    Some((name, relation))
+}
+
+/// Writes a relation before a name, in the token inside `span`.
+fn qualify(tokens: &mut Tokens, span: Option<datafusion_common::Span>, name: &str, relation: &str) -> bool {
+    let Some(span) = span else { return false };
+    let says = |t: &TokenWithSpan| matches!(&t.token, Token::Word(w) if w.value == name) && starts_in(t, span);
+    let Some(at) = tokens.iter().position(says) else { return false };
+    let put = |token: Token| TokenWithSpan::new(token, tokens[at].span);
+    tokens.splice(at..at, [put(quoted_word(relation)), put(Token::Period)]);
+    true
+}
+
+fn starts_in(token: &TokenWithSpan, span: datafusion_common::Span) -> bool {
+    let start = (token.span.start.line, token.span.start.column);
+    (span.start.line, span.start.column) <= start && start <= (span.end.line, span.end.column)
+}
+
 /// The only column that fits without case, in its name or its table's.
 fn match_column<'c>(field: &Column, valid: &'c [Column]) -> Option<&'c Column> {
     let same = |a: &str, b: &str| a.to_lowercase() == b.to_lowercase();
@@ -153,6 +192,10 @@ fn match_column<'c>(field: &Column, valid: &'c [Column]) -> Option<&'c Column> {
     if found.len() > 1 && found.iter().filter(|c| c.name == field.name).count() == 1 {
         found.retain(|c| c.name == field.name);
     }
+    // Whichever of several tables it is of, that is how it is spelled.
+    if field.relation.is_none() && found.iter().all(|c| c.name == found[0].name) {
+        found.truncate(1);
+    }
     match found.as_slice() {
         [only] => Some(only),
         _ => None,
@@ -164,12 +207,7 @@ fn replace(tokens: &mut Tokens, span: Option<datafusion_common::Span>, name: &st
     if name == with {
         return false;
     }
-    let inside = |t: &TokenWithSpan| {
-        span.is_none_or(|s| {
-            let start = (t.span.start.line, t.span.start.column);
-            (s.start.line, s.start.column) <= start && start <= (s.end.line, s.end.column)
-        })
-    };
+    let inside = |t: &TokenWithSpan| span.is_none_or(|s| starts_in(t, s));
     let mut replaced = false;
     for token in tokens.iter_mut().filter(|t| inside(t)) {
         if matches!(&token.token, Token::Word(w) if w.value == name) {

@@ -7,12 +7,12 @@ use std::ops::ControlFlow;
 
 use rheos_core::error::{Error, Result, Span};
 use sqlparser::ast::{
-    BinaryOperator, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Join,
-    JoinOperator, LambdaFunction, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit,
-    Visitor, WindowType,
+    BinaryOperator, Distinct, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, GroupByExpr, Join, JoinConstraint, JoinOperator, LambdaFunction, Query, Select, SetExpr,
+    SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor, WindowType,
 };
 
-use crate::catalog::higher_order_functions;
+use crate::catalog::{higher_order_functions, is_scalar};
 use crate::ddl::expr_place;
 use crate::ranking::RANKING;
 use crate::tokens::place;
@@ -117,6 +117,7 @@ impl Visitor for Refuse {
             TableFactor::UNNEST { with_offset: true, .. } => {
                 no("UNNEST ... WITH OFFSET", "write WITH ORDINALITY, which counts from 1", place)
             }
+            TableFactor::Derived { sample: Some(_), .. } => no("TABLESAMPLE", "filter by random() < 0.1", place),
             TableFactor::Derived { .. } | TableFactor::Table { .. } | TableFactor::UNNEST { .. } => {
                 ControlFlow::Continue(())
             }
@@ -148,7 +149,10 @@ impl Visitor for Refuse {
                     _ => ControlFlow::Continue(()),
                 }
             }
-            Expr::Function(f) => self.note_lambdas(f),
+            Expr::Function(f) => {
+                only_of_aggregates(f)?;
+                self.note_lambdas(f)
+            }
             Expr::Lambda(lambda) if !self.lambdas.iter().any(|l| std::ptr::eq(*l, lambda)) => misplaced_lambda(lambda),
             Expr::BinaryOp { op: BinaryOperator::Arrow, .. } => {
                 no("an operator on JSON", "declare the column as ROW<...> and read its fields: column.field", place)
@@ -158,7 +162,32 @@ impl Visitor for Refuse {
     }
 }
 
+/// Errors: FILTER, DISTINCT or an order in the call of a function of single rows, which would not be heard.
+fn only_of_aggregates(function: &Function) -> Flow {
+    let name = function.name.to_string().to_lowercase();
+    if !is_scalar(&name) || function.over.is_some() {
+        return ControlFlow::Continue(());
+    }
+    let list = match &function.args {
+        FunctionArguments::List(list) => Some(list),
+        _ => None,
+    };
+    let distinct = list.is_some_and(|l| l.duplicate_treatment == Some(DuplicateTreatment::Distinct));
+    let ordered = list.is_some_and(|l| l.clauses.iter().any(|c| matches!(c, FunctionArgumentClause::OrderBy(_))));
+    let clause = match () {
+        () if function.filter.is_some() => "FILTER (WHERE ...)",
+        () if distinct => "DISTINCT",
+        () if ordered => "ORDER BY",
+        () if !function.within_group.is_empty() => "WITHIN GROUP",
+        () => return ControlFlow::Continue(()),
+    };
+    let error = Error::invalid(134, format!("{clause} is for aggregates, and {name} is none"))
+        .with_hint("take it away, or aggregate the function's results");
+    ControlFlow::Break(error.with_span(place(function.name.span())))
+}
+
 fn joinable(join: &Join) -> Flow {
+    use JoinConstraint::None as NoCondition;
     use JoinOperator as On;
     let place = at(&join.relation);
     match &join.join_operator {
@@ -167,6 +196,20 @@ fn joinable(join: &Join) -> Flow {
             no("APPLY", "write CROSS JOIN UNNEST(...)", place)
         }
         On::StraightJoin(_) => no("STRAIGHT_JOIN", "write JOIN", place),
+        On::Join(NoCondition)
+        | On::Inner(NoCondition)
+        | On::Left(NoCondition)
+        | On::LeftOuter(NoCondition)
+        | On::Right(NoCondition)
+        | On::RightOuter(NoCondition)
+        | On::FullOuter(NoCondition) => {
+            let error = Error::invalid(101, "this JOIN has no condition")
+                .with_hint("write ON and a condition, USING (column), or CROSS JOIN for all pairs of rows");
+            ControlFlow::Break(match place {
+                Some(at) => error.with_span(at),
+                None => error,
+            })
+        }
         _ => ControlFlow::Continue(()),
     }
 }

@@ -10,6 +10,7 @@ use super::{diagnostic_span, find_text, find_word, from_df, places};
 use crate::catalog::Catalog;
 use crate::group_windows;
 use crate::tokens::{place, whole};
+use crate::using::is_merged;
 
 /// The table that was not found, if that is what the error says.
 pub(crate) fn missing_table(error: &DataFusionError) -> Option<String> {
@@ -135,6 +136,7 @@ fn missing_column(field: &Column, valid: &[Column], tokens: &[TokenWithSpan], di
         && !valid.iter().any(|c| c.relation.as_ref() == Some(table))
     {
         let mut tables: Vec<_> = valid.iter().filter_map(|c| c.relation.as_ref().map(ToString::to_string)).collect();
+        tables.retain(|table| !is_merged(table));
         tables.dedup();
         let list = match tables.as_slice() {
             [] => format!("write '{name}' without a table"),
@@ -144,7 +146,8 @@ fn missing_column(field: &Column, valid: &[Column], tokens: &[TokenWithSpan], di
         return with(Error::invalid(131, format!("there is no table '{table}' in this query")).with_hint(hint), at);
     }
     let mut names: Vec<_> = valid.iter().map(|c| c.name.as_str()).filter(|n| !n.starts_with("__")).collect();
-    names.dedup();
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| seen.insert(*name));
     let list = match names.as_slice() {
         [] => "there are no columns here; put a text into single quotes".to_string(),
         names => format!("the columns are: {}", names.join(", ")),

@@ -279,7 +279,11 @@ impl Lowering<'_> {
                 window_columns.extend(stream.window_column(i).map(|w| (columns.len(), w)));
             }
             slots.push(Slot::Column(columns.len()));
-            let name = if let Expr::Column(c) = expr { c.name.clone() } else { name };
+            let name = match expr {
+                Expr::Column(c) => c.name.clone(),
+                Expr::Alias(alias) => alias.name.clone(),
+                _ => name,
+            };
             columns.push((stream.compile(expr, schema, &self.props).map_err(|e| self.df(e))?, name));
         }
         let mut moved = BTreeMap::new();

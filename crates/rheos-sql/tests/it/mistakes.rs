@@ -20,6 +20,22 @@ const CASES: &[Case] = &[
     ("SELECT window_start FROM flights", "R0131", "no column 'window_start'", "FROM TUMBLE", "window_start"),
     ("INSERT INTO outt SELECT 1, 'a'", "R0130", "no table or view 'outt'", "did you mean 'out'?", "outt"),
     ("INSERT INTO out (a, c) SELECT 1, 'a'", "R0131", "'out' has no column 'c'", "'a'", "c"),
+    // clauses that nothing would hear
+    ("SELECT 1 FROM flights a JOIN flights b", "R0101", "no condition", "CROSS JOIN", "flights b"),
+    ("SELECT x FROM (VALUES (1)) AS t(x) TABLESAMPLE BERNOULLI (0)", "R0142", "TABLESAMPLE", "random()", "(1)) AS t(x"),
+    ("SELECT abs(-1) FILTER (WHERE FALSE)", "R0134", "FILTER (WHERE ...) is for aggregates, and abs", "take it", "abs"),
+    ("SELECT abs(DISTINCT -1)", "R0134", "DISTINCT is for aggregates", "take it away", "abs"),
+    ("SELECT upper('a' ORDER BY 1)", "R0134", "ORDER BY is for aggregates", "take it away", "upper"),
+    ("SELECT cuont(origin) FILTER (WHERE TRUE) FROM flights", "R0133", "no function 'cuont'", "'count'", "cuont"),
+    // columns of USING
+    ("SELECT 1 FROM flights a JOIN bid b USING (orgin)", "R0131", "left side of the join", "'origin'", "orgin"),
+    (
+        "SELECT 1 FROM flights a JOIN flights b ON a.origin = b.origin JOIN flights c USING (origin)",
+        "R0132",
+        "several tables on the left side",
+        "join ON",
+        "origin",
+    ),
     // declarations
     ("CREATE TABLE x (a INT) WITH ('connector' = 'memori')", "R0116", "no connector 'memori'", "'memory'", "'memori'"),
     ("CREATE TABLE x (a INT) WITH ('conector' = 'memory')", "R0140", "has no connector", "'connector'", "'conector'"),
