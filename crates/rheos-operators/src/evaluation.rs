@@ -67,6 +67,11 @@ pub(crate) fn new_batch(
 /// An error of an expression or accumulator over data: the row or the function is at fault, unless it says otherwise.
 pub(crate) fn data_error(error: DataFusionError) -> Error {
     let root = error.find_root();
+    if let DataFusionError::External(e) = root
+        && let Some(ours) = e.downcast_ref::<Error>()
+    {
+        return ours.clone();
+    }
     let message = root.message();
     // Backtraces, where they are switched on, are no part of a one-sentence message.
     let message = message.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or_default().trim().to_string();

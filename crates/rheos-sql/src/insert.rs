@@ -63,6 +63,15 @@ pub(crate) fn shape(
             .with_hint(format!("cast it: CAST({name} AS {wanted}); INSERT goes by position, not by name"));
             return Err(with(error, select_item(tokens, from).or(at)));
         }
+        if *is == DataType::Null && !field.is_nullable() {
+            let name = field.name();
+            let error = Error::invalid(
+                144,
+                format!("column {} is always NULL, but '{name}' of '{table}' is NOT NULL", from + 1),
+            )
+            .with_hint(format!("give '{name}' a value, or declare it without NOT NULL"));
+            return Err(with(error, select_item(tokens, from).or(at)));
+        }
         let column = Expr::Column(given[from].clone());
         let column = match is == field.data_type() {
             true => column,

@@ -152,7 +152,7 @@ impl Planner<'_> {
                     Statement::Query(tokens) => {
                         let (plan, schema) = self.result(&tokens)?;
                         let sink: Arc<dyn Sink> = Arc::new(ExplainedSink { schema });
-                        Task { plan, tokens, target: Target { name: EXPLAINED.into(), sink } }
+                        Task { plan, tokens, target: Target { name: EXPLAINED.into(), table: None, sink } }
                     }
                     _ => return Err(Error::internal("EXPLAIN of a statement without a plan")),
                 };
@@ -327,7 +327,11 @@ impl Planner<'_> {
                 sink
             }
         };
-        Ok(Task { plan, tokens: insert.query, target: Target { name: format!("sink:{name}"), sink } })
+        Ok(Task {
+            plan,
+            tokens: insert.query,
+            target: Target { name: format!("sink:{name}"), table: Some(name.clone()), sink },
+        })
     }
 
     /// The plan and the columns of a bare query.
@@ -348,7 +352,7 @@ impl Planner<'_> {
         }
         let sink = (self.options.result_sink)(index, Arc::clone(&schema));
         let name = if index == 0 { "sink:result".into() } else { format!("sink:result-{}", index + 1) };
-        self.tasks.push(Task { plan, tokens, target: Target { name, sink } });
+        self.tasks.push(Task { plan, tokens, target: Target { name, table: None, sink } });
         self.outputs.push(Output::Rows { index, schema });
         Ok(())
     }

@@ -11,6 +11,7 @@ mod fields_used;
 mod grouping;
 mod guards;
 mod join;
+mod not_null;
 mod rank;
 mod rows;
 mod scan;
@@ -58,6 +59,8 @@ pub(crate) struct Task {
 pub(crate) struct Target {
     /// The sink node's name.
     pub(crate) name: String,
+    /// The declared table, where it is one.
+    pub(crate) table: Option<String>,
     pub(crate) sink: Arc<dyn Sink>,
 }
 
@@ -144,7 +147,14 @@ impl Lowering<'_> {
     fn task(&mut self, task: &Task) -> Result<NodeId> {
         let stream = self.lower(&task.plan)?;
         let stream = self.assigned(stream)?;
-        self.shaped(stream, &task.target.sink.schema())
+        let wanted = task.target.sink.schema();
+        let node = self.shaped(stream, &wanted)?;
+        // A result that is shown has no declaration to be held to.
+        let Some(table) = &task.target.table else { return Ok(node) };
+        match not_null::checked(&self.graph.node(node).schema, &wanted, table) {
+            Some(columns) => Ok(plan::project(self.graph, node, columns)?.0),
+            None => Ok(node),
+        }
     }
 
     fn df(&self, error: DataFusionError) -> Error {
