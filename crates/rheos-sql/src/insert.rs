@@ -14,6 +14,7 @@ use sqlparser::tokenizer::{Span as TokenSpan, Token, TokenWithSpan};
 
 use crate::catalog::{Catalog, match_name};
 use crate::diagnose;
+use crate::nested_casts;
 use crate::tokens::{Tokens, place, whole};
 use crate::types;
 
@@ -75,6 +76,7 @@ pub(crate) fn shape(
         let column = Expr::Column(given[from].clone());
         let column = match is == field.data_type() {
             true => column,
+            false if is.is_nested() => nested_casts::cast(column, field.data_type().clone(), false),
             false => Expr::Cast(Cast::new(Box::new(column), field.data_type().clone())),
         };
         exprs.push(column.alias(field.name()));
@@ -162,7 +164,7 @@ fn assignable(from: &DataType, to: &DataType) -> bool {
         (a, b) if is_text(b) => is_text(a) || (!a.is_nested() && can_cast_types(a, b)),
         (a, b) if a.is_temporal() && b.is_temporal() => can_cast_types(a, b),
         (DataType::Dictionary(_, value), b) => assignable(value, b),
-        (a, b) if a.is_nested() && b.is_nested() => can_cast_types(a, b),
+        (a, b) if a.is_nested() && b.is_nested() => nested_casts::fits(a, b, &assignable),
         (
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_),
             DataType::Binary,

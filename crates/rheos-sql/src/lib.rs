@@ -12,6 +12,7 @@
 
 mod absent;
 mod cast_names;
+mod cast_types;
 mod catalog;
 mod clock;
 mod computed;
@@ -31,6 +32,7 @@ mod lateral;
 mod lower;
 mod metadata;
 mod misuse;
+mod nested_casts;
 mod optimize;
 mod proctime;
 mod program;

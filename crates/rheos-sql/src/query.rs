@@ -23,6 +23,7 @@ use crate::diagnose::{self, syntax, syntax_at};
 use crate::dialect;
 use crate::group_windows;
 use crate::misuse;
+use crate::nested_casts;
 use crate::refuse;
 use crate::select_names;
 use crate::statement::parser;
@@ -38,7 +39,10 @@ pub(crate) fn plan(tokens: &Tokens, catalog: &Catalog) -> Result<LogicalPlan> {
     for _ in 0..MENDED_MAX {
         let query = parse(&tokens)?;
         let error = match to_plan(query, catalog)? {
-            Ok(plan) => return using::unmarked(plan).map_err(|e| diagnose::planning(e, &tokens, catalog)),
+            Ok(plan) => {
+                let plan = using::unmarked(plan).and_then(nested_casts::by_position);
+                return plan.map_err(|e| diagnose::planning(e, &tokens, catalog));
+            }
             Err(error) => error,
         };
         if !mend(&error, &mut tokens, catalog) {

@@ -14,6 +14,7 @@ use rheos_core::error::{Error, Result, Span, did_you_mean};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Span as TokenSpan, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
 
+use crate::cast_types;
 use crate::grammar::Grammar;
 use crate::scalar::syntax;
 use crate::statement_set;
@@ -44,7 +45,7 @@ pub(crate) fn statements(text: &str, variables: &BTreeMap<String, String>) -> Re
     for part in tokens.split(|t| t.token == Token::SemiColon) {
         if !part.is_empty() {
             let statement = name_partition_arguments(unwrap_table_functions(part.to_vec()));
-            let statement = syntax::rewrite(statement)?;
+            let statement = cast_types::named(syntax::rewrite(statement)?)?;
             check_depth(&statement)?;
             statements.push(statement);
         }

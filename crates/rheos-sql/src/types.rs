@@ -10,11 +10,12 @@ use datafusion_common::Result as DfResult;
 use datafusion_expr::planner::TypePlanner;
 use rheos_core::error::{Error, Result, did_you_mean};
 pub(crate) use rheos_core::types::{TIMESTAMP, display, timestamp_ltz};
-use sqlparser::ast::{self, ArrayElemTypeDef, ExactNumberInfo, TimezoneInfo};
+use sqlparser::ast::{self, ArrayElemTypeDef, ExactNumberInfo, ObjectNamePart, TimezoneInfo};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Span as TokenSpan, Token, TokenWithSpan};
 
+use crate::cast_types;
 use crate::diagnose::{external, syntax};
 use crate::tokens::{Tokens, place};
 
@@ -51,14 +52,42 @@ const TYPES: &[&str] = &[
     "UBIGINT",
 ];
 
-/// Parses a column's type: our nested types, else what sqlparser knows.
+/// Parses a column's type: our nested types, else what sqlparser knows; `ARRAY` behind it makes a list of it.
 pub(crate) fn parse_type(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<DataType> {
-    let start = parser.peek_token_ref().span;
-    let context = |e: ParserError| syntax(e, tokens);
-    let word = match &parser.peek_token_ref().token {
+    let mut data_type = simple_type(parser, tokens)?;
+    while word_at(parser, 0) == "ARRAY" && parser.peek_nth_token_ref(1).token != Token::Lt {
+        parser.advance_token();
+        data_type = DataType::List(Arc::new(Field::new("item", data_type, true)));
+    }
+    Ok(data_type)
+}
+
+/// The n-th word from here in upper case. Empty: there is none, or it is a quoted name.
+fn word_at(parser: &Parser<'_>, n: usize) -> String {
+    match &parser.peek_nth_token_ref(n).token {
         Token::Word(w) if w.quote_style.is_none() => w.value.to_uppercase(),
         _ => String::new(),
-    };
+    }
+}
+
+/// How many tokens `TIMESTAMP [(p)] WITH LOCAL TIME ZONE` has from here, if that is what stands here.
+fn local_timestamp(parser: &Parser<'_>) -> Option<usize> {
+    let is = |n: usize, token: &Token| parser.peek_nth_token_ref(n).token == *token;
+    let precision = |n: usize| matches!(&parser.peek_nth_token_ref(n).token, Token::Number(p, _) if p.parse::<u8>().is_ok_and(|p| p <= 9));
+    let behind = if is(1, &Token::LParen) && precision(2) && is(3, &Token::RParen) { 4 } else { 1 };
+    let words = ["WITH", "LOCAL", "TIME", "ZONE"];
+    let found = word_at(parser, 0) == "TIMESTAMP" && (0..4).all(|i| word_at(parser, behind + i) == words[i]);
+    found.then_some(behind + words.len())
+}
+
+fn simple_type(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<DataType> {
+    let start = parser.peek_token_ref().span;
+    let context = |e: ParserError| syntax(e, tokens);
+    if let Some(count) = local_timestamp(parser) {
+        (0..count).for_each(|_| parser.advance_token());
+        return Ok(timestamp_ltz());
+    }
+    let word = word_at(parser, 0);
     let opens = |parser: &Parser<'_>, token: &Token| parser.peek_nth_token_ref(1).token == *token;
     match word.as_str() {
         "ROW" | "STRUCT" if opens(parser, &Token::Lt) || opens(parser, &Token::LParen) => {
@@ -157,7 +186,12 @@ pub(crate) fn to_arrow(sql: &ast::DataType) -> Result<DataType> {
         Sql::Array(ArrayElemTypeDef::AngleBracket(item) | ArrayElemTypeDef::SquareBracket(item, None)) => {
             Ok(DataType::List(Arc::new(Field::new("item", to_arrow(item)?, true))))
         }
-        Sql::Custom(name, modifiers) => custom(&name.to_string(), modifiers),
+        Sql::Custom(name, modifiers) => match name.0.as_slice() {
+            [ObjectNamePart::Identifier(ident)] if ident.quote_style.is_some() => {
+                cast_types::meant(&ident.value).unwrap_or_else(|| custom(&name.to_string(), modifiers))
+            }
+            _ => custom(&name.to_string(), modifiers),
+        },
         other => Err(unknown(&other.to_string())),
     }
 }
