@@ -257,6 +257,11 @@ impl Catalog {
         self.entries.contains_key(name)
     }
 
+    /// Whether a view has exactly this name.
+    pub(crate) fn is_view(&self, name: &str) -> bool {
+        matches!(self.entries.get(name), Some(Entry::View(_)))
+    }
+
     /// The names of tables and views.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)

@@ -37,6 +37,8 @@ pub(crate) struct TableDdl {
     pub(crate) columns: Vec<ColumnDdl>,
     pub(crate) watermark: Option<WatermarkDdl>,
     pub(crate) primary_key: Option<Span>,
+    /// What `PRIMARY KEY (..)` lists.
+    pub(crate) key_columns: Vec<Ident>,
     pub(crate) partitioned_by: Vec<Ident>,
     pub(crate) options: Vec<OptionDdl>,
 }
@@ -117,6 +119,36 @@ impl TableDdl {
         self.columns.iter().all(|c| matches!(c.kind, ColumnKind::Stored { .. }))
     }
 
+    fn set_primary_key(&mut self, at: TokenSpan) -> Result<()> {
+        match self.primary_key.replace(place(at)) {
+            Some(_) => Err(Error::invalid(141, "a table has one PRIMARY KEY")
+                .with_hint("keep one of them; PRIMARY KEY (a, b) is one of two columns")
+                .with_span(place(at))),
+            None => Ok(()),
+        }
+    }
+
+    /// Errors: the key lists a column that there is not, or one twice.
+    fn check_primary_key(&self) -> Result<()> {
+        let names = || self.columns.iter().map(|c| c.name.value.as_str());
+        let mut seen = vec![];
+        for column in &self.key_columns {
+            let Some(name) = match_name(&column.value, names()) else {
+                let list = format!("the columns are: {}", names().collect::<Vec<_>>().join(", "));
+                return Err(Error::invalid(131, format!("PRIMARY KEY names no column '{}'", column.value))
+                    .with_hint(did_you_mean(&column.value, names(), &list))
+                    .with_span(place(column.span)));
+            };
+            if seen.contains(&name) {
+                return Err(Error::invalid(141, format!("PRIMARY KEY names the column '{name}' twice"))
+                    .with_hint("name each column once")
+                    .with_span(place(column.span)));
+            }
+            seen.push(name);
+        }
+        Ok(())
+    }
+
     /// `SELECT a, (expression) AS b, .. FROM table`: what is read from a table whose columns are not all stored, in the
     /// order of their declaration. Those of `stored`
     /// are taken as they are.
@@ -192,6 +224,7 @@ pub(crate) fn create_table(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<T
         columns: vec![],
         watermark: None,
         primary_key: None,
+        key_columns: vec![],
         partitioned_by: vec![],
         options: vec![],
     };
@@ -207,6 +240,7 @@ pub(crate) fn create_table(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<T
         }
         parser.advance_token();
         check_watermark(&table)?;
+        table.check_primary_key()?;
     }
     if parser.parse_keyword(Keyword::COMMENT) {
         let _ = parser.consume_token(&Token::Eq);
@@ -293,11 +327,11 @@ fn element(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Re
     };
     if parser.parse_keywords(&[Keyword::PRIMARY, Keyword::KEY]) {
         parser.expect_token(&Token::LParen).map_err(context)?;
-        parser.parse_comma_separated(Parser::parse_identifier).map_err(context)?;
+        let columns = parser.parse_comma_separated(Parser::parse_identifier).map_err(context)?;
         parser.expect_token(&Token::RParen).map_err(context)?;
         let _ = parser.parse_keywords(&[Keyword::NOT, Keyword::ENFORCED]);
-        table.primary_key = Some(place(start));
-        return Ok(());
+        table.key_columns.extend(columns);
+        return table.set_primary_key(start);
     }
     for keyword in [Keyword::UNIQUE, Keyword::CHECK, Keyword::FOREIGN] {
         if parser.peek_keyword(keyword) && parser.peek_nth_token_ref(1).token == Token::LParen {
@@ -340,7 +374,7 @@ fn column(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Res
             nullable = false;
         } else if parser.parse_keywords(&[Keyword::PRIMARY, Keyword::KEY]) {
             let _ = parser.parse_keywords(&[Keyword::NOT, Keyword::ENFORCED]);
-            table.primary_key = Some(place(at));
+            table.set_primary_key(at)?;
         } else if parser.parse_keyword(Keyword::COMMENT) {
             parser.parse_literal_string().map_err(context)?;
         } else if parser.peek_token_ref().token.to_string().eq_ignore_ascii_case("metadata") {
@@ -377,6 +411,10 @@ fn watermark(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> 
     parser.advance_token();
     parser.advance_token();
     let column = parser.parse_identifier().map_err(context)?;
+    if parser.peek_token_ref().token == Token::Period {
+        let hint = "declare a column for it, as in ts AS r.ts, and write WATERMARK FOR ts AS ts";
+        return Err(not_supported("WATERMARK FOR a field of a row", hint, column.span));
+    }
     parser.expect_keyword_is(Keyword::AS).map_err(context)?;
     let from = parser.peek_token_ref().span;
     let expr = parser.parse_expr().map_err(context)?;

@@ -3,18 +3,45 @@
 //! DataFusion tries one planner of expressions after another and drops what they refuse. So a field that there is not
 //! is planned as a function without a type, whose error is ours.
 
-use arrow::datatypes::{DataType, Field};
-use datafusion_common::{DFSchema, Result as DfResult, ScalarValue, TableReference};
+use std::ops::ControlFlow;
+
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion_common::{Column, DFSchema, Result as DfResult, ScalarValue, TableReference};
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawFieldAccessExpr};
 use datafusion_expr::{
     Cast, ColumnarValue, Expr, ExprSchemable, GetFieldAccess, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
+use datafusion_functions::core::expr_fn::get_field;
 use rheos_core::error::{Error, did_you_mean};
+use sqlparser::ast::{AccessExpr, Expr as SqlExpr, Ident, Query, Subscript, Value, visit_expressions_mut};
 
+use crate::catalog::match_name;
 use crate::diagnose::external;
 use crate::types;
+
+/// `CAST(r AS ROW<a INT>).a` and `(r).a`: a field of what is no column. DataFusion takes it in brackets only.
+pub(crate) fn rewrite(query: &mut Query) {
+    let _ = visit_expressions_mut(query, |expr| {
+        if let SqlExpr::CompoundFieldAccess { root, access_chain } = expr
+            && !matches!(root.as_ref(), SqlExpr::Identifier(_) | SqlExpr::CompoundIdentifier(_))
+        {
+            for access in access_chain {
+                if let AccessExpr::Dot(SqlExpr::Identifier(field)) = access {
+                    *access = in_brackets(field);
+                }
+            }
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+/// `['a']` for `.a`.
+pub(crate) fn in_brackets(field: &Ident) -> AccessExpr {
+    let name = Value::SingleQuotedString(field.value.clone()).with_span(field.span);
+    AccessExpr::Subscript(Subscript::Index { index: SqlExpr::Value(name) })
+}
 
 /// Looks at the names of fields, and leaves all that is right to the planners behind it.
 #[derive(Debug)]
@@ -24,18 +51,28 @@ impl ExprPlanner for FieldNames {
     fn plan_compound_identifier(
         &self,
         field: &Field,
-        _: Option<&TableReference>,
+        qualifier: Option<&TableReference>,
         nested_names: &[String],
     ) -> DfResult<PlannerResult<Vec<Expr>>> {
-        let (mut owner, mut data_type) = (field.name(), field.data_type());
-        for name in nested_names {
+        let mut owner = field.name().as_str();
+        let mut data_type = field.data_type();
+        let mut value = Expr::Column(Column::from((qualifier, field)));
+        let mut names = nested_names.iter();
+        for name in names.by_ref() {
             match member(&format!("'{owner}'"), data_type, name) {
-                Ok(Some(next)) => (owner, data_type) = (name, next),
-                Ok(None) => break,
+                Ok(Some(next)) => {
+                    (owner, data_type) = (next.name(), next.data_type());
+                    value = get_field(value, owner);
+                }
+                Ok(None) => {
+                    value = get_field(value, name.as_str());
+                    break;
+                }
                 Err(missing) => return Ok(PlannerResult::Planned(missing.expr())),
             }
         }
-        Ok(PlannerResult::Original(vec![]))
+        // Behind a map only the rows know the names.
+        Ok(PlannerResult::Planned(names.fold(value, |value, name| get_field(value, name.as_str()))))
     }
 
     fn plan_field_access(
@@ -51,14 +88,17 @@ impl ExprPlanner for FieldNames {
             }
             GetFieldAccess::NamedStructField { .. } => {}
         }
-        if let GetFieldAccess::NamedStructField { name: ScalarValue::Utf8(Some(name)) } = &access.field_access
+        if let GetFieldAccess::NamedStructField { name: ScalarValue::Utf8(Some(name)) } = &mut access.field_access
             && let Ok(data_type) = access.expr.get_type(schema)
         {
             let owner = match &access.expr {
                 Expr::Column(column) => format!("'{}'", column.name),
                 _ => "the value before it".to_string(),
             };
-            member(&owner, &data_type, name).map_err(|missing| external(missing.error()))?;
+            let found = member(&owner, &data_type, name).map_err(|missing| external(missing.error()))?;
+            if let Some(field) = found {
+                *name = field.name().clone();
+            }
         }
         Ok(PlannerResult::Original(access))
     }
@@ -90,8 +130,9 @@ impl Missing {
     }
 }
 
-/// The type of a row's field. `None`: only the rows will tell. Errors: there is no such field.
-fn member<'t>(owner: &str, data_type: &'t DataType, name: &str) -> Result<Option<&'t DataType>, Missing> {
+/// A row's field, without regard to case where only one fits. `None`: only the rows will tell. Errors: there is no such
+/// field.
+fn member<'t>(owner: &str, data_type: &'t DataType, name: &str) -> Result<Option<&'t FieldRef>, Missing> {
     let fields = match data_type {
         DataType::Struct(fields) => fields,
         DataType::Map(..) | DataType::Null => return Ok(None),
@@ -107,8 +148,8 @@ fn member<'t>(owner: &str, data_type: &'t DataType, name: &str) -> Result<Option
             return Err(Missing { message, hint: hint.to_string() });
         }
     };
-    if let Some(field) = fields.iter().find(|f| f.name() == name) {
-        return Ok(Some(field.data_type()));
+    if let Some(found) = match_name(name, fields.iter().map(|f| f.name().as_str())) {
+        return Ok(fields.iter().find(|f| f.name() == found));
     }
     let names: Vec<_> = fields.iter().map(|f| f.name().as_str()).collect();
     let list = format!("the fields are: {}", names.join(", "));

@@ -15,11 +15,11 @@ use rheos_core::error::{Error, Result, Span};
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments, GroupByExpr, Ident,
     ObjectName, Query, Select, SelectItem, SetExpr, Spanned, TableAlias, TableFactor, TableFunctionArgs, Value,
-    VisitMut, VisitorMut, WildcardAdditionalOptions, visit_expressions_mut,
+    VisitMut, VisitorMut, WildcardAdditionalOptions, visit_expressions, visit_expressions_mut,
 };
 
 use crate::tokens::place;
-use crate::windows::{BY_GROUP, WindowColumn, usage};
+use crate::windows::{BY_GROUP, HIDES_TAKEN, WindowColumn, usage};
 
 /// Rewrites every SELECT of a query.
 pub(crate) fn rewrite(query: &mut Query) -> Result<()> {
@@ -70,7 +70,8 @@ fn rewrite_select(select: &mut Select) -> Result<()> {
     *groups = kept;
     let Some(window) = found else { return Ok(()) };
     let item_names: Vec<_> = select.projection.iter().map(ToString::to_string).collect();
-    rewrite_from(select, &window)?;
+    let hides_taken = !reads_window_columns(select, &window)?;
+    rewrite_from(select, &window, hides_taken)?;
     for (item, name) in select.projection.iter_mut().zip(item_names) {
         let SelectItem::UnnamedExpr(expr) = item else { continue };
         if auxiliary(expr, &window).is_ok_and(|c| c.is_some()) {
@@ -82,6 +83,38 @@ fn rewrite_select(select: &mut Select) -> Result<()> {
     replace_auxiliaries(&mut select.projection, &window)?;
     replace_auxiliaries(&mut select.having, &window)?;
     replace_auxiliaries(&mut select.qualify, &window)
+}
+
+/// Whether a SELECT reads a column that is called as one of the window's, `TUMBLE_START(window_time, ..)` and its like apart.
+fn reads_window_columns(select: &Select, window: &GroupWindow) -> Result<bool> {
+    let mut rest = select.clone();
+    rest.from.clear();
+    // WHERE of a session is evaluated below the window.
+    if window.function == "session" {
+        rest.selection = None;
+    }
+    if let GroupByExpr::Expressions(groups, _) = &mut rest.group_by {
+        let own = |e: &Expr| matches!(e, Expr::Identifier(i) if is_window_column(&i.value) && i.span.start.line == 0);
+        groups.retain(|e| !own(e));
+    }
+    replace_auxiliaries(&mut rest, window)?;
+    let found = visit_expressions(&rest, |expr| {
+        let name = match expr {
+            Expr::Identifier(name) => Some(name),
+            Expr::CompoundIdentifier(parts) => parts.last(),
+            _ => None,
+        };
+        match name.is_some_and(|name| is_window_column(&name.value) && name.span.start.line > 0) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    });
+    let is_all = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+    Ok(found.is_break() || rest.projection.iter().any(is_all))
+}
+
+fn is_window_column(name: &str) -> bool {
+    WindowColumn::ALL.iter().any(|c| c.name().eq_ignore_ascii_case(name))
 }
 
 /// `ORDER BY TUMBLE_START(..)` stands outside of the SELECT that is grouped by the window.
@@ -211,7 +244,7 @@ fn filtered(select: &mut Select) -> Query {
     }
 }
 
-fn rewrite_from(select: &mut Select, window: &GroupWindow) -> Result<()> {
+fn rewrite_from(select: &mut Select, window: &GroupWindow, hides_taken: bool) -> Result<()> {
     let is_session = window.function == "session";
     let inner = (is_session && select.selection.is_some()).then(|| filtered(select));
     let refuse = |what: &str| {
@@ -247,9 +280,9 @@ fn rewrite_from(select: &mut Select, window: &GroupWindow) -> Result<()> {
     let data = inner.map_or(data, |query| Expr::Subquery(Box::new(query)));
     let args = [data, time].into_iter().chain(intervals);
     let mut args: Vec<_> = args.map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();
-    if is_session {
+    for (name, _) in [(BY_GROUP, is_session), (HIDES_TAKEN, hides_taken)].into_iter().filter(|mark| mark.1) {
         args.push(FunctionArg::Named {
-            name: Ident::new(BY_GROUP),
+            name: Ident::new(name),
             arg: FunctionArgExpr::Expr(Expr::value(Value::Boolean(true))),
             operator: FunctionArgOperator::RightArrow,
         });

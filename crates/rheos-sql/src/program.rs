@@ -277,7 +277,9 @@ impl Planner<'_> {
 
     fn create_view(&mut self, view: ViewDdl) -> Result<()> {
         let at = place(view.name.span);
-        if self.declared(&view.name.value, view.if_not_exists, at)? {
+        // Queries that read the older view hold its plan.
+        let replaces = view.or_replace && self.catalog.is_view(&view.name.value);
+        if !replaces && self.declared(&view.name.value, view.if_not_exists, at)? {
             return Ok(());
         }
         let mut plan = query::plan(&view.query, &self.catalog)?;

@@ -9,6 +9,8 @@
 //! DataFusion matches names exactly. A name that it does not find, and that fits exactly one known name without case, is
 //! replaced in the tokens, and the query is planned again; so the scopes are always DataFusion's own.
 
+use std::collections::BTreeSet;
+
 use datafusion_common::{Column, DataFusionError, SchemaError};
 use datafusion_expr::LogicalPlan;
 use datafusion_sql::planner::{NullOrdering, ParserOptions, SqlToRel};
@@ -21,6 +23,7 @@ use crate::absent;
 use crate::catalog::{Catalog, match_name};
 use crate::diagnose::{self, syntax, syntax_at};
 use crate::dialect;
+use crate::fields;
 use crate::group_windows;
 use crate::misuse;
 use crate::nested_casts;
@@ -28,6 +31,7 @@ use crate::refuse;
 use crate::select_names;
 use crate::statement::parser;
 use crate::tokens::{Tokens, quoted_word};
+use crate::unnest;
 use crate::using;
 
 /// Names that may be mended in one query. Each costs one more planning.
@@ -67,6 +71,8 @@ fn parse(tokens: &Tokens) -> Result<Query> {
     group_windows::rewrite(&mut query)?;
     select_names::rewrite(&mut query);
     dialect::rewrite(&mut query)?;
+    fields::rewrite(&mut query);
+    unnest::rewrite(&mut query);
     using::rewrite(&mut query);
     Ok(*query)
 }
@@ -102,8 +108,11 @@ fn to_plan(query: Query, catalog: &Catalog) -> Result<Planned> {
 /// Replaces a name that was not found by the only one that it fits without case. False: there is none.
 fn mend(error: &DataFusionError, tokens: &mut Tokens, catalog: &Catalog) -> bool {
     if let Some((field, valid)) = missing_field(error) {
-        let Some(found) = match_column(field, valid) else { return false };
         let span = field.spans.first().or_else(|| diagnose::diagnostic_span(error));
+        let Some(found) = match_column(field, valid) else {
+            let owner = match_owner(field, valid).or_else(|| match_table(field, valid));
+            return owner.is_some_and(|(wrong, right)| replace(tokens, span, &wrong, &right));
+        };
         return replace(tokens, span, &field.name, &found.name)
             || match (&field.relation, &found.relation) {
                 (Some(wrong), Some(right)) if wrong.table() != right.table() => {
@@ -204,6 +213,35 @@ fn match_column<'c>(field: &Column, valid: &'c [Column]) -> Option<&'c Column> {
         [only] => Some(only),
         _ => None,
     }
+}
+
+/// In `R.a` or `t.R.a`, which is read as a table and its column: a column R, a row, that fits without case; in `T.r.a`
+/// a table. What stands there, and what it should be.
+fn match_owner(field: &Column, valid: &[Column]) -> Option<(String, String)> {
+    let parts = field.relation.as_ref()?.to_vec();
+    let (first, second) = (parts.first()?, parts.get(1));
+    let tables: BTreeSet<_> = valid.iter().filter_map(|c| c.relation.as_ref()).map(|r| r.table()).collect();
+    let table = match_name(first, tables);
+    let of_table = |c: &&Column| c.relation.as_ref().map(|relation| relation.table()) == table;
+    let (wrong, right) = match (table, second) {
+        (Some(table), _) if table != first => (first, table),
+        (Some(_), Some(column)) => (column, match_name(column, names_of(valid.iter().filter(of_table)))?),
+        (Some(_), None) => return None,
+        (None, _) => (first, match_name(first, names_of(valid.iter()))?),
+    };
+    Some((wrong.clone(), right.to_string()))
+}
+
+/// In `T.list[1]`, which is read as a column `T`: a table.
+fn match_table(field: &Column, valid: &[Column]) -> Option<(String, String)> {
+    let tables: BTreeSet<_> = valid.iter().filter_map(|c| c.relation.as_ref()).map(|r| r.table()).collect();
+    let found = match_name(&field.name, tables).filter(|_| field.relation.is_none())?;
+    Some((field.name.clone(), found.to_string()))
+}
+
+/// Each name once.
+fn names_of<'c>(columns: impl Iterator<Item = &'c Column>) -> BTreeSet<&'c str> {
+    columns.map(|c| c.name.as_str()).collect()
 }
 
 /// Replaces the name's tokens, those inside `span` if it is known.

@@ -71,7 +71,7 @@ fn rename(select: &mut Select) {
 }
 
 /// The names of what FROM reads, in lower case.
-fn relations(select: &Select) -> HashSet<String> {
+pub(crate) fn relations(select: &Select) -> HashSet<String> {
     let all = select.from.iter().flat_map(|f| std::iter::once(&f.relation).chain(f.joins.iter().map(|j| &j.relation)));
     let mut names = HashSet::new();
     for relation in all {

@@ -45,10 +45,11 @@ pub(crate) enum Statement {
     },
 }
 
-/// `CREATE VIEW name [(columns)] AS query`.
+/// `CREATE [OR REPLACE] VIEW name [(columns)] AS query`.
 #[derive(Debug)]
 pub(crate) struct ViewDdl {
     pub(crate) name: Ident,
+    pub(crate) or_replace: bool,
     pub(crate) if_not_exists: bool,
     pub(crate) columns: Vec<Ident>,
     pub(crate) query: Tokens,
@@ -137,10 +138,14 @@ fn rest(parser: &Parser<'_>, tokens: &Tokens) -> Result<Tokens> {
 
 fn create(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<Statement> {
     let context = |e: ParserError| syntax(e, tokens);
-    if parser.parse_keywords(&[Keyword::OR, Keyword::REPLACE]) {
-        return refuse("CREATE OR REPLACE", "a program starts empty, so CREATE is enough", parser);
-    }
+    let or_replace = parser.parse_keywords(&[Keyword::OR, Keyword::REPLACE]);
+    let replace_at = parser.get_current_token().span;
     let _ = parser.parse_one_of_keywords(&[Keyword::TEMPORARY, Keyword::TEMP]);
+    if or_replace && !parser.peek_keyword(Keyword::VIEW) {
+        let what = "CREATE OR REPLACE of anything but a view is not supported";
+        let error = Error::invalid(103, what).with_hint("a program starts empty, so CREATE is enough");
+        return Err(error.with_span(place(replace_at)));
+    }
     if parser.parse_keyword(Keyword::TABLE) {
         let tokens = split_shifts(tokens.get(parser.index()..).unwrap_or_default().to_vec());
         let mut declaration = self::parser(tokens.clone());
@@ -152,6 +157,11 @@ fn create(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<Statement> {
     }
     if parser.parse_keyword(Keyword::VIEW) {
         let if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
+        if or_replace && if_not_exists {
+            let error =
+                syntax_at("OR REPLACE and IF NOT EXISTS contradict each other", parser.get_current_token().span);
+            return Err(error.with_hint("keep one of them"));
+        }
         let name = bare_name(parser, tokens)?;
         let mut columns = vec![];
         if parser.consume_token(&Token::LParen) {
@@ -163,7 +173,7 @@ fn create(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<Statement> {
         }
         parser.expect_keyword_is(Keyword::AS).map_err(context)?;
         let query = rest(parser, tokens)?;
-        return Ok(Statement::CreateView(ViewDdl { name, if_not_exists, columns, query }));
+        return Ok(Statement::CreateView(ViewDdl { name, or_replace, if_not_exists, columns, query }));
     }
     let what = parser.peek_token_ref().token.to_string();
     let words = ["TABLE", "VIEW", "FUNCTION", "TEMPORARY"];

@@ -391,6 +391,7 @@ fn opening(tokens: &[TokenWithSpan], close: usize) -> Option<usize> {
 ///
 /// Every token since the last comma or clause may add one level to the tree, and so may those outside the parentheses.
 fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
+    check_cases(tokens)?;
     let mut outer = vec![];
     let mut here = 0usize;
     let mut above = 0usize;
@@ -419,6 +420,29 @@ fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
         if above + here + unions > DEPTH_TOKENS_MAX {
             return Err(Error::invalid(105, "this expression is too long or too deeply nested")
                 .with_hint("use IN (...) for many values, or a view for a part of the query")
+                .with_span(place(token.span)));
+        }
+    }
+    Ok(())
+}
+
+/// Levels of CASE and parentheses up to which the parser reads a CASE. Behind them it takes the word for a name, and stops
+/// at the next one.
+const CASE_LEVELS_MAX: usize = 47;
+
+fn check_cases(tokens: &[TokenWithSpan]) -> Result<()> {
+    let (mut cases, mut brackets) = (0usize, 0usize);
+    for token in tokens {
+        match &token.token {
+            Token::LParen | Token::LBracket | Token::LBrace => brackets += 1,
+            Token::RParen | Token::RBracket | Token::RBrace => brackets = brackets.saturating_sub(1),
+            Token::Word(w) if w.quote_style.is_none() && w.keyword == Keyword::CASE => cases += 1,
+            Token::Word(w) if w.quote_style.is_none() && w.keyword == Keyword::END => cases = cases.saturating_sub(1),
+            _ => {}
+        }
+        if cases > 0 && cases + brackets > CASE_LEVELS_MAX {
+            return Err(Error::invalid(105, "this CASE is too deeply nested")
+                .with_hint("write one CASE with several WHEN, or a view for a part of it")
                 .with_span(place(token.span)));
         }
     }

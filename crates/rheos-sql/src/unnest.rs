@@ -9,9 +9,13 @@
 //!           one row
 //! ```
 //!
+//! A field of a row in an argument, `UNNEST(t.r.list)`, is written `t.r['list']` first: DataFusion takes no points behind a
+//! column of another table.
+//!
 //! Where an argument names columns of the tables before it, `lateral` puts those in the place of the one row.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
 use arrow::datatypes::{DataType, Fields};
 use datafusion_common::{Column, DFSchema, NullHandling, Result as DfResult, UnnestOptions, internal_datafusion_err};
@@ -20,12 +24,58 @@ use datafusion_expr::{Expr, ExprSchemable, LogicalPlanBuilder, cast, lit};
 use datafusion_functions::core::expr_fn::{get_field, greatest};
 use datafusion_functions_nested::expr_fn::{array_length, gen_series};
 use rheos_core::error::Error;
-use sqlparser::ast::{Expr as SqlExpr, TableAlias, TableFactor};
+use sqlparser::ast::{
+    Expr as SqlExpr, Query, Select, TableAlias, TableFactor, VisitMut, VisitorMut, visit_expressions_mut,
+};
 
 use crate::ddl::expr_place;
 use crate::diagnose::external;
+use crate::fields;
+use crate::select_names::relations;
 use crate::tokens::place;
 use crate::types;
+
+/// Puts the fields of rows in the arguments of every UNNEST into brackets.
+pub(crate) fn rewrite(query: &mut Query) {
+    struct Rewrite;
+    impl VisitorMut for Rewrite {
+        type Break = ();
+
+        fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+            let relations = relations(select);
+            let all = select.from.iter_mut().flat_map(|from| {
+                std::iter::once(&mut from.relation).chain(from.joins.iter_mut().map(|join| &mut join.relation))
+            });
+            for relation in all {
+                if let TableFactor::UNNEST { array_exprs, .. } = relation {
+                    let _ = visit_expressions_mut(array_exprs, |expr| {
+                        in_brackets(expr, &relations);
+                        ControlFlow::<()>::Continue(())
+                    });
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = query.visit(&mut Rewrite);
+}
+
+/// `r.a` becomes `r['a']`, and `t.r.a` becomes `t.r['a']` where there is a relation `t`.
+fn in_brackets(expr: &mut SqlExpr, relations: &HashSet<String>) {
+    let SqlExpr::CompoundIdentifier(parts) = expr else { return };
+    let is_qualified = parts.first().is_some_and(|first| relations.contains(&first.value.to_lowercase()));
+    let column = if is_qualified { 2 } else { 1 };
+    if parts.len() <= column {
+        return;
+    }
+    let names = parts.split_off(column);
+    let root = match parts.as_slice() {
+        [only] => SqlExpr::Identifier(only.clone()),
+        parts => SqlExpr::CompoundIdentifier(parts.to_vec()),
+    };
+    let access_chain = names.iter().map(fields::in_brackets).collect();
+    *expr = SqlExpr::CompoundFieldAccess { root: Box::new(root), access_chain };
+}
 
 /// Plans UNNEST in FROM.
 #[derive(Debug)]

@@ -101,6 +101,7 @@ fn expectation(message: &str) -> Option<String> {
         "end of statement" => "the end of the statement".into(),
         "literal string" => "a text in single quotes".into(),
         "joined table" => "a table".into(),
+        ":" => "':'".into(),
         other => other.trim_end_matches(':').to_string(),
     })
 }

@@ -1,7 +1,8 @@
-//! The calls that make JSON, in tokens, made into plain calls before the parser sees them.
+//! The calls that make JSON and maps, in tokens, made into plain calls before the parser sees them.
 //!
 //! ```text
 //!   JSON_OBJECT(KEY 'a' VALUE x, 'b' : y ABSENT ON NULL)   json_object('absent', 'a', x, 'plain', 'b', y, 'plain')
+//!   MAP['a', 1, 'b', 2]                                    MAP(['a', 'b'], [1, 2])
 //!   JSON_ARRAY(x, JSON_ARRAY(y) NULL ON NULL)              json_array('null', x, 'plain', json_array(..), 'raw')
 //! ```
 //!
@@ -16,6 +17,9 @@ use crate::tokens::{Tokens, place};
 
 /// Rewrites the call whose name is at `i`, if it is one of these.
 pub(super) fn rewrite_call(tokens: &mut Tokens, i: usize) -> Result<()> {
+    if word_at(tokens, i) == "MAP" {
+        return rewrite_map(tokens, i);
+    }
     let with_keys = match word_at(tokens, i).as_str() {
         "JSON_OBJECT" => true,
         "JSON_ARRAY" => false,
@@ -47,6 +51,43 @@ pub(super) fn rewrite_call(tokens: &mut Tokens, i: usize) -> Result<()> {
         args.push(quoted(kind, span));
     }
     tokens.splice(open + 1..close, args);
+    Ok(())
+}
+
+/// `MAP['a', 1, 'b', 2]`. A single value in the brackets is an index of a column called `map`.
+fn rewrite_map(tokens: &mut Tokens, i: usize) -> Result<()> {
+    let open = i + 1;
+    if tokens.get(open).map(|t| &t.token) != Some(&Token::LBracket) {
+        return Ok(());
+    }
+    let Some(close) = close_of(tokens, open) else { return Ok(()) };
+    let inner = tokens[open + 1..close].to_vec();
+    let parts = split(&inner, |t| *t == Token::Comma);
+    if parts.len() < 2 {
+        return Ok(());
+    }
+    if parts.len() % 2 == 1 || parts.iter().any(|part| part.is_empty()) {
+        return Err(Error::invalid(101, "MAP[...] takes keys and values in turn, and a value is missing")
+            .with_hint("write MAP['a', 1, 'b', 2]")
+            .with_span(place(tokens[i].span)));
+    }
+    let span = tokens[i].span;
+    let put = |token: Token| TokenWithSpan::new(token, span);
+    let list = |first: usize| {
+        let mut list = vec![put(Token::LBracket)];
+        for (n, part) in parts.iter().skip(first).step_by(2).enumerate() {
+            list.extend((n > 0).then(|| comma(span)));
+            list.extend_from_slice(part);
+        }
+        list.push(put(Token::RBracket));
+        list
+    };
+    let mut args = vec![put(Token::LParen)];
+    args.extend(list(0));
+    args.push(comma(span));
+    args.extend(list(1));
+    args.push(put(Token::RParen));
+    tokens.splice(open..=close, args);
     Ok(())
 }
 

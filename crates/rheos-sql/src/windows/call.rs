@@ -15,6 +15,8 @@ pub(super) struct Call {
     pub(super) spec: WindowSpec,
     /// `None`: the key of the GROUP BY above.
     pub(super) session_key: Option<Vec<Ident>>,
+    /// Whether columns of the input that are called as the new ones are not read above, and may go.
+    pub(super) hides_taken: bool,
 }
 
 /// The name under which PARTITION BY reaches the function; see `tokens`.
@@ -23,6 +25,9 @@ pub(crate) const PARTITION_BY: &str = "PARTITION_BY";
 /// What the group function `SESSION(ts, gap)` says in place of PARTITION BY.
 pub(crate) const BY_GROUP: &str = "BY_GROUP";
 
+/// What a group function says where nothing but itself reads `window_start`, `window_end` and `window_time`.
+pub(crate) const HIDES_TAKEN: &str = "HIDES_TAKEN";
+
 impl Call {
     pub(super) fn try_new(function: &str, at: Span, args: &[FunctionArg]) -> Result<Self> {
         let title = function.to_uppercase();
@@ -30,6 +35,7 @@ impl Call {
         let names = parameters(function);
         let mut given: Vec<Option<&SqlExpr>> = vec![None; names.len()];
         let mut session_key = Some(vec![]);
+        let mut hides_taken = false;
         let mut position = 0;
         for arg in args {
             let (name, expr) = match arg {
@@ -50,6 +56,10 @@ impl Call {
                 }
                 Some(BY_GROUP) => {
                     session_key = None;
+                    continue;
+                }
+                Some(HIDES_TAKEN) => {
+                    hides_taken = true;
                     continue;
                 }
                 Some(name) => names.iter().position(|n| n.eq_ignore_ascii_case(name)),
@@ -83,7 +93,7 @@ impl Call {
             "session" => WindowSpec::try_session(interval(2)?),
             _ => WindowSpec::try_tumble(interval(2)?, interval(3)?),
         };
-        Ok(Self { data, time, spec: spec.map_err(|e| e.with_span(at))?, session_key })
+        Ok(Self { data, time, spec: spec.map_err(|e| e.with_span(at))?, session_key, hides_taken })
     }
 }
 

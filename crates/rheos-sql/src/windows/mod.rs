@@ -20,12 +20,12 @@ use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::{Column, Result as DfResult};
 use datafusion_expr::logical_plan::Extension;
 use datafusion_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
-use datafusion_expr::{Expr, LogicalPlan};
+use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use rheos_core::error::{Error, Result, Span, did_you_mean};
 use sqlparser::ast::{FunctionArg, Ident, Spanned, TableAlias, TableFactor};
 
 use call::Call;
-pub(crate) use call::{BY_GROUP, PARTITION_BY, bare_table, usage};
+pub(crate) use call::{BY_GROUP, HIDES_TAKEN, PARTITION_BY, bare_table, usage};
 pub(crate) use node::{SessionKey, WindowColumn, WindowNode};
 
 use crate::catalog::match_name;
@@ -73,12 +73,18 @@ fn plan(
     context: &mut dyn RelationPlannerContext,
 ) -> DfResult<RelationPlanning> {
     let call = Call::try_new(function, at, args).map_err(external)?;
-    let input = context.plan(call.data)?;
-    let column = named_column(&call.time, &input).map_err(external)?;
+    let mut input = context.plan(call.data)?;
+    let mut column = named_column(&call.time, &input).map_err(external)?;
     check_type(&column, &call.time, &input).map_err(external)?;
     let checked = event_time::check(&input, column.clone());
-    let time = checked.map_err(|e| external(e.with_span(place(call.time.span))))?;
+    let mut time = checked.map_err(|e| external(e.with_span(place(call.time.span))))?;
     let time_type = time_type(&time, &column, &input).map_err(external)?;
+    if call.hides_taken && WindowColumn::ALL.iter().any(|c| input.schema().has_column_with_unqualified_name(c.name())) {
+        (input, column) = without_taken(input, column)?;
+        if let TimeAttribute::Event(time) = &mut time {
+            *time = Expr::Column(column.clone());
+        }
+    }
     if let Some(taken) = WindowColumn::ALL.iter().find(|c| input.schema().has_column_with_unqualified_name(c.name())) {
         let error = Error::invalid(147, format!("the input of the window has a column '{}' already", taken.name()))
             .with_hint("give that column another name in a subquery, and window over that one");
@@ -94,6 +100,22 @@ fn plan(
     let node = WindowNode::try_new(input, time, time_type, call.spec, session_key)?;
     let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
     Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+}
+
+/// The input without the columns that are called as the new ones, its time apart, which gets a name of its own.
+fn without_taken(input: LogicalPlan, time: Column) -> DfResult<(LogicalPlan, Column)> {
+    let is_taken = |column: &Column| WindowColumn::ALL.iter().any(|taken| taken.name() == column.name);
+    let hidden = Column::from_name("__window_input_time");
+    let mut kept = vec![];
+    for column in input.schema().columns() {
+        match (is_taken(&column), column == time) {
+            (false, _) => kept.push(Expr::Column(column)),
+            (true, true) => kept.push(Expr::Column(column).alias(&hidden.name)),
+            (true, false) => {}
+        }
+    }
+    let time = if is_taken(&time) { hidden } else { time };
+    Ok((LogicalPlanBuilder::from(input).project(kept)?.build()?, time))
 }
 
 /// The column of the input that a name means. Errors: there is none.

@@ -22,11 +22,42 @@ const CASES: &[Case] = &[
     ("INSERT INTO out (a, c) SELECT 1, 'a'", "R0131", "'out' has no column 'c'", "'a'", "c"),
     // clauses that nothing would hear
     ("SELECT 1 FROM flights a JOIN flights b", "R0101", "no condition", "CROSS JOIN", "flights b"),
-    ("SELECT x FROM (VALUES (1)) AS t(x) TABLESAMPLE BERNOULLI (0)", "R0142", "TABLESAMPLE", "random()", "(1)) AS t(x"),
+    (
+        "SELECT x FROM (VALUES (1)) AS t(x) TABLESAMPLE BERNOULLI (0)",
+        "R0142",
+        "TABLESAMPLE",
+        "random()",
+        "TABLESAMPLE BERNOULLI",
+    ),
     ("SELECT abs(-1) FILTER (WHERE FALSE)", "R0134", "FILTER (WHERE ...) is for aggregates, and abs", "take it", "abs"),
     ("SELECT abs(DISTINCT -1)", "R0134", "DISTINCT is for aggregates", "take it away", "abs"),
     ("SELECT upper('a' ORDER BY 1)", "R0134", "ORDER BY is for aggregates", "take it away", "upper"),
     ("SELECT cuont(origin) FILTER (WHERE TRUE) FROM flights", "R0133", "no function 'cuont'", "'count'", "cuont"),
+    // keys, views and types
+    ("CREATE TABLE x (a INT, PRIMARY KEY (k) NOT ENFORCED)", "R0131", "PRIMARY KEY names no column 'k'", "a", "k"),
+    ("CREATE TABLE x (a INT, PRIMARY KEY (a, A) NOT ENFORCED)", "R0141", "the column 'a' twice", "once", "A"),
+    ("CREATE TABLE x (a INT PRIMARY KEY, PRIMARY KEY (a))", "R0141", "one PRIMARY KEY", "keep one", "PRIMARY"),
+    ("CREATE OR REPLACE TABLE x (a INT)", "R0103", "anything but a view", "CREATE is enough", "REPLACE"),
+    ("CREATE OR REPLACE VIEW bid AS SELECT 1", "R0137", "'bid' is declared already", "another name", "bid"),
+    ("CREATE OR REPLACE VIEW IF NOT EXISTS v AS SELECT 1", "R0101", "contradict", "keep one", "EXISTS"),
+    ("SELECT MAP['a', 1, 'b']", "R0101", "a value is missing", "MAP['a', 1, 'b', 2]", "MAP"),
+    ("SELECT CAST(ROW(1) AS ROW<a INT, b INT>)", "R0151", "cannot be cast to ROW", "as many fields", ""),
+    ("SELECT CAST(ROW(1) AS ROW<a INTT>)", "R0138", "no type 'INTT'", "did you mean 'INT'?", "INTT"),
+    (
+        "CREATE TABLE x (r ROW<t TIMESTAMP>, WATERMARK FOR r.t AS r.t)",
+        "R0142",
+        "WATERMARK FOR a field of a row",
+        "declare a column",
+        "r",
+    ),
+    (
+        "SELECT count(*), min(window_start) FROM (SELECT window_start, window_time FROM \
+         TUMBLE(TABLE flights, DESCRIPTOR(sched), INTERVAL '1' HOUR)) GROUP BY tumble(window_time, INTERVAL '1' DAY)",
+        "R0147",
+        "a column 'window_start' already",
+        "another name",
+        "tumble",
+    ),
     // columns of USING
     ("SELECT 1 FROM flights a JOIN bid b USING (orgin)", "R0131", "left side of the join", "'origin'", "orgin"),
     (

@@ -63,7 +63,8 @@ fn expressions_have_the_promised_types() {
 fn declared_types_are_read() {
     let types = "a TINYINT, b SMALLINT, c INT NOT NULL, d BIGINT, e FLOAT, f DOUBLE PRECISION, g DECIMAL(10, 2), \
         h VARCHAR(20), i BYTES, j BOOLEAN, k DATE, l TIMESTAMP(3), m TIMESTAMP_LTZ(3), n TIMESTAMP WITH TIME ZONE, \
-        o ROW<x INT, y ARRAY<STRING>>, p MAP<STRING, ROW<z BIGINT>>, q UBIGINT, r TIMESTAMP(9), s NUMERIC, t INT[]";
+        o ROW<x INT, y ARRAY<STRING>>, p MAP<STRING, ROW<z BIGINT>>, q UBIGINT, r TIMESTAMP(9), s NUMERIC, t INT[], \
+        u TIMESTAMP(3) WITH LOCAL TIME ZONE, v TIMESTAMP WITH LOCAL TIME ZONE NOT NULL, w INT ARRAY, x ROW<y DOUBLE ARRAY ARRAY>";
     let program = plan(&format!("CREATE TABLE t ({types}) WITH ('connector' = 'memory'); SELECT * FROM t")).unwrap();
     let graph = program.graph.unwrap();
     let schema = &graph.nodes()[0].schema;
@@ -86,6 +87,9 @@ fn declared_types_are_read() {
     ];
     assert_eq!(got[..14], scalar);
     assert_eq!([&got[16], &got[17], &got[18]], ["UInt64", "Timestamp(µs)", "Decimal128(10, 0)"]);
+    assert_eq!([&got[20], &got[21]], ["Timestamp(µs, \"UTC\")"; 2]);
+    assert_eq!([&got[19], &got[22], &got[23]], ["List(Int32)", "List(Int32)", "Struct(\"y\": List(List(Float64)))"]);
+    assert!(!schema.field(21).is_nullable());
     assert!(!schema.field(2).is_nullable() && schema.field(3).is_nullable());
 }
 

@@ -145,6 +145,17 @@ proptest! {
 }
 
 #[test]
+fn a_case_that_is_nested_too_deeply_is_called_so() {
+    for (open, close, levels) in [("CASE WHEN 1 = 1 THEN 1 ELSE ", " END", 47), ("(CASE 1 WHEN 1 THEN ", " END)", 23)] {
+        let text = |n: usize| format!("SELECT {}0{}", open.repeat(n), close.repeat(n));
+        assert!(plan(&text(levels)).is_ok(), "{open}");
+        for n in [levels + 1, levels + 2, levels * 3] {
+            assert_eq!(plan(&text(n)).err().map(|e| e.code()), Some("R0105".to_string()), "{n} of {open}");
+        }
+    }
+}
+
+#[test]
 fn deep_and_long_programs_are_answered() {
     for n in [10, 100, 1000, 20_000] {
         survives(&format!("SELECT {}1{}", "(".repeat(n), ")".repeat(n)));
