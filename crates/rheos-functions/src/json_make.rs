@@ -41,6 +41,19 @@ pub(super) fn functions() -> Vec<Builtin> {
     ]
 }
 
+/// Values as JSON texts; NULL stays NULL.
+pub fn json_texts(values: &ArrayRef) -> DfResult<ArrayRef> {
+    let json = |row: usize| -> DfResult<Option<String>> {
+        if is_null(values, row) {
+            return Ok(None);
+        }
+        let mut out = String::new();
+        put_value(&mut out, values, row)?;
+        Ok(Some(out))
+    };
+    Ok(Arc::new((0..values.len()).map(json).collect::<DfResult<StringArray>>()?))
+}
+
 /// The clause as it reaches the functions, as first argument.
 pub const NULL_ON_NULL: &str = "null";
 /// Its opposite.

@@ -16,7 +16,10 @@ use crate::row_error;
 /// One value a row.
 pub(crate) fn evaluate(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<ArrayRef> {
     let value = expr.evaluate(batch).map_err(|error| match data_error_kind(&error) {
-        ErrorKind::User => row_error::located(&error, expr, batch),
+        ErrorKind::User => match own_error(&error) {
+            Some(told) => told.clone(),
+            None => row_error::located(&error, expr, batch),
+        },
         _ => data_error(error),
     })?;
     value.into_array(batch.num_rows()).map_err(data_error)
@@ -62,6 +65,14 @@ pub(crate) fn new_batch(
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
         .map_err(|e| Error::internal(format!("an operator made columns that do not fit its schema: {e}")))
+}
+
+/// An error of our own with a code of its own, which says all.
+fn own_error(error: &DataFusionError) -> Option<&Error> {
+    match error.find_root() {
+        DataFusionError::External(e) => e.downcast_ref::<Error>().filter(|e| e.code() != "R0350"),
+        _ => None,
+    }
 }
 
 /// An error of an expression or accumulator over data: the row or the function is at fault, unless it says otherwise.

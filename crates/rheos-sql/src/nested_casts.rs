@@ -21,6 +21,7 @@ use datafusion_expr::{
 use rheos_core::error::{Error, ErrorKind};
 
 use crate::diagnose::external;
+use crate::spelling::{as_text, has_spelling, is_text, texts};
 use crate::types;
 
 /// Replaces the casts of nested values in a plan. Errors: a cast that there is not.
@@ -44,6 +45,9 @@ fn replaced(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
     };
     // A type that is not known yet is left to the coercion, which knows how to complain.
     let Ok(from) = inner.get_type(schema) else { return Ok(Transformed::no(expr)) };
+    if is_text(to) && from.is_nested() {
+        return Ok(Transformed::yes(as_text(inner.as_ref().clone(), to)));
+    }
     if !to.is_nested() || from == DataType::Null || from == *to {
         return Ok(Transformed::no(expr));
     }
@@ -88,7 +92,7 @@ struct CastNested {
 
 impl ScalarUDFImpl for CastNested {
     fn name(&self) -> &str {
-        "cast_nested"
+        "cast"
     }
 
     fn signature(&self) -> &Signature {
@@ -134,6 +138,7 @@ fn converted(value: &ArrayRef, to: &DataType, options: &CastOptions<'_>) -> DfRe
             let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
             Ok(Arc::new(MapArray::try_new(Arc::clone(entries), offsets, inner, nulls, *is_sorted)?))
         }
+        (from, to) if is_text(to) && has_spelling(from) => Ok(cast_with_options(&texts(value)?, to, options)?),
         _ => Ok(cast_with_options(value, to, options)?),
     }
 }

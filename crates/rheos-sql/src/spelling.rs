@@ -5,7 +5,8 @@
 //!   CAST(ts AS STRING)    ──►    spelled(ts)    ──►    2013-01-01 05:15:00.25
 //! ```
 //!
-//! Runs behind the coercion of types, which puts in the casts that nobody wrote. Absent: times inside of lists and rows.
+//! Runs behind the coercion of types, which puts in the casts that nobody wrote. Rows, lists and maps become JSON, as they
+//! are printed; of those only a CAST makes texts, which `nested_casts` finds before the coercion.
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use datafusion_expr::{
     TryCast, Volatility,
 };
 use rheos_core::temporal::{write_duration, write_interval, write_time, write_timestamp};
+use rheos_functions::json_make::json_texts;
 
 /// Spells the times that the plan casts to texts.
 pub(crate) fn spell_times(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -49,19 +51,25 @@ fn spelled(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     if !is_text(to) || !inner.get_type(schema).is_ok_and(|t| has_spelling(&t)) {
         return Ok(Transformed::no(expr));
     }
-    let function = ScalarUDF::new_from_impl(Spelled { signature: Signature::any(1, Volatility::Immutable) });
-    let text = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), vec![inner.as_ref().clone()]));
-    Ok(Transformed::yes(match to {
-        DataType::Utf8 => text,
-        other => Expr::Cast(Cast::new(Box::new(text), other.clone())),
-    }))
+    Ok(Transformed::yes(as_text(inner.as_ref().clone(), to)))
 }
 
-fn is_text(data_type: &DataType) -> bool {
+/// A time, a row, a list or a map as a text of the type `to`.
+pub(crate) fn as_text(value: Expr, to: &DataType) -> Expr {
+    let function = ScalarUDF::new_from_impl(Spelled { signature: Signature::any(1, Volatility::Immutable) });
+    let text = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), vec![value]));
+    match to {
+        DataType::Utf8 => text,
+        other => Expr::Cast(Cast::new(Box::new(text), other.clone())),
+    }
+}
+
+pub(crate) fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
-fn has_spelling(data_type: &DataType) -> bool {
+/// Whether the texts of a type are made here.
+pub(crate) fn has_spelling(data_type: &DataType) -> bool {
     use DataType::{Duration, Interval, Time32, Time64, Timestamp};
     matches!(data_type, Timestamp(..) | Time32(_) | Time64(_) | Interval(_) | Duration(_))
 }
@@ -98,7 +106,7 @@ impl ScalarUDFImpl for Spelled {
 }
 
 /// Each value as its text. Errors: a value that is out of the range of microseconds.
-fn texts(values: &ArrayRef) -> Result<ArrayRef> {
+pub(crate) fn texts(values: &ArrayRef) -> Result<ArrayRef> {
     use DataType::{Duration, Int64, Interval, Time32, Time64, Timestamp};
     let to = |data_type: &DataType| {
         cast_with_options(values, data_type, &CastOptions { safe: false, ..CastOptions::default() })
@@ -142,6 +150,7 @@ fn texts(values: &ArrayRef) -> Result<ArrayRef> {
             let us = us.as_primitive::<DurationMicrosecondType>();
             written(us, |row, out| write_duration(i128::from(us.value(row)) * 1000, out))
         }
+        nested if nested.is_nested() => json_texts(values)?,
         other => return internal_err!("{other} has no spelling"),
     })
 }

@@ -24,6 +24,16 @@ fn sandbox() -> Sandbox {
         ("overflow.sql", failing("SELECT abs(delay * 4611686018427387904)").as_bytes()),
         ("cast.sql", failing("SELECT upper(origin) LIKE 'X' OR CAST(origin AS INT) > 1").as_bytes()),
         ("long.sql", failing("SELECT length(repeat(origin, delay * 1000000000))").as_bytes()),
+        (
+            "null.sql",
+            b"CREATE TABLE z (x INT, y INT NOT NULL) WITH ('connector' = 'print');
+INSERT INTO z SELECT id, n FROM (VALUES (1, 2), (2, NULL)) AS t(id, n);",
+        ),
+        (
+            "field.sql",
+            b"CREATE TABLE z (r ROW<x INT NOT NULL>) WITH ('connector' = 'print');
+INSERT INTO z SELECT ROW(n) FROM (VALUES (2), (NULL)) AS t(n);",
+        ),
         ("wrong.sql", b"SELECT 1;\nSELECT\n  1 FRM x;\n"),
         ("latin1.sql", b"SELECT '\xe9'"),
         ("bom.sql", b"\xef\xbb\xbfSELECT 1 AS n"),
@@ -82,6 +92,10 @@ const CASES: &[Case<'_>] = &[
     (&["run", "long.sql"], 65, "", " MiB, and 64 MiB is the most\n"),
     (&["run", "-c", "SELECT length(lpad('x', 2000000000))"], 65, "", "a value would have 1907 MiB, and 64 MiB is the most\n"),
     (&["run", "-c", "SELECT cardinality(range(1, 10000000000))"], 65, "", "and 64 MiB is the most\n"),
+    (&["run", "null.sql"], 65, "", "error[R0356]: 'y' of the table 'z' is NOT NULL, and a row has NULL there: x=2, y=NULL\n"),
+    (&["run", "field.sql"], 65, "", "error[R0356]: the field 'x' is NOT NULL, and a value has NULL there\n"),
+    (&["run", "-c", "SELECT CAST(ROW(v) AS ROW<x INT>) AS r FROM (VALUES ('a')) AS t(v)"], 65, "",
+        "error[R0350]: cannot cast 'a' to INT in "),
     // Looking only.
     (&["validate", "job.sql"], 0, "", "job.sql is valid"),
     (&["validate", "wrong.sql"], 3, "", " --> wrong.sql:3:"),
