@@ -26,6 +26,7 @@ mod fields;
 mod floats;
 mod functions;
 mod grammar;
+mod group_casts;
 mod group_windows;
 mod insert;
 mod lateral;

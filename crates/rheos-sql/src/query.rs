@@ -24,6 +24,7 @@ use crate::catalog::{Catalog, match_name};
 use crate::diagnose::{self, syntax, syntax_at};
 use crate::dialect;
 use crate::fields;
+use crate::group_casts;
 use crate::group_windows;
 use crate::misuse;
 use crate::nested_casts;
@@ -71,6 +72,7 @@ fn parse(tokens: &Tokens) -> Result<Query> {
     group_windows::rewrite(&mut query)?;
     select_names::rewrite(&mut query);
     dialect::rewrite(&mut query)?;
+    group_casts::rewrite(&mut query);
     fields::rewrite(&mut query);
     unnest::rewrite(&mut query);
     using::rewrite(&mut query);

@@ -58,6 +58,13 @@ const CASES: &[Case] = &[
         "another name",
         "tumble",
     ),
+    (
+        "SELECT TUMBLE_PROCTIME(ts, INTERVAL '1' HOUR) FROM bid GROUP BY TUMBLE(ts, INTERVAL '1' HOUR)",
+        "R0142",
+        "TUMBLE_PROCTIME is not supported",
+        "TUMBLE_END",
+        "TUMBLE_PROCTIME",
+    ),
     // columns of USING
     ("SELECT 1 FROM flights a JOIN bid b USING (orgin)", "R0131", "left side of the join", "'origin'", "orgin"),
     (
