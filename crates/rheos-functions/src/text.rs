@@ -8,11 +8,17 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, StringBuilder};
-use datafusion_common::Result as DfResult;
+use arrow::array::{Array, ArrayRef, StringBuilder, new_null_array};
+use arrow::compute::cast;
+use arrow::compute::kernels::length::length;
+use arrow::datatypes::DataType;
+use datafusion_common::{DataFusionError, Result as DfResult};
+use datafusion_expr::ReturnFieldArgs;
 use regex::Regex;
+use rheos_core::error::Error;
+use rheos_core::types::display;
 
-use super::{Builtin, Call, a_text, an_integer, bigint, texts};
+use super::{Builtin, Call, a_text, an_integer, anything, bigint, texts};
 
 pub(super) fn functions() -> Vec<Builtin> {
     let (text, integer) = (a_text, an_integer);
@@ -35,6 +41,13 @@ pub(super) fn functions() -> Vec<Builtin> {
             ("count_char(text, char)", "How often a character, or a longer part without overlaps, occurs in a text."),
         ),
         Builtin::new(
+            "octet_length",
+            vec![vec![anything()]],
+            octet_length_type,
+            octet_length,
+            ("octet_length(text or bytes)", "How many bytes a text or a value of BYTES has."),
+        ),
+        Builtin::new(
             "regexp_extract",
             vec![vec![text(), text()], vec![text(), text(), integer()]],
             texts,
@@ -50,6 +63,23 @@ pub(super) fn functions() -> Vec<Builtin> {
 
 /// What a part takes, about: to reserve memory once.
 const PART_BYTES: usize = 16;
+
+fn octet_length_type(args: &ReturnFieldArgs<'_>) -> DfResult<DataType> {
+    let given = args.arg_fields.first().map_or(&DataType::Null, |f| f.data_type());
+    if given.is_string() || given.is_binary() || given.is_null() {
+        return Ok(DataType::Int64);
+    }
+    let error = Error::invalid(134, format!("'octet_length' takes a text or BYTES, and this is {}", display(given)));
+    Err(DataFusionError::External(Box::new(error.with_hint("cast it, as in octet_length(CAST(x AS STRING))"))))
+}
+
+fn octet_length(call: &Call<'_>) -> DfResult<ArrayRef> {
+    let values = call.arg(0)?.to_array(call.rows)?;
+    match values.data_type() {
+        DataType::Null => Ok(new_null_array(&DataType::Int64, call.rows)),
+        _ => Ok(cast(&length(&values)?, &DataType::Int64)?),
+    }
+}
 
 fn split_index(call: &Call<'_>) -> DfResult<ArrayRef> {
     let (texts, delimiters, indexes) = (call.texts(0)?, call.texts(1)?, call.integers(2)?);

@@ -21,6 +21,7 @@ pub mod filter;
 pub mod limit;
 pub mod plan;
 pub mod project;
+pub mod quotient;
 mod row_error;
 mod row_keys;
 pub mod scaled_integer;

@@ -18,6 +18,8 @@ use datafusion_physical_expr_common::physical_expr::fmt_sql;
 use rheos_core::types::in_sql;
 use rheos_core::{Error, ErrorKind};
 
+use crate::quotient::Division;
+
 /// Longer expressions are not shown.
 const SHOWN_CHARS_MAX: usize = 100;
 
@@ -76,6 +78,7 @@ fn innermost(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Option<(Arc<d
                 || expr.downcast_ref::<IsNotNullExpr>().is_some()
                 || expr.downcast_ref::<LikeExpr>().is_some()
                 || expr.downcast_ref::<ScalarFunctionExpr>().is_some()
+                || expr.downcast_ref::<Division>().is_some()
         }
     };
     let inside = expr.children().into_iter().filter(|_| sees_all_rows).find_map(|child| innermost(child, batch));

@@ -183,6 +183,7 @@ pub(crate) fn check(tokens: &[TokenWithSpan]) -> Result<()> {
             });
         }
         escape(tokens, at)?;
+        operator(&tokens[at])?;
     }
     Ok(())
 }
@@ -198,6 +199,21 @@ fn escape(tokens: &[TokenWithSpan], at: usize) -> Result<()> {
     }
     let error = Error::invalid(142, format!("ESCAPE '{with}' is not supported yet"));
     Err(error.with_hint("escape with a backslash, as in LIKE '50\\%'").with_span(place(tokens[at].span)))
+}
+
+/// Operators that PostgreSQL has. `^` in particular means its power there and exclusive OR elsewhere.
+fn operator(token: &TokenWithSpan) -> Result<()> {
+    let hint = match token.token {
+        Token::Caret => "write power(a, b); of bits, (a | b) - (a & b) are those that one of the two has",
+        Token::Sharp => "of bits, (a | b) - (a & b) are those that one of the two has",
+        Token::Overlap => "write array_has_any(a, b) for lists, and AND between conditions",
+        Token::PGSquareRoot => "write sqrt(x)",
+        Token::PGCubeRoot => "write cbrt(x)",
+        Token::DuckIntDiv => "divide integers with /, which gives an integer",
+        _ => return Ok(()),
+    };
+    let error = Error::invalid(142, format!("the operator {} is not supported yet", token.token));
+    Err(error.with_hint(hint).with_span(place(token.span)))
 }
 
 fn fits(part: Part, token: Option<&TokenWithSpan>) -> bool {

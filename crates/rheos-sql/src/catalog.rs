@@ -16,6 +16,7 @@ use rheos_core::connector::{Connector, TableDefinition};
 use rheos_core::error::{Error, Result, Span, did_you_mean};
 use rheos_core::sink::Sink;
 use rheos_core::source::{Boundedness, Source, WatermarkSpec};
+use rheos_operators::aggregate::decimal_average;
 
 use crate::cast_names::CastNames;
 use crate::clock::in_micros;
@@ -25,6 +26,7 @@ use crate::fields::FieldNames;
 use crate::proctime::Proctime;
 use crate::ranking;
 use crate::scalar::bounded::bounded;
+use crate::scalar::list_agg;
 use crate::types::Types;
 use crate::unnest::UnnestRelations;
 use crate::using::MergedJoins;
@@ -271,7 +273,7 @@ impl Catalog {
     pub(crate) fn function_names(&self) -> impl Iterator<Item = &str> {
         let added = crate::dialect::ADDED.iter().chain(crate::scalar::rewrite::ADDED).map(|f| f.0);
         let known = self.scalars.keys().chain(self.aggregates.keys()).chain(self.higher_order.keys());
-        known.map(String::as_str).chain(added)
+        known.map(String::as_str).chain(added).chain([list_agg::NAME])
     }
 
     /// Whether a function is an aggregate.
@@ -329,7 +331,7 @@ pub(crate) fn is_aggregate(name: &str) -> bool {
     static NAMES: LazyLock<HashSet<String>> = LazyLock::new(|| {
         let all = aggregate_functions();
         let names = all.iter().flat_map(|f| std::iter::once(f.name()).chain(f.aliases().iter().map(String::as_str)));
-        names.map(str::to_lowercase).collect()
+        names.chain([list_agg::NAME]).map(str::to_lowercase).collect()
     });
     NAMES.contains(&name.to_lowercase())
 }
@@ -351,8 +353,9 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.extend(datafusion_functions_nested::all_default_nested_functions());
     all.push(Arc::new(ScalarUDF::new_from_impl(Proctime::new())));
     // They would name files of DataFusion's own scans, which do not exist here.
-    // `from_unixtime` is Flink's, which gives text; `map_entries` panics for maps whose fields have other names.
-    let left_out = ["input_file_name", "file_row_index", "from_unixtime", "map_entries"];
+    // `from_unixtime` is Flink's, which gives text; `map_entries` panics for maps whose fields have other names;
+    // `octet_length` takes no BYTES.
+    let left_out = ["input_file_name", "file_row_index", "from_unixtime", "map_entries", "octet_length"];
     all.retain(|f| !left_out.contains(&f.name()));
     all.extend(rheos_functions::functions());
     all
@@ -365,7 +368,8 @@ pub(crate) fn higher_order_functions() -> Vec<Arc<HigherOrderUDF>> {
 
 /// All aggregate functions.
 pub(crate) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
-    datafusion_functions_aggregate::all_default_aggregate_functions()
+    let all = datafusion_functions_aggregate::all_default_aggregate_functions();
+    all.into_iter().map(decimal_average::replace).collect()
 }
 
 impl ContextProvider for Catalog {

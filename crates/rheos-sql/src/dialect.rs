@@ -4,7 +4,7 @@
 //!   MOD(a, b)                 (a % b)
 //!   HOUR(ts), YEAR(ts), ..    date_part('hour', ts), ..
 //!   DATE_FORMAT(ts, 'yyyy')   to_char(ts, '%Y')          Java's patterns
-//!   CEILING(x)                ceil(x)
+//!   CEILING(x), SIGN(x)       ceil(x), signum(x)
 //!   CARDINALITY(x), ..        CAST(cardinality(x) AS BIGINT)
 //!   1e300                     CAST('1e300' AS DOUBLE)
 //! ```
@@ -19,12 +19,15 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
+use crate::scalar::whole_units::{self, Side};
+use crate::scalar::{list_agg, similar};
 use crate::tokens::place;
 
 /// The functions that this module adds: name, call, what it does.
 pub(crate) const ADDED: &[(&str, &str, &str)] = &[
     ("mod", "mod(a, b)", "The rest of a division, as a % b."),
     ("ceiling", "ceiling(x)", "The smallest whole number that is not less, as ceil."),
+    ("sign", "sign(x)", "-1, 0 or 1: on which side of zero a number is, as signum."),
     ("year", "year(timestamp)", "The year of a date or timestamp."),
     ("quarter", "quarter(timestamp)", "The quarter of a date or timestamp, 1 to 4."),
     ("month", "month(timestamp)", "The month of a date or timestamp, 1 to 12."),
@@ -97,7 +100,18 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>> {
     if let Expr::Array(array) = expr {
         return Ok(Some(list(array, expr.span())));
     }
-    let Expr::Function(function) = expr else { return Ok(None) };
+    let function = match expr {
+        Expr::Function(function) => function,
+        Expr::SimilarTo { negated, expr, pattern, escape_char } => {
+            return similar::rewritten(*negated, expr, pattern, escape_char.as_ref()).map(Some);
+        }
+        Expr::Floor { expr, field } => return whole_units::rewritten(Side::Floor, expr, field),
+        Expr::Ceil { expr, field } => return whole_units::rewritten(Side::Ceil, expr, field),
+        _ => return Ok(None),
+    };
+    if let Some(call) = list_agg::rewritten(function)? {
+        return Ok(Some(call));
+    }
     if UNSIGNED.contains(&function.name.to_string().to_lowercase().as_str()) {
         return Ok(Some(cast(expr.clone(), DataType::BigInt(None))));
     }
@@ -113,6 +127,7 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>> {
             let rest = Expr::BinaryOp { left: nested(a), op: BinaryOperator::Modulo, right: nested(b) };
             Some(Expr::Nested(Box::new(rest)))
         }
+        ("sign", [x]) => Some(call(function, "signum", vec![x.clone()])),
         ("ceiling", [x]) => Some(call(function, "ceil", vec![x.clone()])),
         ("year" | "quarter" | "month" | "week" | "hour" | "minute" | "second" | "day", [ts]) => {
             Some(call(function, "date_part", vec![text(&name), ts.clone()]))

@@ -73,6 +73,9 @@ pub fn functions() -> Vec<FunctionInfo> {
     for f in aggregate_functions() {
         all.push(info(f.name(), f.aliases(), FunctionKind::Aggregate, f.documentation()));
     }
+    for info in all.iter_mut().filter(|info| info.kind == FunctionKind::Aggregate && info.name == "string_agg") {
+        info.aliases.push(crate::scalar::list_agg::NAME.to_string());
+    }
     all.sort_by(|a, b| (&a.name, a.kind).cmp(&(&b.name, b.kind)));
     all
 }

@@ -38,6 +38,7 @@ mod optimize;
 mod proctime;
 mod program;
 mod query;
+mod quotients;
 mod ranking;
 mod refuse;
 mod scalar;

@@ -6,8 +6,9 @@ use std::ops::ControlFlow;
 
 use rheos_core::error::{Error, Result, Span};
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, GroupByExpr, Ident, Join, JoinOperator, LimitClause, OrderByKind,
-    Query, Select, SelectItem, SetExpr, SetQuantifier, Spanned, TableFactor, Value, Values, Visit, Visitor,
+    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, Join,
+    JoinOperator, LimitClause, OrderByKind, Query, Select, SelectItem, SetExpr, SetQuantifier, Spanned, TableFactor,
+    Value, Values, Visit, Visitor,
 };
 
 use crate::catalog::is_aggregate;
@@ -97,6 +98,7 @@ impl Visitor for Misuse {
     fn pre_visit_select(&mut self, select: &Select) -> Flow {
         relation_names(select)?;
         group_by(select)?;
+        having(select)?;
         ranking(select)
     }
 
@@ -110,7 +112,10 @@ impl Visitor for Misuse {
     fn pre_visit_expr(&mut self, expr: &Expr) -> Flow {
         match expr {
             Expr::Subquery(query) if !self.relations.iter().any(|r| std::ptr::eq(*r, query.as_ref())) => single(query),
-            Expr::Function(f) if aggregates(f) => not_nested(f),
+            Expr::Function(f) if aggregates(f) => {
+                not_all_distinct(f)?;
+                not_nested(f)
+            }
             _ => ControlFlow::Continue(()),
         }
     }
@@ -296,6 +301,31 @@ fn ranking(select: &Select) -> Flow {
         }
     }
     ControlFlow::Continue(())
+}
+
+/// DataFusion would count the rows as one constant.
+fn not_all_distinct(function: &Function) -> Flow {
+    let FunctionArguments::List(list) = &function.args else { return ControlFlow::Continue(()) };
+    let wildcard = |arg: &FunctionArg| {
+        matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Wildcard | FunctionArgExpr::QualifiedWildcard(_)))
+    };
+    if list.duplicate_treatment != Some(DuplicateTreatment::Distinct) || !list.args.iter().any(wildcard) {
+        return ControlFlow::Continue(());
+    }
+    let what = format!("{}(DISTINCT *) is not supported yet", function.name.to_string().to_lowercase());
+    let hint = "count the rows of a subquery: SELECT count(*) FROM (SELECT DISTINCT * FROM t)";
+    wrong(142, what, hint, Some(place(function.name.span())))
+}
+
+/// HAVING where nothing is grouped: all rows are one group, so a column has no one value.
+fn having(select: &Select) -> Flow {
+    let ungrouped = matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty());
+    let Some(condition) = select.having.as_ref().filter(|_| ungrouped) else { return ControlFlow::Continue(()) };
+    if first_call(condition, aggregates).is_some() || first_call(&select.projection, aggregates).is_some() {
+        return ControlFlow::Continue(());
+    }
+    let what = "HAVING without GROUP BY needs an aggregate";
+    wrong(136, what, "filter rows with WHERE, or groups with GROUP BY and HAVING", expr_place(condition))
 }
 
 fn not_nested(outer: &Function) -> Flow {

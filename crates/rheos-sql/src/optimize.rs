@@ -19,13 +19,14 @@ use rheos_core::source::Boundedness;
 use crate::constants::CheckedConstants;
 use crate::diagnose::external;
 use crate::floats::prefer_floats;
+use crate::quotients::round_quotients;
 use crate::spelling::spell_times;
 use crate::{clock, event_time, lateral, zone};
 
 /// Analyses and optimizes a plan; `now_ms` is what `now()` means in it where the input ends.
 pub(crate) fn optimize(plan: LogicalPlan, config: &ConfigOptions, now_ms: i64) -> DfResult<LogicalPlan> {
     lateral::check_values(&plan)?;
-    let plan = prefer_floats(lateral::flatten(plan)?)?;
+    let plan = round_quotients(prefer_floats(lateral::flatten(plan)?)?)?;
     let analyzer = Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(TypeCoercion::new())]);
     let plan = analyzer.execute_and_check(plan, config, |_, _| {})?;
     let zone = config.execution.time_zone.as_deref().unwrap_or("UTC");
@@ -49,7 +50,7 @@ pub(crate) fn optimize(plan: LogicalPlan, config: &ConfigOptions, now_ms: i64) -
 /// The plan with its types coerced, its times in the session's zone, and nothing else.
 pub(crate) fn coerced(plan: LogicalPlan, config: &ConfigOptions) -> DfResult<LogicalPlan> {
     let analyzer = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
-    let plan = analyzer.execute_and_check(prefer_floats(plan)?, config, |_, _| {})?;
+    let plan = analyzer.execute_and_check(round_quotients(prefer_floats(plan)?)?, config, |_, _| {})?;
     let zone = config.execution.time_zone.as_deref().unwrap_or("UTC");
     spell_times(zone::localize(clock::on_operators(plan, zone.parse()?)?, zone)?)
 }

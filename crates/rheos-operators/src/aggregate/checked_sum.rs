@@ -11,9 +11,9 @@
 //! arguments near their limit are the exception, and there the addition itself is checked.
 //! Sums of floats are DataFusion's; sums of intervals are refused by [`super::aggregate_call`].
 
-use std::fmt::{self, Debug};
+use std::fmt::Debug;
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, AsArray, BooleanArray, PrimitiveArray};
 use arrow::buffer::NullBuffer;
@@ -22,7 +22,7 @@ use arrow::datatypes::{
     DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType, DurationSecondType, Field, FieldRef,
     Int64Type, TimeUnit, UInt64Type, i256,
 };
-use datafusion_common::{DataFusionError, Result, ScalarValue, exec_err};
+use datafusion_common::{DataFusionError, Result, exec_err};
 use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion_expr::{
@@ -30,6 +30,8 @@ use datafusion_expr::{
 };
 use datafusion_physical_expr::NullState;
 use rheos_core::types::in_sql;
+
+use super::one_group::one_group;
 
 /// The checked function for DataFusion's `sum`; every other function as it is.
 pub fn replace(udaf: &Arc<AggregateUDF>) -> Arc<AggregateUDF> {
@@ -46,7 +48,7 @@ pub struct CheckedSum {
 }
 
 /// The type in which sums of `data_type` are added up; `None` leaves it to DataFusion.
-fn wide_type(data_type: &DataType) -> Option<DataType> {
+pub(super) fn wide_type(data_type: &DataType) -> Option<DataType> {
     match *data_type {
         DataType::Int64 | DataType::UInt64 | DataType::Duration(_) => Some(DataType::Decimal128(38, 0)),
         DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) => Some(DataType::Decimal128(38, scale)),
@@ -54,6 +56,28 @@ fn wide_type(data_type: &DataType) -> Option<DataType> {
         DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => Some(DataType::Decimal256(76, scale)),
         _ => None,
     }
+}
+
+/// Sums of values of type `input` that are given out as `result`; `None` where there is no wider type to add up in. The
+/// partial result is one column of the wide type.
+pub(super) fn wide_sum(input: &DataType, result: DataType) -> Result<Option<Box<dyn GroupsAccumulator>>> {
+    use DataType::{Decimal32, Decimal64, Decimal128, Decimal256, Duration, Int64, UInt64};
+    let Some(wide) = wide_type(input) else { return Ok(None) };
+    let is_128 = matches!(wide, Decimal128(..));
+    Ok(Some(match input {
+        Int64 => WideSum::<Int64Type, Decimal128Type>::boxed(wide, result),
+        UInt64 => WideSum::<UInt64Type, Decimal128Type>::boxed(wide, result),
+        Duration(TimeUnit::Second) => WideSum::<DurationSecondType, Decimal128Type>::boxed(wide, result),
+        Duration(TimeUnit::Millisecond) => WideSum::<DurationMillisecondType, Decimal128Type>::boxed(wide, result),
+        Duration(TimeUnit::Microsecond) => WideSum::<DurationMicrosecondType, Decimal128Type>::boxed(wide, result),
+        Duration(TimeUnit::Nanosecond) => WideSum::<DurationNanosecondType, Decimal128Type>::boxed(wide, result),
+        Decimal32(..) => WideSum::<Decimal32Type, Decimal128Type>::boxed(wide, result),
+        Decimal64(..) => WideSum::<Decimal64Type, Decimal128Type>::boxed(wide, result),
+        Decimal128(..) if is_128 => WideSum::<Decimal128Type, Decimal128Type>::boxed(wide, result),
+        Decimal128(..) => WideSum::<Decimal128Type, Decimal256Type>::boxed(wide, result),
+        Decimal256(..) => WideSum::<Decimal256Type, Decimal256Type>::boxed(wide, result),
+        other => return exec_err!("sum is not defined for {other}"),
+    }))
 }
 
 impl AggregateUDFImpl for CheckedSum {
@@ -73,7 +97,7 @@ impl AggregateUDFImpl for CheckedSum {
         if wide_type(args.expr_fields[0].data_type()).is_none() {
             return self.inner.accumulator(args);
         }
-        Ok(Box::new(OneGroup(Mutex::new(self.create_groups_accumulator(args)?))))
+        Ok(one_group("CheckedSum", self.create_groups_accumulator(args)?))
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
@@ -88,25 +112,12 @@ impl AggregateUDFImpl for CheckedSum {
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        use DataType::{Decimal32, Decimal64, Decimal128, Decimal256, Duration, Int64, UInt64};
-        let input = args.expr_fields[0].data_type().clone();
-        let Some(wide) = wide_type(&input) else { return self.inner.create_groups_accumulator(args) };
+        let input = args.expr_fields[0].data_type();
         let result = args.return_field.data_type().clone();
-        let is_128 = matches!(wide, Decimal128(..));
-        Ok(match &input {
-            Int64 => WideSum::<Int64Type, Decimal128Type>::boxed(wide, result),
-            UInt64 => WideSum::<UInt64Type, Decimal128Type>::boxed(wide, result),
-            Duration(TimeUnit::Second) => WideSum::<DurationSecondType, Decimal128Type>::boxed(wide, result),
-            Duration(TimeUnit::Millisecond) => WideSum::<DurationMillisecondType, Decimal128Type>::boxed(wide, result),
-            Duration(TimeUnit::Microsecond) => WideSum::<DurationMicrosecondType, Decimal128Type>::boxed(wide, result),
-            Duration(TimeUnit::Nanosecond) => WideSum::<DurationNanosecondType, Decimal128Type>::boxed(wide, result),
-            Decimal32(..) => WideSum::<Decimal32Type, Decimal128Type>::boxed(wide, result),
-            Decimal64(..) => WideSum::<Decimal64Type, Decimal128Type>::boxed(wide, result),
-            Decimal128(..) if is_128 => WideSum::<Decimal128Type, Decimal128Type>::boxed(wide, result),
-            Decimal128(..) => WideSum::<Decimal128Type, Decimal256Type>::boxed(wide, result),
-            Decimal256(..) => WideSum::<Decimal256Type, Decimal256Type>::boxed(wide, result),
-            other => return exec_err!("sum is not defined for {other}"),
-        })
+        match wide_sum(input, result)? {
+            Some(sum) => Ok(sum),
+            None => self.inner.create_groups_accumulator(args),
+        }
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
@@ -255,51 +266,5 @@ where
 
     fn size(&self) -> usize {
         self.sums.capacity() * size_of::<W::Native>() + self.nulls.size()
-    }
-}
-
-/// A vectorised accumulator with one group. The lock is never waited for; it stands in for `Sync`.
-struct OneGroup(Mutex<Box<dyn GroupsAccumulator>>);
-
-impl Debug for OneGroup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CheckedSum")
-    }
-}
-
-impl OneGroup {
-    fn inner(&mut self) -> &mut dyn GroupsAccumulator {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut()
-    }
-
-    /// The state, which stays in place. A group that never saw a row exists all the same: its sum is null.
-    fn current(&mut self) -> Result<ArrayRef> {
-        let state = self.inner().state(EmitTo::All)?.remove(0);
-        let state = if state.is_empty() { arrow::array::new_null_array(state.data_type(), 1) } else { state };
-        self.inner().merge_batch(&[Arc::clone(&state)], &[0], 1)?;
-        Ok(state)
-    }
-}
-
-impl Accumulator for OneGroup {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.inner().update_batch(values, &vec![0; values[0].len()], None, 1)
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        self.inner().merge_batch(states, &vec![0; states[0].len()], 1)
-    }
-
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        self.current()?;
-        ScalarValue::try_from_array(&self.inner().evaluate(EmitTo::All)?, 0)
-    }
-
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![ScalarValue::try_from_array(&self.current()?, 0)?])
-    }
-
-    fn size(&self) -> usize {
-        size_of_val(self) + self.0.lock().unwrap_or_else(PoisonError::into_inner).size()
     }
 }

@@ -1,4 +1,4 @@
-//! Aggregate functions: DataFusion's, with five gaps closed.
+//! Aggregate functions: DataFusion's, with six gaps closed.
 //!
 //! 1. `sum` of integers, decimals and durations adds up in a wider type and fails where the result does not fit
 //!    ([`checked_sum`]); DataFusion's wraps around.
@@ -7,13 +7,16 @@
 //!    depends on the multiset of rows only.
 //! 4. `percentile_cont` interpolates exactly ([`exact_percentile`]).
 //! 5. `avg` of durations cannot wrap around ([`duration_average`]), and `sum` of intervals, which would, is refused.
+//! 6. `avg` of decimals is rounded ([`decimal_average`]); the planner puts it in, since it is of another type.
 //!
 //! [`aggregate_call`] decides which of them apply; everything behind it sees one kind of expression.
 
 pub mod checked_sum;
 pub mod collected;
+pub mod decimal_average;
 pub mod duration_average;
 pub mod exact_percentile;
+mod one_group;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,6 +30,7 @@ use datafusion_physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctio
 use datafusion_physical_expr::expressions::{Literal, cast};
 use datafusion_physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr, PhysicalSortExpr};
 use rheos_core::error::{Error, Result};
+use rheos_core::types::display;
 
 use crate::evaluation::{check_expression, plan_error};
 
@@ -100,6 +104,8 @@ pub fn aggregate_call(
     let argument = args.first().map(|arg| arg.data_type(schema)).transpose().map_err(plan_error)?;
     refuse_interval_sum(&name, argument.as_ref())?;
     refuse_place_zero(&name, &args)?;
+    refuse_share(&name, &args)?;
+    refuse_unordered(&name, argument.as_ref())?;
     let udaf = exact_percentile::replace(&checked_sum::replace(udaf));
     let mut udaf = duration_average::replace(&udaf, argument.as_ref());
     let distinct_by_itself = DISTINCT_BY_ITSELF.contains(&name.as_str()) && args.len() == native_distinct_args(&name);
@@ -144,6 +150,44 @@ fn refuse_place_zero(name: &str, args: &[Arc<dyn PhysicalExpr>]) -> Result<()> {
         true => Err(Error::invalid(351, "nth_value has no place 0 and no place NULL")
             .with_hint("places count from 1; -1 is the last one")),
         false => Ok(()),
+    }
+}
+
+/// The share of a percentile, where it is written out.
+fn refuse_share(name: &str, args: &[Arc<dyn PhysicalExpr>]) -> Result<()> {
+    let at = match name {
+        "percentile_cont" | "approx_percentile_cont" => 1,
+        "approx_percentile_cont_with_weight" => 2,
+        _ => return Ok(()),
+    };
+    let share = args.get(at).and_then(|arg| arg.downcast_ref::<Literal>()).map(Literal::value);
+    let share = share.and_then(|value| value.cast_to(&DataType::Float64).ok());
+    match share {
+        Some(ScalarValue::Float64(Some(share))) if !(0.0..=1.0).contains(&share) => {
+            Err(Error::invalid(351, format!("the share of {name} must be from 0 to 1, and this one is {share}"))
+                .with_hint("write 0.9 for the value that nine of ten do not exceed"))
+        }
+        Some(ScalarValue::Float64(None)) => Err(Error::invalid(351, format!("the share of {name} is NULL"))
+            .with_hint("write 0.9 for the value that nine of ten do not exceed")),
+        _ => Ok(()),
+    }
+}
+
+/// Lists and rows inside of others, and maps, have no order.
+fn refuse_unordered(name: &str, argument: Option<&DataType>) -> Result<()> {
+    let Some(argument) = argument.filter(|a| ["min", "max"].contains(&name) && !has_order(a)) else { return Ok(()) };
+    Err(Error::invalid(142, format!("{name} of {} is not supported yet", display(argument)))
+        .with_hint(format!("take the {name} of a part of it, as in {name}(x[1]) or {name}(x.name)")))
+}
+
+fn has_order(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            !item.data_type().is_nested()
+        }
+        DataType::Struct(fields) => fields.iter().all(|f| has_order(f.data_type())),
+        DataType::Map(..) => false,
+        _ => true,
     }
 }
 

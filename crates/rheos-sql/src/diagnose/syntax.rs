@@ -72,6 +72,7 @@ pub(crate) fn syntax(error: ParserError, tokens: &[TokenWithSpan]) -> Error {
             Error::invalid(101, format!("{expected} is expected here, but this is '{}'", tokens[i].token))
         }
         (Some(expected), None) => Error::invalid(101, format!("the statement ends where {expected} is expected")),
+        (None, Some(i)) if message.contains("No infix parser for token") => return not_an_operator(&tokens[i]),
         (None, _) => Error::invalid(101, format!("the statement cannot be read: {}", sentence(message))),
     };
     let (hint, better) = mistake(message, tokens, found);
@@ -80,6 +81,17 @@ pub(crate) fn syntax(error: ParserError, tokens: &[TokenWithSpan]) -> Error {
         Some(at) => error.with_span(place(at)),
         None => error,
     }
+}
+
+/// A word or sign behind an expression that the parser takes for an operator, and does not know as one.
+fn not_an_operator(token: &TokenWithSpan) -> Error {
+    let what = format!("'{}' is not an operator", token.token);
+    let hint = match &token.token {
+        Token::Word(w) if w.value.eq_ignore_ascii_case("div") => "divide integers with /, which gives an integer",
+        Token::ExclamationMark => "factorial(n) is a function; NOT stands before a condition",
+        _ => "the operators are + - * / % || = <> < <= > >= AND OR NOT LIKE IN BETWEEN IS, and | & of bits",
+    };
+    Error::invalid(101, what).with_hint(hint).with_span(place(token.span))
 }
 
 /// Takes ` at Line: 1, Column: 5` off.
