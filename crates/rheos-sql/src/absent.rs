@@ -182,23 +182,9 @@ pub(crate) fn check(tokens: &[TokenWithSpan]) -> Result<()> {
                 None => error.with_span(place(tokens[at].span)),
             });
         }
-        escape(tokens, at)?;
         operator(&tokens[at])?;
     }
     Ok(())
-}
-
-/// `LIKE '..' ESCAPE '!'`: only the backslash escapes.
-fn escape(tokens: &[TokenWithSpan], at: usize) -> Result<()> {
-    let with = match tokens.get(at + 1).map(|t| &t.token) {
-        Some(Token::SingleQuotedString(with)) if fits(Is("ESCAPE"), tokens.get(at)) => with,
-        _ => return Ok(()),
-    };
-    if with == "\\" {
-        return Ok(());
-    }
-    let error = Error::invalid(142, format!("ESCAPE '{with}' is not supported yet"));
-    Err(error.with_hint("escape with a backslash, as in LIKE '50\\%'").with_span(place(tokens[at].span)))
 }
 
 /// Operators that PostgreSQL has. `^` in particular means its power there and exclusive OR elsewhere.

@@ -20,7 +20,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use crate::scalar::whole_units::{self, Side};
-use crate::scalar::{list_agg, similar};
+use crate::scalar::{like, list_agg, similar};
 use crate::tokens::place;
 
 /// The functions that this module adds: name, call, what it does.
@@ -105,6 +105,7 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>> {
         Expr::SimilarTo { negated, expr, pattern, escape_char } => {
             return similar::rewritten(*negated, expr, pattern, escape_char.as_ref()).map(Some);
         }
+        Expr::Like { .. } | Expr::ILike { .. } => return like::rewritten(expr),
         Expr::Floor { expr, field } => return whole_units::rewritten(Side::Floor, expr, field),
         Expr::Ceil { expr, field } => return whole_units::rewritten(Side::Ceil, expr, field),
         _ => return Ok(None),

@@ -6,11 +6,12 @@
 //!   make_syntax   JSON_OBJECT and JSON_ARRAY in tokens: their clauses become arguments
 //!   declared  CREATE FUNCTION of what is built in
 //!   bounded   a limit to what a number makes long
-//!   similar, whole_units, list_agg   SIMILAR TO, FLOOR(ts TO HOUR) and LISTAGG
+//!   like, similar, whole_units, list_agg   ESCAPE, SIMILAR TO, FLOOR(ts TO HOUR) and LISTAGG
 //! ```
 
 pub(crate) mod bounded;
 pub(crate) mod declared;
+pub(crate) mod like;
 pub(crate) mod list_agg;
 mod make_syntax;
 pub(crate) mod rewrite;

@@ -43,7 +43,7 @@ pub(crate) fn rewritten(negated: bool, expr: &Expr, pattern: &Expr, escape: Opti
 }
 
 /// The character that escapes; `None`: there is none, as ESCAPE '' says.
-fn escape_of(escape: Option<&ValueWithSpan>) -> Result<Option<char>> {
+pub(super) fn escape_of(escape: Option<&ValueWithSpan>) -> Result<Option<char>> {
     let Some(escape) = escape else { return Ok(Some('\\')) };
     if let Value::SingleQuotedString(text) = &escape.value {
         let mut chars = text.chars();
