@@ -102,7 +102,8 @@ pub(crate) struct ProgramArgs {
     pub(crate) file: Option<PathBuf>,
 
     /// The program itself
-    #[arg(long, short, value_name = "SQL", env = "RHEOS_COMMAND")]
+    // A program may begin with a comment.
+    #[arg(long, short, value_name = "SQL", env = "RHEOS_COMMAND", allow_hyphen_values = true)]
     pub(crate) command: Option<String>,
 
     /// Give ${NAME} in the program a value; may be repeated

@@ -11,11 +11,13 @@
 pub(crate) mod show;
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use anyhow::Result;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command};
 use rheos::error::did_you_mean;
 use rheos::{Error, ErrorKind};
@@ -63,16 +65,52 @@ fn texts(values: &BTreeMap<String, Value>) -> Vec<(String, String)> {
 }
 
 /// The command line's definition with the files' values as defaults.
-pub(crate) fn with_file_defaults(command: Command, args: Vec<OsString>) -> Result<Command> {
+pub(crate) fn with_file_defaults(command: Command, args: &[OsString]) -> Result<Command> {
     let mut values = Values::default();
     // The weakest first: later files overwrite.
-    for file in files(&args) {
+    for file in files(args) {
         read(&file, &mut values)?;
     }
+    check(&command, &values.flags)?;
     // The one call of this function sets it.
     let values = VALUES.get_or_init(|| values);
     let command = command.mut_args(|arg| with_default(arg, &values.flags));
     Ok(command.mut_subcommands(|sub| with_defaults(sub, &values.flags)))
+}
+
+/// Whether clap takes the values: told here, where their files are known.
+fn check(root: &Command, flags: &BTreeMap<String, Value>) -> Result<()> {
+    let run = root.find_subcommand("run");
+    for arg in root.get_arguments().chain(run.into_iter().flat_map(Command::get_arguments)) {
+        let Some((key, value)) = arg.get_long().and_then(|long| flags.get_key_value(long)) else { continue };
+        let alone = Command::new("check").no_binary_name(true).arg(with_default(arg.clone().env(None::<&str>), flags));
+        let Err(error) = alone.try_get_matches_from(std::iter::empty::<OsString>()) else { continue };
+        let reason = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+        let what = Error::invalid(509, format!("'{key}' in '{}' cannot be '{}'{reason}", value.file, value.text));
+        return refuse(match error.get(ContextKind::ValidValue) {
+            Some(ContextValue::Strings(choices)) if !choices.is_empty() => {
+                what.with_hint(format!("it is one of {}", choices.join(", ")))
+            }
+            _ => what.with_hint(format!("`rheos run --help` says what --{key} takes")),
+        });
+    }
+    Ok(())
+}
+
+/// A usage error, which names the variable of the environment where that holds the value.
+pub(crate) fn with_variable(mut error: clap::Error, args: &[OsString]) -> clap::Error {
+    let (Some(ContextValue::String(flag)), Some(ContextValue::String(value))) =
+        (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue))
+    else {
+        return error;
+    };
+    let long = flag.trim_start_matches('-').split([' ', '=']).next().unwrap_or_default();
+    let variable = format!("RHEOS_{}", long.to_uppercase().replace('-', "_"));
+    let given = args.iter().any(|arg| arg.to_string_lossy().ends_with(value.as_str()));
+    if !given && std::env::var(&variable).is_ok_and(|held| held == *value) {
+        error.insert(ContextKind::InvalidArg, ContextValue::String(variable));
+    }
+    error
 }
 
 /// A command below the root. Only `run` takes all keys: `output` means something else for the others.

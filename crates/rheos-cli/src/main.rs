@@ -63,10 +63,11 @@ fn main() -> ExitCode {
 
 /// The arguments, with the values of configuration files as the flags' defaults.
 fn matches() -> Result<ArgMatches, ExitCode> {
-    let command = match config::with_file_defaults(Cli::command(), std::env::args_os().collect()) {
+    let args: Vec<_> = std::env::args_os().collect();
+    let command = match config::with_file_defaults(Cli::command(), &args) {
         Ok(command) => command,
         Err(error) => return Err(report::show(&error)),
     };
     // Clap prints help to stdout with code 0 and mistakes to stderr with code 2, which is what the conventions ask for.
-    Ok(command.get_matches())
+    command.try_get_matches_from(&args).map_err(|error| config::with_variable(error, &args).exit())
 }

@@ -44,6 +44,12 @@ impl OptionType {
     }
 }
 
+/// Options of Flink that have another name and other values here: the option's name, ours, and what to write.
+const FLINKS: &[(&str, &str, &str)] = &[
+    ("json.ignore-parse-errors", "on-error", "'on-error' = 'skip' leaves out records that cannot be read"),
+    ("csv.ignore-parse-errors", "on-error", "'on-error' = 'skip' leaves out records that cannot be read"),
+];
+
 /// One option: its name, type, default and what it does.
 #[derive(Debug, Clone, Copy)]
 pub struct OptionDef {
@@ -133,6 +139,10 @@ impl Options {
         let mut values = BTreeMap::new();
         for (name, value) in given {
             let Some(def) = all().find(|d| d.matches(name)) else {
+                if let Some((_, _, hint)) = FLINKS.iter().find(|(n, own, _)| n == name && all().any(|d| d.name == *own))
+                {
+                    return Err(Error::invalid(114, format!("{owner} has no option '{name}'")).with_hint(*hint));
+                }
                 let names: BTreeSet<&str> = all().map(|d| d.name).collect();
                 let list = names.iter().copied().collect::<Vec<_>>().join(", ");
                 return Err(Error::invalid(114, format!("{owner} has no option '{name}'")).with_hint(did_you_mean(

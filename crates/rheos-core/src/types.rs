@@ -76,6 +76,7 @@ pub fn in_sql(text: &str) -> String {
         ("Decimal256", "DECIMAL"),
         ("Null", "NULL"),
         ("Time64(ns)", "TIME"),
+        ("Time64(µs)", "TIME"),
         ("Binary", "BYTES"),
     ];
     names.iter().fold(text.to_string(), |text, (from, to)| text.replace(from, to))

@@ -193,6 +193,7 @@ fn operator(token: &TokenWithSpan) -> Result<()> {
         Token::Caret => "write power(a, b); of bits, (a | b) - (a & b) are those that one of the two has",
         Token::Sharp => "of bits, (a | b) - (a & b) are those that one of the two has",
         Token::Overlap => "write array_has_any(a, b) for lists, and AND between conditions",
+        Token::AtArrow | Token::ArrowAt => "write array_has_all(a, b) for lists: all of b are in a",
         Token::PGSquareRoot => "write sqrt(x)",
         Token::PGCubeRoot => "write cbrt(x)",
         Token::DuckIntDiv => "divide integers with /, which gives an integer",

@@ -107,6 +107,8 @@ pub(crate) struct Places {
     pub(crate) table: Span,
     /// Each option: its name, and the places of name and value.
     pub(crate) options: Vec<(String, Span, Span)>,
+    /// The columns of PARTITIONED BY.
+    pub(crate) partitioned_by: Vec<(String, Span)>,
 }
 
 impl Places {
@@ -114,6 +116,13 @@ impl Places {
     pub(crate) fn locate(&self, error: Error) -> Error {
         if error.span().is_some() {
             return error;
+        }
+        let partition = self
+            .partitioned_by
+            .iter()
+            .find(|(name, _)| error.message().contains(&format!("the partition column '{name}'")));
+        if let Some((_, at)) = partition {
+            return error.with_span(*at);
         }
         let named = self.options.iter().find(|(name, ..)| error.message().contains(&format!("'{name}'")));
         match named {

@@ -25,6 +25,7 @@ use crate::catalog::match_name;
 use crate::diagnose::{syntax, syntax_at};
 use crate::misuse::{aggregates, first_call};
 use crate::proctime::PROCTIME;
+use crate::scalar::two_units;
 use crate::statement::bare_name;
 use crate::tokens::{Tokens, place, quoted_word};
 use crate::types::parse_type;
@@ -531,6 +532,8 @@ pub(crate) fn interval_ms(expr: &Expr) -> Result<i64> {
             _ => Err(refuse(format!("'{expr}' is not an interval"))),
         };
     };
+    let plain = two_units::plain(interval)?;
+    let interval = plain.as_ref().unwrap_or(interval);
     let (negative, value) = match interval.value.as_ref() {
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => (true, expr.as_ref()),
         other => (false, other),
@@ -543,9 +546,6 @@ pub(crate) fn interval_ms(expr: &Expr) -> Result<i64> {
         },
         _ => return Err(refuse(format!("'{expr}' is not an interval of fixed length"))),
     };
-    if interval.last_field.is_some() || interval.leading_precision.is_some() {
-        return Err(refuse("an interval of two units or with a precision is not supported".into()));
-    }
     let text = match &interval.leading_field {
         Some(unit) => format!("{number} {unit}"),
         None => number,

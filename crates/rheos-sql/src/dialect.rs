@@ -20,7 +20,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use crate::scalar::whole_units::{self, Side};
-use crate::scalar::{like, list_agg, similar};
+use crate::scalar::{like, list_agg, similar, two_units};
 use crate::tokens::place;
 
 /// The functions that this module adds: name, call, what it does.
@@ -95,6 +95,9 @@ fn name_fields(expr: &mut Expr) {
 
 fn rewritten(expr: &Expr) -> Result<Option<Expr>> {
     if let Expr::Value(value) = expr {
+        if let Value::UnicodeStringLiteral(held) = &value.value {
+            return Ok(Some(text(held)));
+        }
         return with_exponent(value);
     }
     if let Expr::Array(array) = expr {
@@ -106,6 +109,7 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>> {
             return similar::rewritten(*negated, expr, pattern, escape_char.as_ref()).map(Some);
         }
         Expr::Like { .. } | Expr::ILike { .. } => return like::rewritten(expr),
+        Expr::Interval(interval) => return two_units::rewritten(interval),
         Expr::Floor { expr, field } => return whole_units::rewritten(Side::Floor, expr, field),
         Expr::Ceil { expr, field } => return whole_units::rewritten(Side::Ceil, expr, field),
         _ => return Ok(None),

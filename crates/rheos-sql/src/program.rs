@@ -16,7 +16,7 @@ use crate::computed::ComputedColumn;
 use crate::ddl::{self, TableDdl};
 use crate::explain::explain;
 use crate::lower::{self, Target, Task, lower, result_type};
-use crate::settings::Settings;
+use crate::settings::{Settings, own_name};
 use crate::statement::{InsertInto, Statement, ViewDdl, parse};
 use crate::tokens::{Tokens, place, statements, whole};
 use crate::{diagnose, event_time, insert, metadata, optimize, query, types};
@@ -119,13 +119,13 @@ impl Planner<'_> {
         let mut settings = Settings::default();
         for statement in statements {
             if let Statement::Set { name, value, value_at } = statement
-                && name.value == "timezone"
+                && own_name(&name.value) == "timezone"
             {
                 settings.set(&name.value, value).map_err(|e| e.with_span(*value_at))?;
             }
         }
-        if let Some(zone) = self.options.settings.get("timezone") {
-            settings.set("timezone", zone)?;
+        for (name, zone) in self.options.settings.iter().filter(|(name, _)| own_name(name) == "timezone") {
+            settings.set(name, zone)?;
         }
         self.catalog.set_zone(&settings.timezone);
         Ok(())
@@ -209,6 +209,7 @@ impl Planner<'_> {
         let places = Places {
             table: at,
             options: ddl.options.iter().map(|o| (o.name.clone(), o.name_at, o.value_at)).collect(),
+            partitioned_by: ddl.partitioned_by.iter().map(|i| (i.value.clone(), place(i.span))).collect(),
         };
         let name = ddl.name.value.clone();
         if let Some(first) = ddl.partitioned_by.first().filter(|_| !connector.has_partitions()) {

@@ -11,6 +11,18 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("timezone", "The zone of the days and hours of a TIMESTAMP_LTZ; UTC unless given."),
 ];
 
+/// Flink's names of the same settings.
+const FLINKS: &[(&str, &str)] = &[
+    ("parallelism.default", "parallelism"),
+    ("execution.checkpointing.interval", "checkpoint.interval"),
+    ("table.local-time-zone", "timezone"),
+];
+
+/// The name that a setting has here.
+pub(crate) fn own_name(name: &str) -> &str {
+    FLINKS.iter().find(|(flinks, _)| *flinks == name).map_or(name, |(_, own)| own)
+}
+
 /// What holds for a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -31,7 +43,7 @@ impl Default for Settings {
 impl Settings {
     /// Whether there is a setting of this name.
     pub(crate) fn knows(name: &str) -> bool {
-        SETTINGS.iter().any(|s| s.0 == name)
+        SETTINGS.iter().any(|s| s.0 == own_name(name))
     }
 
     /// Sets one. Errors: `Invalid` for an unknown name, with the nearest one, or a value that does not fit.
@@ -39,13 +51,13 @@ impl Settings {
         let refuse = |what: &str, hint: &str| {
             Err(Error::invalid(104, format!("setting '{name}' is '{value}', but {what}")).with_hint(hint))
         };
-        match name {
+        match own_name(name) {
             "parallelism" => match value.parse::<usize>() {
                 Ok(n) if (1..=1024).contains(&n) => self.parallelism = Some(n),
                 _ => return refuse("it must be a whole number", "a number from 1 to 1024"),
             },
             "checkpoint.interval" => {
-                let ms = parse_duration_ms(value).map_err(|e| e.context("setting 'checkpoint.interval'"))?;
+                let ms = parse_duration_ms(value).map_err(|e| e.context(format!("setting '{name}'")))?;
                 if ms < 1 {
                     return refuse("it must be more than zero", "write it as '1 s'");
                 }

@@ -149,6 +149,12 @@ fn a_program_from_stdin() {
 }
 
 #[test]
+fn a_program_that_begins_with_a_comment() {
+    let outcome = sandbox().run(&["run", "-c", "-- seven\nSELECT 7 AS n"]);
+    outcome.expect_code(0).expect_data("{\"n\":7}\n");
+}
+
+#[test]
 fn every_flag_has_an_environment_variable() {
     let sandbox = sandbox();
     let with = |name: &str, value: &str| -> Outcome {
@@ -159,7 +165,7 @@ fn every_flag_has_an_environment_variable() {
     with("RHEOS_OUTPUT", "csv").expect_code(0).expect_data("origin,delay\nEWR,2\nLGA,4\n");
     assert_eq!(with("RHEOS_QUIET", "1").expect_code(0).stderr, "");
     assert_eq!(with("RHEOS_QUIET", "0").expect_code(0).stderr.lines().count(), 1);
-    with("RHEOS_PARALLELISM", "none").expect_code(2).expect_talk("none");
+    with("RHEOS_PARALLELISM", "none").expect_code(2).expect_talk("'none' for 'RHEOS_PARALLELISM'");
     with("RHEOS_VERBOSE", "true").expect_code(0).expect_talk("workers");
 }
 

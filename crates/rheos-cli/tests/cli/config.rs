@@ -47,7 +47,10 @@ fn mistakes_in_a_file_are_named() {
         run(&sandbox, &[], &[]).expect_code(78).expect_talk(talk);
     }
     let sandbox = Sandbox::with(&[("rheos.toml", b"output = \"xml\"")]);
-    run(&sandbox, &[], &[]).expect_code(2).expect_talk("xml");
+    run(&sandbox, &[], &[]).expect_code(78).expect_talk("error[R0509]: 'output' in 'rheos.toml' cannot be 'xml'");
+    run(&sandbox, &[], &[]).expect_talk("it is one of table, jsonl, csv");
+    let sandbox = Sandbox::with(&[("rheos.toml", b"parallelism = \"x\"")]);
+    run(&sandbox, &[], &[]).expect_code(78).expect_talk("'parallelism' in 'rheos.toml' cannot be 'x'");
     run(&Sandbox::new(), &["--config", "absent.toml"], &[]).expect_code(66).expect_talk("absent.toml");
 }
 

@@ -16,6 +16,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use rheos_core::connector::TableDefinition;
 use rheos_core::error::did_you_mean;
 use rheos_core::source::{SourcePoll, SplitReader};
+use rheos_core::types::display;
 use rheos_core::{Error, ErrorKind, Result};
 use rheos_formats::csv::CsvOptions;
 use rheos_formats::text::{ColumnText, Style};
@@ -56,7 +57,7 @@ impl Partitioning {
             };
             if !has_a_path(field.data_type()) {
                 let what =
-                    format!("the partition column '{name}' has type {}, which no path can hold", field.data_type());
+                    format!("the partition column '{name}' is {}, which no path can hold", display(field.data_type()));
                 return refuse(what, "use whole numbers, texts, dates, timestamps or booleans".into());
             }
             if columns.contains(&index) {

@@ -37,11 +37,13 @@ pub(crate) fn planning(error: DataFusionError, tokens: &[TokenWithSpan], catalog
         None => match error.iter().next().map_or(error.find_root(), DataFusionError::find_root) {
             DataFusionError::SchemaError(inner, _) => schema(inner, tokens, diagnostic),
             DataFusionError::SQL(inner, _) => super::syntax((**inner).clone(), tokens),
-            DataFusionError::NotImplemented(text) => not_implemented(text),
+            DataFusionError::NotImplemented(text) => not_implemented(text, tokens),
             DataFusionError::Internal(_) => internal(),
             DataFusionError::ArrowError(inner, _) => {
-                Error::invalid(149, format!("a constant cannot be computed: {}", shorten(&inner.to_string())))
-                    .with_hint("look at the literals, casts and arithmetic on them")
+                let text = inner.to_string();
+                let error = Error::invalid(149, format!("a constant cannot be computed: {}", shorten(&text)))
+                    .with_hint("look at the literals, casts and arithmetic on them");
+                with(error, quoted_text(&text, tokens))
             }
             other => plan_error(&other.message(), tokens, catalog),
         },
@@ -106,7 +108,34 @@ fn internal() -> Error {
     Error::internal("the planner failed on this statement")
 }
 
-fn not_implemented(text: &str) -> Error {
+/// The first text of the program that an error quotes.
+fn quoted_text(text: &str, tokens: &[TokenWithSpan]) -> Option<Span> {
+    let held = |t: &&TokenWithSpan| match &t.token {
+        Token::SingleQuotedString(held) => {
+            !held.is_empty() && (text.contains(&format!("'{held}'")) || text.contains(&format!("\"{held}")))
+        }
+        _ => false,
+    };
+    tokens.iter().find(held).map(|t| whole_interval(place(t.span), tokens))
+}
+
+/// A subquery as a condition where rows are computed, not chosen.
+fn condition_as_value(text: &str, tokens: &[TokenWithSpan]) -> Option<Error> {
+    let (what, hint) = if text.contains("logical expression Exists") {
+        ("EXISTS", "count the rows, as in (SELECT count(*) FROM t WHERE ..) > 0, or put it into WHERE")
+    } else if text.contains("logical expression InSubquery") {
+        ("IN", "put IN (SELECT ..) into WHERE, or count, as in (SELECT count(*) FROM t WHERE t.x = y) > 0")
+    } else {
+        return None;
+    };
+    let error = Error::invalid(142, format!("{what} of a subquery is not supported yet outside of WHERE"));
+    Some(with(error.with_hint(hint), find_word(tokens, what)))
+}
+
+fn not_implemented(text: &str, tokens: &[TokenWithSpan]) -> Error {
+    if let Some(error) = condition_as_value(text, tokens) {
+        return error;
+    }
     Error::invalid(142, format!("this is not supported: {}", shorten(text))).with_hint("write it in another way")
 }
 
@@ -232,7 +261,11 @@ fn plan_error(text: &str, tokens: &[TokenWithSpan], catalog: &Catalog) -> Error 
     }
     if let Some((left, op, right)) = operator_types(text) {
         let what = format!("{} {op} {}", in_sql(left), in_sql(right));
+        let is_interval = |side: &str| side.starts_with("Interval");
         let hint = match (is_text(left), is_text(right)) {
+            _ if op == "*" && (is_interval(left) || is_interval(right)) => {
+                "write the stretch as a whole, as in INTERVAL '2' HOUR"
+            }
             (true, false) | (false, true) => "cast one side, as in CAST(x AS BIGINT)",
             _ => "cast one side to the other's type",
         };
@@ -324,12 +357,26 @@ fn not_grouped(text: &str, tokens: &[TokenWithSpan]) -> Error {
     with(error, at)
 }
 
+/// How a function is called, in our words; `None` where the library's are about its own workings.
+fn signature(candidate: &str) -> Option<String> {
+    let words = [
+        ("Numeric(1)", "number"),
+        ("Numeric(2)", "number, number"),
+        ("String(1)", "text"),
+        ("String(2)", "text, text"),
+        (": String", ": STRING"),
+    ];
+    let shown = words.iter().fold(candidate.to_string(), |text, (from, to)| text.replace(from, to));
+    let plain = ["Numeric(", "String(", "Coercible", "Exact", "Uniform", "Any(", "Variadic", "Signature", "{", "["];
+    (!plain.iter().any(|word| shown.contains(word))).then(|| in_sql(&shown))
+}
+
 fn wrong_arguments(call: &str, text: &str, tokens: &[TokenWithSpan]) -> Error {
     let (name, args) = call.split_once('(').unwrap_or((call, ""));
     let args = in_sql(args.strip_suffix(')').unwrap_or(args));
     let candidates: Vec<_> = text
         .split_once("Candidate functions:")
-        .map(|(_, list)| list.lines().map(str::trim).filter(|l| !l.is_empty()).take(3).map(in_sql).collect())
+        .map(|(_, list)| list.lines().map(str::trim).filter(|l| !l.is_empty()).take(3).filter_map(signature).collect())
         .unwrap_or_default();
     let what =
         if args.is_empty() { format!("{name} needs arguments") } else { format!("{name} does not take ({args})") };
@@ -354,6 +401,8 @@ fn operator_types(text: &str) -> Option<(&str, &str, &str)> {
     .find_map(|marker| text.find(marker).map(|at| &text[at + marker.len()..]))?;
     let rest = rest.split(" to valid types").next().unwrap_or(rest);
     let rest = rest.lines().next().unwrap_or(rest);
+    // What the library says of its own types.
+    let rest = rest.split(": Invalid argument").next().unwrap_or(rest);
     let ops = [
         " IS NOT DISTINCT FROM ",
         " IS DISTINCT FROM ",

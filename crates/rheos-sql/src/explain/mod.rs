@@ -12,6 +12,7 @@ mod dot;
 mod mermaid;
 mod picture;
 mod text;
+mod words;
 
 pub use text::explain;
 
@@ -44,34 +45,11 @@ fn exchange(graph: &JobGraph, edge: &Edge) -> String {
     match &edge.exchange {
         Exchange::Hash(columns) => {
             let schema = &graph.node(edge.from).schema;
-            let names: Vec<_> = columns.iter().map(|c| schema.field(*c).name().as_str()).collect();
+            let names: Vec<_> = columns.iter().map(|c| words::readable(schema.field(*c).name())).collect();
             format!("hash({})", names.join(", "))
         }
         other => other.to_string(),
     }
-}
-
-/// `origin@2` becomes `origin`: the index says nothing to a reader.
-fn without_indexes(text: &str) -> String {
-    let chars: Vec<char> = text.chars().collect();
-    let mut out = String::with_capacity(text.len());
-    let mut i = 0;
-    while i < chars.len() {
-        let digits = chars[i + 1..].iter().take_while(|c| c.is_ascii_digit()).count();
-        let behind = chars.get(i + 1 + digits);
-        let is_index = chars[i] == '@'
-            && digits > 0
-            && i > 0
-            && !chars[i - 1].is_whitespace()
-            && !behind.is_some_and(|c| c.is_alphanumeric() || *c == '_' || *c == '.');
-        if is_index {
-            i += 1 + digits;
-        } else {
-            out.push(chars[i]);
-            i += 1;
-        }
-    }
-    out
 }
 
 /// The columns that a source is read for; of a ROW its fields.

@@ -3,7 +3,8 @@
 use rheos_core::NodeId;
 use rheos_core::graph::{JobGraph, NodeKind};
 
-use super::{columns, exchange, without_indexes};
+use super::words::readable;
+use super::{columns, exchange};
 
 /// Characters of a line in a box, at most: a long expression would make the box wider than the page.
 const LINE_CHARS_MAX: usize = 72;
@@ -44,7 +45,7 @@ fn node_box(graph: &JobGraph, id: NodeId) -> NodeBox {
     if is_source && facts.iter().all(|(name, _)| name != "columns") {
         facts.push(("columns".into(), columns(&node.schema)));
     }
-    let facts = facts.iter().map(|(name, value)| format!("{name}: {}", without_indexes(value)));
+    let facts = facts.iter().map(|(name, value)| format!("{name}: {}", readable(value)));
     let lines = std::iter::once(node.name.clone()).chain(facts).map(|line| short(&line)).collect();
     let shape = match node.kind {
         NodeKind::Source { .. } => Shape::Source,

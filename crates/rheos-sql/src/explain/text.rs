@@ -13,7 +13,8 @@ use std::collections::BTreeSet;
 use rheos_core::NodeId;
 use rheos_core::graph::{Edge, JobGraph, NodeKind};
 
-use super::{columns, exchange, without_indexes};
+use super::words::readable;
+use super::{columns, exchange};
 
 /// The text plan of a job.
 pub fn explain(graph: &JobGraph) -> String {
@@ -41,7 +42,7 @@ fn node(
         out.push_str(&format!("{indent}{travels}{} (the one above)\n", node_here.name));
         return;
     }
-    let mut facts: Vec<_> = node_here.describe().iter().map(|(k, v)| format!("{k}: {}", without_indexes(v))).collect();
+    let mut facts: Vec<_> = node_here.describe().iter().map(|(k, v)| format!("{k}: {}", readable(v))).collect();
     if matches!(node_here.kind, NodeKind::Source { .. }) {
         // A source may name its columns too.
         facts.retain(|f| !f.starts_with("columns: "));

@@ -6,7 +6,7 @@
 //!   make_syntax   JSON_OBJECT and JSON_ARRAY in tokens: their clauses become arguments
 //!   declared  CREATE FUNCTION of what is built in
 //!   bounded   a limit to what a number makes long
-//!   like, similar, whole_units, list_agg   ESCAPE, SIMILAR TO, FLOOR(ts TO HOUR) and LISTAGG
+//!   like, similar, whole_units, two_units, list_agg   ESCAPE, SIMILAR TO, FLOOR(ts TO HOUR), HOUR TO MINUTE, LISTAGG
 //! ```
 
 pub(crate) mod bounded;
@@ -17,4 +17,5 @@ mod make_syntax;
 pub(crate) mod rewrite;
 pub(crate) mod similar;
 pub(crate) mod syntax;
+pub(crate) mod two_units;
 pub(crate) mod whole_units;

@@ -105,13 +105,22 @@ fn inserts_go_by_position_and_cast() {
         plan(&format!("{TABLES}{ok}")).unwrap_or_else(|e| panic!("{ok}: {e}"));
     }
     let text = explained("INSERT INTO out SELECT dep_delay, origin FROM flights").unwrap();
-    assert!(text.contains("CAST(dep_delay AS Int64)"), "{text}");
+    assert!(text.contains("CAST(dep_delay AS BIGINT)"), "{text}");
 }
 
 #[test]
 fn tables_without_columns_ask_their_connector() {
     let program = plan("CREATE TABLE t WITH ('connector' = 'known', 'path' = '${INPUT}'); SELECT b FROM t").unwrap();
     assert_eq!(program.graph.unwrap().nodes()[0].schema.fields().len(), 1);
+}
+
+#[test]
+fn settings_have_flinks_names_too() {
+    let text = "SET 'parallelism.default' = '3'; SET 'execution.checkpointing.interval' = '10s';
+        SET 'table.local-time-zone' = 'Europe/Berlin'; SELECT 1 AS a";
+    let settings = rheos_sql::plan(text, &options(), &registry()).unwrap().settings;
+    assert_eq!((settings.parallelism, settings.checkpoint_interval_ms), (Some(3), 10_000));
+    assert_eq!(settings.timezone, "Europe/Berlin");
 }
 
 #[test]

@@ -139,7 +139,7 @@ fn what_cannot_be_a_partition_is_refused() {
     let message = |by: &[&str], options: &[(&str, &str)]| {
         FileSink::try_new(&partitioned(folder.path(), &table_schema, by, options)).unwrap_err().to_string()
     };
-    assert!(message(&["x"], &[CSV]).contains("Float64, which no path can hold"));
+    assert!(message(&["x"], &[CSV]).contains("DOUBLE, which no path can hold"));
     assert!(message(&["y"], &[CSV]).contains("no partition column 'y'"));
     let two = schema(&[("a", TEXT), ("b", TEXT)]);
     let error = FileSink::try_new(&partitioned(folder.path(), &two, &["a", "b"], &[CSV])).unwrap_err();
