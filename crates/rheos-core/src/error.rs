@@ -102,7 +102,8 @@ impl Error {
         match error.kind() {
             Io::PermissionDenied | Io::ReadOnlyFilesystem => Self::new(ErrorKind::NotAllowed, 236, wrapped.message())
                 .with_hint("write to another folder, or ask for the permission to write there"),
-            _ if wrapped.kind() == ErrorKind::InputMissing => Self::new(ErrorKind::External, 203, wrapped.message()),
+            _ if wrapped.kind() == ErrorKind::InputMissing => Self::new(ErrorKind::External, 203, wrapped.message())
+                .with_hint("look at the path: nothing can be made there"),
             _ => wrapped,
         }
     }

@@ -43,6 +43,7 @@ pub(crate) fn located(error: &DataFusionError, expr: &Arc<dyn PhysicalExpr>, bat
     if text.chars().count() <= SHOWN_CHARS_MAX && !text.contains("__") && !text.contains(" { ") {
         cause.sentence = match cause.kind {
             Kind::Other => format!("{text}: {}", cause.sentence),
+            Kind::Advised(_) => cause.sentence,
             _ => format!("{} in {text}", cause.sentence),
         };
     }
@@ -85,11 +86,15 @@ fn innermost(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Option<(Arc<d
     inside.or_else(|| Some((Arc::clone(expr), expr.evaluate(batch).err()?.find_root().to_string())))
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
     DivisionByZero,
     Overflow,
     Cast,
+    Pattern,
+    Format,
+    /// The message says itself what to do.
+    Advised(String),
     Other,
 }
 
@@ -102,10 +107,22 @@ struct Cause {
 impl Cause {
     fn of(message: &str) -> Self {
         let message = bare(message);
+        // The advice that some messages end with.
+        if let Some((what, advice)) = message.split_once(": cast the argument to ") {
+            return Self { kind: Kind::Advised(format!("cast the argument to {advice}")), sentence: in_sql(what) };
+        }
         let (kind, sentence) = if message.starts_with("Divide by zero") {
             (Kind::DivisionByZero, "division by zero".to_string())
         } else if let Some(what) = message.strip_prefix("Overflow happened on: ") {
             (Kind::Overflow, format!("{what} is out of range"))
+        } else if let Some((_, what)) = message.split_once("Array overflow on ") {
+            (Kind::Overflow, format!("{what} is out of range"))
+        } else if let Some(reason) = message.strip_prefix("Regular expression did not compile") {
+            // Those before draw the pattern.
+            let reason = reason.lines().find_map(|line| line.strip_prefix("error: ")).unwrap_or("it cannot be read");
+            (Kind::Pattern, format!("a regular expression is wrong: {reason}"))
+        } else if message == "Format error" {
+            (Kind::Format, "the format of a time is wrong".to_string())
         } else if let Some((value, to)) = cast_of(message) {
             (Kind::Cast, format!("cannot cast {value} to {}", in_sql(to)))
         } else if let Some((value, rest)) = message.split_once(" is too large to store in a Decimal")
@@ -127,7 +144,10 @@ impl Cause {
             Kind::DivisionByZero => error.with_hint("divide by nullif(x, 0), which gives NULL, or take such rows out"),
             Kind::Overflow => error.with_hint("cast one of the numbers to DECIMAL(38, 0) or DOUBLE"),
             Kind::Cast => error.with_hint("TRY_CAST gives NULL for what does not fit"),
-            Kind::Other => error,
+            Kind::Pattern => error.with_hint("check brackets, backslashes and flags"),
+            Kind::Format => error.with_hint("write it as '%Y-%m-%d %H:%M:%S'; DATE_FORMAT takes 'yyyy-MM-dd HH:mm:ss'"),
+            Kind::Advised(advice) => error.with_hint(advice),
+            Kind::Other => error.with_hint("leave such rows out with WHERE, or choose with CASE"),
         }
     }
 }
@@ -181,6 +201,13 @@ mod tests {
                 "Invalid argument error: 3000.5 is too large to store in a Decimal128 of precision 3. Max is 99.9",
                 "3000.5 has too many digits: the largest number is 99.9",
             ),
+            ("Compute error: Int64Array overflow on abs(-9)", "abs(-9) is out of range"),
+            ("Cast error: Format error", "the format of a time is wrong"),
+            (
+                "Regular expression did not compile: Syntax(\n~~\nregex parse error:\n    (?z)A\nerror: unrecognized flag\n~~",
+                "a regular expression is wrong: unrecognized flag",
+            ),
+            ("Execution error: the sum 9 does not fit: cast the argument to DOUBLE", "the sum 9 does not fit"),
             (
                 "Compute error: Execution error: cannot take square root of a negative number",
                 "cannot take square root of a negative number",

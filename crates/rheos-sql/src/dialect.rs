@@ -20,7 +20,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use crate::scalar::whole_units::{self, Side};
-use crate::scalar::{like, list_agg, similar, two_units};
+use crate::scalar::{like, list_agg, parts, similar, two_units};
 use crate::tokens::place;
 
 /// The functions that this module adds: name, call, what it does.
@@ -109,6 +109,7 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>> {
             return similar::rewritten(*negated, expr, pattern, escape_char.as_ref()).map(Some);
         }
         Expr::Like { .. } | Expr::ILike { .. } => return like::rewritten(expr),
+        Expr::Extract { field, expr, .. } => return parts::check_extract(field, expr).map(|()| None),
         Expr::Interval(interval) => return two_units::rewritten(interval),
         Expr::Floor { expr, field } => return whole_units::rewritten(Side::Floor, expr, field),
         Expr::Ceil { expr, field } => return whole_units::rewritten(Side::Ceil, expr, field),

@@ -182,7 +182,7 @@ fn default_folder() -> PathBuf {
 }
 
 fn io(what: &str, path: &Path, error: &std::io::Error) -> anyhow::Error {
-    let error = Error::io(what, &path.display().to_string(), error);
+    let error = Error::output(what, &path.display().to_string(), error);
     Failure::plain(error.with_hint("name a folder of your own with --data")).into()
 }
 

@@ -18,6 +18,7 @@ use sqlparser::ast::{
     BinaryOperator, CaseWhen, CastKind, DataType, Expr, Function, Ident, ObjectName, Spanned, TimezoneInfo, Value,
 };
 
+use super::parts;
 use crate::ddl::expr_place;
 use crate::dialect::{call, chrono_pattern, literal, text};
 
@@ -173,9 +174,14 @@ fn check_literals(name: &str, args: &[Expr]) -> Result<()> {
             let regex = Regex::new(written).map_err(|e| at(wrong_pattern(written, &e), pattern))?;
             match (name, rest) {
                 ("regexp_extract", [group]) => check_group(&regex, group),
+                ("regexp_like" | "regexp_match", [flags]) | ("regexp_replace", [_, flags]) => check_flags(flags),
                 _ => Ok(()),
             }
         }
+        ("date_part" | "datepart" | "date_trunc" | "datetrunc", [unit, _]) => match literal(unit) {
+            Some(written) => parts::check_call(name, written, unit),
+            None => Ok(()),
+        },
         ("json_value" | "json_query" | "json_exists", [_, path, ..]) => {
             let Some(written) = literal(path) else {
                 let error = Error::invalid(134, format!("the path of {name} must be a text in the program"));
@@ -209,6 +215,15 @@ fn check_path(written: &str, path: &Expr) -> Result<()> {
     Path::parse(written).map(drop).map_err(|what| {
         at(Error::invalid(134, what).with_hint("a path is like $.name, $['a name'], $[0] or $.list[*].name"), path)
     })
+}
+
+fn check_flags(flags: &Expr) -> Result<()> {
+    let Some(unknown) = literal(flags).and_then(|flags| flags.chars().find(|c| !"gimsUuxR".contains(*c))) else {
+        return Ok(());
+    };
+    let error = Error::invalid(134, format!("a regular expression has no flag '{unknown}'"));
+    let hint = "i: letters large or small, m: ^ and $ at lines, s: a point is also a line end, x: blanks mean nothing";
+    Err(at(error.with_hint(hint), flags))
 }
 
 fn check_group(regex: &Regex, group: &Expr) -> Result<()> {
