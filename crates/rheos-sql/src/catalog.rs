@@ -27,6 +27,7 @@ use crate::proctime::Proctime;
 use crate::ranking;
 use crate::scalar::bounded::bounded;
 use crate::scalar::list_agg;
+use crate::scalar::multiples::Multiples;
 use crate::types::Types;
 use crate::unnest::UnnestRelations;
 use crate::using::MergedJoins;
@@ -198,6 +199,7 @@ impl Catalog {
             config,
             expr_planners: vec![
                 Arc::new(FieldNames),
+                Arc::new(Multiples),
                 Arc::new(CastNames),
                 Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default()),
                 Arc::new(datafusion_functions_nested::planner::NestedFunctionPlanner),

@@ -394,6 +394,7 @@ fn operator_types(text: &str) -> Option<(&str, &str, &str)> {
         "comparison operation ",
         "Cannot infer common argument type for logical boolean operation ",
         "string concat operation: ",
+        "string concat operation ",
         "regex operation: ",
         "Cannot get result type for temporal operation ",
     ]
