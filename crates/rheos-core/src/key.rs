@@ -86,17 +86,32 @@ pub fn hash_keys(columns: &[ArrayRef], rows: usize, hashes: &mut Vec<u64>) -> Re
         }));
         return Ok(());
     }
+    // The rows that a window emits have its bounds in common, and joins of windows are split by those.
+    let distinct = if columns.iter().all(holds_one_value) { rows.min(1) } else { rows };
     let columns = columns.iter().map(Column::new).collect::<Result<Vec<_>>>()?;
     let mut key = Vec::with_capacity(32);
     hashes.reserve(rows);
-    for row in 0..rows {
+    for row in 0..distinct {
         key.clear();
         for column in &columns {
             column.encode(row, &mut key);
         }
         hashes.push(xxh3_64(&key));
     }
+    if let Some(first) = hashes.first() {
+        hashes.resize(rows, *first);
+    }
     Ok(())
+}
+
+/// Whether all rows are known to have one value. Told at once where the first two differ; never of texts and the like.
+fn holds_one_value(column: &ArrayRef) -> bool {
+    if column.data_type().primitive_width() != Some(size_of::<i64>()) || column.null_count() > 0 {
+        return false;
+    }
+    let data = column.to_data();
+    let values = &data.buffer::<i64>(0)[..column.len()];
+    values.first().is_some_and(|first| values.iter().all(|v| v == first))
 }
 
 fn plain_int64(column: &ArrayRef) -> Option<&[i64]> {
@@ -208,7 +223,7 @@ fn put_sized(is_null: bool, tag: u8, bytes: &[u8], key: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Float64Array, Int32Array, Int64Array, StringArray, StringViewArray};
+    use arrow::array::{Float64Array, Int32Array, Int64Array, StringArray, StringViewArray, TimestampMillisecondArray};
     use std::sync::Arc;
 
     fn hash(columns: &[ArrayRef]) -> Vec<u64> {
@@ -238,6 +253,19 @@ mod tests {
         let zeros: ArrayRef = Arc::new(Float64Array::from(vec![0.0, -0.0]));
         let h = hash(&[zeros]);
         assert_eq!(h[0], h[1]);
+    }
+
+    #[test]
+    fn rows_with_one_value_hash_like_any_others() {
+        let columns = |a: &[i64], b: &[i64]| -> Vec<ArrayRef> {
+            vec![Arc::new(Int64Array::from(a.to_vec())), Arc::new(TimestampMillisecondArray::from(b.to_vec()))]
+        };
+        let mixed = hash(&columns(&[7, 7, 8, 7], &[1, 1, 1, 2]));
+        assert_eq!(hash(&columns(&[7, 7, 7], &[1, 1, 1])), [mixed[0]; 3]);
+        let sliced: Vec<_> = columns(&[8, 7, 7], &[9, 1, 1]).iter().map(|c| c.slice(1, 2)).collect();
+        assert_eq!(hash(&sliced), [mixed[0]; 2]);
+        let partly: Vec<_> = columns(&[7, 7, 8, 7], &[1, 1, 1, 2]).iter().map(|c| c.slice(1, 3)).collect();
+        assert_eq!(hash(&partly), mixed[1..]);
     }
 
     #[test]

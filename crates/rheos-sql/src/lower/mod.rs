@@ -4,6 +4,8 @@
 //!   all plans ──► columns used of each table ──► one source a table ──► each plan's operators ──► sinks
 //! ```
 //!
+//! What several queries, or several parts of one, compute alike is computed once: see [`shared`].
+//!
 //! Invariant: what cannot be answered on the given input is refused here by its name; nothing is answered wrongly.
 
 mod aggregate;
@@ -15,6 +17,7 @@ mod not_null;
 mod rank;
 mod rows;
 mod scan;
+mod shared;
 mod stream;
 mod unnest;
 
@@ -72,11 +75,13 @@ pub(crate) fn lower(tasks: &[Task], catalog: &Catalog) -> Result<JobGraph> {
     }
     let mut graph = JobGraph::default();
     let mut sources = BTreeMap::new();
+    let mut shared = shared::SharedParts::default();
     let mut targets: Vec<(&Target, Vec<NodeId>)> = vec![];
     for task in tasks {
         let mut lowering = Lowering {
             graph: &mut graph,
             sources: &mut sources,
+            shared: &mut shared,
             used: &used,
             tokens: &task.tokens,
             catalog,
@@ -136,6 +141,7 @@ fn edge(from: NodeId, exchange: Exchange) -> Edge {
 struct Lowering<'a> {
     graph: &'a mut JobGraph,
     sources: &'a mut BTreeMap<String, scan::SharedSource>,
+    shared: &'a mut shared::SharedParts,
     used: &'a BTreeMap<String, ColumnsUsed>,
     tokens: &'a Tokens,
     catalog: &'a Catalog,
@@ -161,7 +167,17 @@ impl Lowering<'_> {
         diagnose::planning(error, self.tokens, self.catalog)
     }
 
+    /// The rows of `plan`; those that are there already if an equal part was lowered before.
     fn lower(&mut self, plan: &LogicalPlan) -> Result<Stream> {
+        if let Some(stream) = self.shared.find(plan) {
+            return Ok(stream);
+        }
+        let stream = self.lower_anew(plan)?;
+        self.shared.keep(plan, &stream)?;
+        Ok(stream)
+    }
+
+    fn lower_anew(&mut self, plan: &LogicalPlan) -> Result<Stream> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),

@@ -234,3 +234,27 @@ fn many_kinds_of_queries_are_planned() {
         explained(query).unwrap_or_else(|e| panic!("{query}\n{e}"));
     }
 }
+
+#[test]
+fn equal_parts_are_computed_once() {
+    let twice = |part: &str| format!("WITH h AS ({part}) SELECT a.origin FROM h AS a JOIN h AS b ON a.n = b.n");
+    let cases = [
+        (twice("SELECT origin, count(*) AS n FROM flights GROUP BY origin"), 1),
+        (twice("SELECT origin, max(random()) AS n FROM flights GROUP BY origin"), 2),
+        (
+            "SELECT a.n FROM (SELECT origin, count(*) AS n FROM flights GROUP BY origin) AS a \
+             JOIN (SELECT carrier, count(*) AS n FROM flights GROUP BY carrier) AS b ON a.n = b.n"
+                .into(),
+            2,
+        ),
+        (
+            "SELECT a.n FROM (SELECT origin, count(*) AS n FROM flights WHERE distance > 1 GROUP BY origin) AS a \
+             JOIN (SELECT origin, count(*) AS n FROM flights WHERE distance > 2 GROUP BY origin) AS b ON a.n = b.n"
+                .into(),
+            2,
+        ),
+    ];
+    for (query, aggregates) in cases {
+        assert_eq!(shape(&query).matches("partial-aggregate").count(), aggregates, "{query}");
+    }
+}
