@@ -1,6 +1,7 @@
 //! Bytes to batches: of the seven columns of a bid the ones that are numbers, as most queries read.
 
 use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use rheos_formats::csv::CsvOptions;
 use rheos_formats::parquet::read::{ParquetDecoder, ParquetFooter, ParquetStep};
@@ -13,21 +14,57 @@ use crate::input::{BATCH_ROWS, BID, NUMBERS, count, indices, rows};
 /// Bytes that a decoder is given at a time.
 const CHUNK_BYTES: usize = 256 << 10;
 
-pub(crate) fn json(bids: usize) -> Run {
-    let bids = rows("bid", bids, &BID);
+/// The columns that are decoded from JSON.
+const OF_JSON: [&str; 3] = ["auction", "price", "dateTime"];
+
+fn json_text(bids: &[RecordBatch]) -> Vec<u8> {
     let mut text = vec![];
     bids.iter().for_each(|batch| rheos_formats::json::write::write_rows(batch, &mut text).unwrap());
-    let schema = bids[0].schema();
-    Box::new(move || decode_text(&TextFormat::Json, &schema, &["auction", "price", "dateTime"], &text))
+    text
+}
+
+fn csv_text(bids: &[RecordBatch], options: &CsvOptions) -> Vec<u8> {
+    let mut text = vec![];
+    rheos_formats::csv::write::write_header(&bids[0].schema(), options, &mut text);
+    bids.iter().for_each(|batch| rheos_formats::csv::write::write_rows(batch, options, &mut text).unwrap());
+    text
+}
+
+pub(crate) fn json(bids: usize) -> Run {
+    let bids = rows("bid", bids, &BID);
+    let (schema, text) = (bids[0].schema(), json_text(&bids));
+    Box::new(move || decode_text(&TextFormat::Json, &schema, &OF_JSON, &text))
+}
+
+/// The same by arrow-json, to compare.
+pub(crate) fn arrow_json(bids: usize) -> Run {
+    let bids = rows("bid", bids, &BID);
+    let (schema, text) = (bids[0].schema(), json_text(&bids));
+    let wanted = SchemaRef::new(schema.project(&indices(&schema, &OF_JSON)).unwrap());
+    Box::new(move || {
+        let reader =
+            arrow::json::ReaderBuilder::new(wanted).with_batch_size(BATCH_ROWS).build(text.as_slice()).unwrap();
+        reader.map(|batch| batch.unwrap().num_rows()).sum()
+    })
 }
 
 pub(crate) fn csv(bids: usize) -> Run {
     let bids = rows("bid", bids, &BID);
     let (schema, options) = (bids[0].schema(), CsvOptions { multiline: false, ..CsvOptions::default() });
-    let mut text = vec![];
-    rheos_formats::csv::write::write_header(&schema, &options, &mut text);
-    bids.iter().for_each(|batch| rheos_formats::csv::write::write_rows(batch, &options, &mut text).unwrap());
+    let text = csv_text(&bids, &options);
     Box::new(move || decode_text(&TextFormat::Csv(options), &schema, &NUMBERS, &text))
+}
+
+/// The same by arrow-csv, to compare.
+pub(crate) fn arrow_csv(bids: usize) -> Run {
+    let bids = rows("bid", bids, &BID);
+    let (schema, text) = (bids[0].schema(), csv_text(&bids, &CsvOptions::default()));
+    Box::new(move || {
+        let wanted = indices(&schema, &NUMBERS);
+        let builder = arrow::csv::ReaderBuilder::new(schema).with_header(true).with_projection(wanted);
+        let reader = builder.with_batch_size(BATCH_ROWS).build_buffered(text.as_slice()).unwrap();
+        reader.map(|batch| batch.unwrap().num_rows()).sum()
+    })
 }
 
 fn decode_text(format: &TextFormat, schema: &SchemaRef, columns: &[&str], text: &[u8]) -> usize {

@@ -41,6 +41,12 @@ const PATHS: [Path; 8] = [
     Path { name: "join probe", prepare: operators::join_probe },
 ];
 
+/// The same by others, to compare: timed, but their instructions are not ours to count.
+const OTHERS: [Path; 2] = [
+    Path { name: "json decode by arrow-json", prepare: decode::arrow_json },
+    Path { name: "csv decode by arrow-csv", prepare: decode::arrow_csv },
+];
+
 /// Bids of one run.
 const BIDS: usize = 100_000;
 
@@ -65,7 +71,7 @@ fn measured(run: Run) -> usize {
     black_box(run())
 }
 
-#[divan::bench(args = PATHS, sample_count = 20, sample_size = 1)]
+#[divan::bench(args = PATHS.into_iter().chain(OTHERS), sample_count = 20, sample_size = 1)]
 fn path(bencher: divan::Bencher, path: Path) {
     let records = (path.prepare)(BIDS)();
     bencher.counter(ItemsCount::new(records)).with_inputs(|| (path.prepare)(BIDS)).bench_values(|run| run());
