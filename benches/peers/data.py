@@ -94,3 +94,12 @@ def prepare(binary, events, events_per_s, folder, say):
     subprocess.run(command, input=program(events, events_per_s, folder), text=True, check=True)
     split_lines(folder)
     manifest.write_text(json.dumps(wanted) + "\n")
+
+
+def warm(folder, peer, source):
+    """Reads what a run will read, so that it comes from memory: the run before may have pushed it out."""
+    names = {"parquet": tuple(FLAT), "json": ("json-split",) if peer == "flink" else ("json",)}.get(source, ())
+    for file in sorted(file for name in names for file in (folder / name).iterdir()):
+        with open(file, "rb", buffering=0) as bytes_of_file:
+            while bytes_of_file.read(1 << 20):
+                pass
