@@ -30,7 +30,8 @@ pub(crate) fn named(tokens: Tokens) -> Result<Tokens> {
     for (start, end) in starts {
         let Some(own) = tokens.get(start..end).filter(|own| start >= at && is_own(own)) else { continue };
         let split = split_shifts(own.to_vec());
-        let mut parser = parser(split.clone());
+        let grammar = Grammar::new(split.len());
+        let mut parser = parser(&grammar, split.clone());
         parse_type(&mut parser, &split)?;
         // What a `>>` became counts twice.
         let (mut read, mut used) = (0, 0);
@@ -50,10 +51,11 @@ pub(crate) fn named(tokens: Tokens) -> Result<Tokens> {
 
 /// The type that such a name stands for. `None`: it is the name of something else.
 pub(crate) fn meant(name: &str) -> Option<Result<DataType>> {
-    let tokens = Tokenizer::new(&Grammar, name).tokenize_with_location().ok()?;
+    let tokens = Tokenizer::new(&Grammar::new(0), name).tokenize_with_location().ok()?;
     let blank = |t: &TokenWithSpan| matches!(t.token, Token::Whitespace(Whitespace::Space) | Token::EOF);
     let tokens = split_shifts(tokens.into_iter().filter(|t| !blank(t)).collect());
-    is_own(&tokens).then(|| parse_type(&mut parser(tokens.clone()), &tokens))
+    let grammar = Grammar::new(tokens.len());
+    is_own(&tokens).then(|| parse_type(&mut parser(&grammar, tokens.clone()), &tokens))
 }
 
 /// Where the type behind the `CAST (` or `::` at `at` begins, and where it ends at the latest.

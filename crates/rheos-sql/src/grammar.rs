@@ -4,17 +4,36 @@
 //! `IS DISTINCT FROM` binds as `IS` does.
 //!
 //! `->` makes a lambda everywhere; where it is JSON's operator, `scalar::syntax` has made it a call before.
+//!
+//! The parser tries things and goes back, at each level again: `CAST(` that fails as a cast is read as a call of a function.
+//! A mistake behind 40 levels would cost 2^40 attempts, so attempts are counted, and there is an end to them.
 
 use std::any::TypeId;
+use std::cell::Cell;
 
 use sqlparser::ast::Expr;
 use sqlparser::dialect::{Dialect, GenericDialect};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 
-/// The dialect of all programs.
+/// Attempts at an expression that a statement has in any case, and so many more for each of its tokens. A statement that is
+/// right needs at most about two a token.
+const ATTEMPTS_MIN: usize = 5_000;
+const ATTEMPTS_PER_TOKEN: usize = 20;
+
+/// The dialect of all programs, for the parser of one statement.
 #[derive(Debug)]
-pub(crate) struct Grammar;
+pub(crate) struct Grammar {
+    attempts_left: Cell<usize>,
+}
+
+impl Grammar {
+    /// For a statement of so many tokens.
+    pub(crate) fn new(tokens: usize) -> Self {
+        let attempts = tokens.saturating_mul(ATTEMPTS_PER_TOKEN).saturating_add(ATTEMPTS_MIN);
+        Self { attempts_left: Cell::new(attempts) }
+    }
+}
 
 /// Every liberty of [`GenericDialect`] that is named.
 macro_rules! as_generic {
@@ -45,6 +64,17 @@ impl Dialect for Grammar {
 
     fn supports_lambda_functions(&self) -> bool {
         true
+    }
+
+    /// Counts; leaves the reading to the parser.
+    fn parse_prefix(&self, _: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        match self.attempts_left.get().checked_sub(1) {
+            Some(left) => {
+                self.attempts_left.set(left);
+                None
+            }
+            None => Some(Err(ParserError::RecursionLimitExceeded)),
+        }
     }
 
     /// `a IS [NOT] DISTINCT FROM b`: b ends before AND and OR, as it does in PostgreSQL; sqlparser reads on.

@@ -17,6 +17,7 @@ mod catalog;
 mod clock;
 mod computed;
 mod constants;
+mod costs;
 mod ddl;
 mod diagnose;
 mod dialect;

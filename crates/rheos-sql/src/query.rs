@@ -21,9 +21,11 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::absent;
 use crate::catalog::{Catalog, match_name};
+use crate::costs;
 use crate::diagnose::{self, syntax, syntax_at};
 use crate::dialect;
 use crate::fields;
+use crate::grammar::Grammar;
 use crate::group_casts;
 use crate::group_windows;
 use crate::misuse;
@@ -42,9 +44,10 @@ const MENDED_MAX: usize = 400;
 pub(crate) fn plan(tokens: &Tokens, catalog: &Catalog) -> Result<LogicalPlan> {
     let mut tokens = tokens.clone();
     for _ in 0..MENDED_MAX {
-        let query = parse(&tokens)?;
+        let query = parse(&tokens, catalog)?;
         let error = match to_plan(query, catalog)? {
             Ok(plan) => {
+                costs::check_size(&plan, &tokens)?;
                 let plan = using::unmarked(plan).and_then(nested_casts::by_position);
                 return plan.map_err(|e| diagnose::planning(e, &tokens, catalog));
             }
@@ -58,15 +61,18 @@ pub(crate) fn plan(tokens: &Tokens, catalog: &Catalog) -> Result<LogicalPlan> {
         .with_hint("write the names as they are declared"))
 }
 
-fn parse(tokens: &Tokens) -> Result<Query> {
+fn parse(tokens: &Tokens, catalog: &Catalog) -> Result<Query> {
     absent::check(tokens)?;
     check_commas(tokens)?;
-    let mut parser = parser(tokens.clone());
+    let grammar = Grammar::new(tokens.len());
+    let mut parser = parser(&grammar, tokens.clone());
     let mut query = parser.parse_query().map_err(|e| syntax(e, tokens))?;
     if parser.peek_token_ref().token != Token::EOF {
         let error = parser.expected_ref::<()>("end of statement", parser.peek_token_ref());
         return Err(error.map_or_else(|e| syntax(e, tokens), |()| Error::internal("the end of a query was lost")));
     }
+    costs::check_reads(&query, tokens)?;
+    costs::check(&query, catalog)?;
     refuse::check(&query)?;
     misuse::check(&query)?;
     group_windows::rewrite(&mut query)?;
@@ -76,6 +82,8 @@ fn parse(tokens: &Tokens) -> Result<Query> {
     fields::rewrite(&mut query);
     unnest::rewrite(&mut query);
     using::rewrite(&mut query);
+    // Once more, with what was written out and with the functions' own names.
+    costs::check(&query, catalog)?;
     Ok(*query)
 }
 

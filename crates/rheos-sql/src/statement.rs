@@ -64,13 +64,14 @@ pub(crate) struct InsertInto {
 }
 
 /// A parser over tokens, with the limits that keep it from running out of stack.
-pub(crate) fn parser(tokens: Tokens) -> Parser<'static> {
-    Parser::new(&Grammar).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(tokens)
+pub(crate) fn parser(grammar: &Grammar, tokens: Tokens) -> Parser<'_> {
+    Parser::new(grammar).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(tokens)
 }
 
 /// Parses one statement.
 pub(crate) fn parse(tokens: Tokens) -> Result<Statement> {
-    let mut parser = parser(tokens.clone());
+    let grammar = Grammar::new(tokens.len());
+    let mut parser = parser(&grammar, tokens.clone());
     let word = match &parser.peek_token_ref().token {
         Token::Word(w) if w.quote_style.is_none() => w.keyword,
         Token::LParen => Keyword::SELECT,
@@ -148,7 +149,8 @@ fn create(parser: &mut Parser<'_>, tokens: &Tokens) -> Result<Statement> {
     }
     if parser.parse_keyword(Keyword::TABLE) {
         let tokens = split_shifts(tokens.get(parser.index()..).unwrap_or_default().to_vec());
-        let mut declaration = self::parser(tokens.clone());
+        let grammar = Grammar::new(tokens.len());
+        let mut declaration = self::parser(&grammar, tokens.clone());
         return Ok(Statement::CreateTable(ddl::create_table(&mut declaration, &tokens)?));
     }
     let _ = parser.parse_keyword(Keyword::SYSTEM);

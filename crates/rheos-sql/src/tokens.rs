@@ -28,7 +28,7 @@ pub(crate) type Tokens = Vec<TokenWithSpan>;
 
 /// Cuts a program into statements with all variables filled in.
 pub(crate) fn statements(text: &str, variables: &BTreeMap<String, String>) -> Result<Vec<Tokens>> {
-    let tokens = Tokenizer::new(&Grammar, text).tokenize_with_location().map_err(|e| {
+    let tokens = Tokenizer::new(&Grammar::new(0), text).tokenize_with_location().map_err(|e| {
         let place = Span {
             line: e.location.line,
             column: e.location.column,

@@ -56,8 +56,8 @@ pub(crate) fn syntax(error: ParserError, tokens: &[TokenWithSpan]) -> Error {
     let text = match error {
         ParserError::RecursionLimitExceeded => {
             let error = Error::invalid(105, "the statement is too deeply nested").with_hint("split it up with views");
-            return match tokens.first() {
-                Some(first) => error.with_span(place(first.span)),
+            return match deepest(tokens) {
+                Some(token) => error.with_span(place(token.span)),
                 None => error,
             };
         }
@@ -81,6 +81,22 @@ pub(crate) fn syntax(error: ParserError, tokens: &[TokenWithSpan]) -> Error {
         Some(at) => error.with_span(place(at)),
         None => error,
     }
+}
+
+/// The token with the most brackets around it; the first one if there are none.
+fn deepest(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
+    let (mut depth, mut most, mut found) = (0usize, 0, tokens.first());
+    for token in tokens {
+        match token.token {
+            Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
+            Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > most {
+            (most, found) = (depth, Some(token));
+        }
+    }
+    found
 }
 
 /// A word or sign behind an expression that the parser takes for an operator, and does not know as one.

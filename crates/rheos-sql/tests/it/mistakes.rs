@@ -20,6 +20,15 @@ const CASES: &[Case] = &[
     ("SELECT window_start FROM flights", "R0131", "no column 'window_start'", "FROM TUMBLE", "window_start"),
     ("INSERT INTO outt SELECT 1, 'a'", "R0130", "no table or view 'outt'", "did you mean 'out'?", "outt"),
     ("INSERT INTO out (a, c) SELECT 1, 'a'", "R0131", "'out' has no column 'c'", "'a'", "c"),
+    // what would take too long
+    (
+        "SELECT COALESCE(COALESCE(COALESCE(COALESCE(COALESCE(COALESCE(COALESCE(COALESCE(COALESCE(COALESCE(COALESCE(\
+         COALESCE(COALESCE(COALESCE(COALESCE(COALESCE(distance,1),1),1),1),1),1),1),1),1),1),1),1),1),1),1),1) FROM flights",
+        "R0105",
+        "this expression is too deeply nested",
+        "in a view",
+        "",
+    ),
     // clauses that nothing would hear
     ("SELECT 1 FROM flights a JOIN flights b", "R0101", "no condition", "CROSS JOIN", "flights b"),
     (

@@ -176,3 +176,65 @@ fn deep_and_long_programs_are_answered() {
         ));
     }
 }
+
+/// Each of these would take some 2^30 steps in the parser or in the planner.
+#[test]
+fn what_doubles_with_each_level_ends() {
+    let nests = [
+        ("SELECT ", "CASE distance WHEN 1 THEN abs(", ") END"),
+        ("SELECT ", "coalesce(", ", distance)"),
+        ("SELECT ", "ifnull(", ", distance)"),
+        ("SELECT ", "ROW(", ")"),
+        ("SELECT ", "MAP['a', ", "]"),
+        ("SELECT ", "MAP['a', ", "]['a']"),
+        ("SELECT ", "array_transform(ARRAY[1], z -> ", ")"),
+        ("SELECT ", "IF(distance = 1, abs(", "), 3)"),
+        ("SELECT ", "CASE WHEN ", " BETWEEN 1 AND 3 THEN 1 END"),
+        ("SELECT ", "(SELECT ", ")"),
+        ("SELECT ", "CEIL(", " TO DAY)"),
+        ("SELECT ", "NOT (", ")"),
+        ("SELECT ", "CAST(", " AS INT)"),
+        ("SELECT ", "TRY_CAST(", " AS INT)"),
+        ("SELECT ", "SUBSTRING(", " FROM 1)"),
+        ("SELECT ", "POSITION(", " IN 'a')"),
+        ("SELECT ", "OVERLAY(", ")"),
+        ("SELECT ", "FLOOR(", ")"),
+        ("SELECT ", "ARRAY[", "]"),
+        ("SELECT ", "CONVERT(", ", INT)"),
+        ("SELECT 1 FROM flights WHERE ", "distance = 1 AND EXISTS (SELECT 1 FROM flights WHERE ", ")"),
+        ("SELECT 1 FROM flights WHERE ", "distance IN (SELECT distance FROM flights WHERE ", ")"),
+        ("SELECT 1 FROM flights WHERE ", "CASE WHEN ", " THEN 'a' END LIKE 'a'"),
+        ("SELECT 1 FROM ", "(", ")"),
+        ("", "(SELECT 1 FROM flights UNION ALL ", ")"),
+    ];
+    for (head, open, close) in nests {
+        for levels in [30, 44, 100] {
+            let nested = |core: &str| format!("{TABLES}{head}{}{core}{}", open.repeat(levels), close.repeat(levels));
+            for core in
+                ["distance", "distance FROM flights", "distance distance distance", "SELECT * FROM flights x x", ""]
+            {
+                survives(&nested(core));
+            }
+            survives(&format!("{TABLES}{head}{} FROM flights", open.repeat(levels)));
+        }
+    }
+}
+
+#[test]
+fn tables_that_are_read_twice_by_what_is_read_twice_are_counted() {
+    let twice = |i: usize| format!("SELECT x FROM q{i} UNION ALL SELECT x FROM q{i}");
+    let tables = |n: usize| (0..n).map(|i| format!(", q{} AS ({})", i + 1, twice(i))).collect::<String>();
+    let query = |n: usize| format!("WITH q0 AS (SELECT * FROM (VALUES (1)) AS t(x)){} SELECT * FROM q{n}", tables(n));
+    let views = |n: usize| {
+        let views: String = (0..n).map(|i| format!("CREATE VIEW q{} AS {};", i + 1, twice(i))).collect();
+        format!("CREATE VIEW q0 AS SELECT * FROM (VALUES (1)) AS t(x);{views} SELECT * FROM q{n}")
+    };
+    for text in [query(6), views(6)] {
+        assert!(plan(&text).is_ok(), "{:?}", plan(&text).err());
+    }
+    for text in [query(30), views(30)] {
+        let error = plan(&text).err();
+        assert_eq!(error.as_ref().map(|e| e.code()), Some("R0105".to_string()));
+        assert!(error.is_some_and(|e| e.message().contains("4000 is the most")));
+    }
+}
