@@ -34,7 +34,9 @@ pub(crate) fn located(error: &DataFusionError, expr: &Arc<dyn PhysicalExpr>, bat
             Ok(data_type) if data_type.is_decimal() => {
                 cause.sentence = format!("a number is out of the range of {}", in_sql(&data_type.to_string()));
             }
-            Ok(data_type) if data_type.is_temporal() => cause.sentence = "the result is out of range".into(),
+            Ok(data_type) if data_type.is_temporal() => {
+                cause = Cause { kind: Kind::Time, sentence: "the result is out of range".into() };
+            }
             _ => {}
         }
     }
@@ -43,7 +45,8 @@ pub(crate) fn located(error: &DataFusionError, expr: &Arc<dyn PhysicalExpr>, bat
     if text.chars().count() <= SHOWN_CHARS_MAX && !text.contains("__") && !text.contains(" { ") {
         cause.sentence = match cause.kind {
             Kind::Other => format!("{text}: {}", cause.sentence),
-            Kind::Advised(_) => cause.sentence,
+            // A constant time is a count there.
+            Kind::Advised(_) | Kind::Time => cause.sentence,
             _ => format!("{} in {text}", cause.sentence),
         };
     }
@@ -86,10 +89,15 @@ fn innermost(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Option<(Arc<d
     inside.or_else(|| Some((Arc::clone(expr), expr.evaluate(batch).err()?.find_root().to_string())))
 }
 
+/// What Arrow says of a timestamp and an interval.
+const OVERFLOW_OF_TIMES: &str = "Timestamp out of range";
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
     DivisionByZero,
     Overflow,
+    /// Of a time or an interval, which has no wider type.
+    Time,
     Cast,
     Pattern,
     Format,
@@ -113,6 +121,8 @@ impl Cause {
         }
         let (kind, sentence) = if message.starts_with("Divide by zero") {
             (Kind::DivisionByZero, "division by zero".to_string())
+        } else if message == OVERFLOW_OF_TIMES || message.starts_with("Overflow happened on: an interval") {
+            (Kind::Time, "the result is out of range".to_string())
         } else if let Some(what) = message.strip_prefix("Overflow happened on: ") {
             (Kind::Overflow, format!("{what} is out of range"))
         } else if let Some((_, what)) = message.split_once("Array overflow on ") {
@@ -143,6 +153,7 @@ impl Cause {
         match self.kind {
             Kind::DivisionByZero => error.with_hint("divide by nullif(x, 0), which gives NULL, or take such rows out"),
             Kind::Overflow => error.with_hint("cast one of the numbers to DECIMAL(38, 0) or DOUBLE"),
+            Kind::Time => error.with_hint("add less time: leave such rows out with WHERE, or choose with CASE"),
             Kind::Cast => error.with_hint("TRY_CAST gives NULL for what does not fit"),
             Kind::Pattern => error.with_hint("check brackets, backslashes and flags"),
             Kind::Format => error.with_hint("write it as '%Y-%m-%d %H:%M:%S'; DATE_FORMAT takes 'yyyy-MM-dd HH:mm:ss'"),

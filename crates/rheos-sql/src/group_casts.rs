@@ -1,8 +1,6 @@
 //! `GROUP BY CAST(v AS INT), CAST(v AS DOUBLE)`: two keys. DataFusion leaves casts out of names, so both are called `v`, and
 //! it refuses the query; here the second becomes `coalesce(CAST(v AS DOUBLE))`, which is the same value under a name of its
-//! own. The optimizer takes the call away again.
-//!
-//! Absent: keys inside of GROUPING SETS, ROLLUP and CUBE.
+//! own. The optimizer takes the call away again. `v` and `t.v` are told apart by nobody either, so they count as one name.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -40,7 +38,7 @@ fn calls(select: &Select) -> HashMap<String, usize> {
     let GroupByExpr::Expressions(keys, _) = &select.group_by else { return HashMap::new() };
     let mut seen: HashMap<String, Vec<String>> = HashMap::new();
     let mut calls = HashMap::new();
-    for key in keys.iter().filter_map(|key| meant(key, select)) {
+    for key in keys.iter().flat_map(alone).filter_map(|key| meant(key, select)) {
         let same = seen.entry(without_casts(key)).or_default();
         let text = key.to_string();
         if same.contains(&text) {
@@ -53,6 +51,14 @@ fn calls(select: &Select) -> HashMap<String, usize> {
         same.push(text);
     }
     calls
+}
+
+/// The keys of GROUPING SETS, ROLLUP and CUBE; any other key itself.
+fn alone(key: &Expr) -> Vec<&Expr> {
+    match key {
+        Expr::GroupingSets(sets) | Expr::Rollup(sets) | Expr::Cube(sets) => sets.iter().flatten().collect(),
+        key => vec![key],
+    }
 }
 
 /// The expression that a key stands for: itself, the item of its number, or the one that has its name.
@@ -80,6 +86,12 @@ fn without_casts(expr: &Expr) -> String {
     let _ = visit_expressions_mut(&mut bare, |e| {
         if let Expr::Cast { expr, .. } = e {
             *e = expr.as_ref().clone();
+        }
+        if let Expr::CompoundIdentifier(parts) = e
+            && parts.len() == 2
+            && let Some(name) = parts.pop()
+        {
+            *e = Expr::Identifier(name);
         }
         ControlFlow::<()>::Continue(())
     });

@@ -33,7 +33,7 @@ use crate::nested_casts;
 use crate::refuse;
 use crate::select_names;
 use crate::statement::parser;
-use crate::tokens::{Tokens, quoted_word};
+use crate::tokens::{Tokens, place, quoted_word};
 use crate::unnest;
 use crate::using;
 
@@ -54,6 +54,7 @@ pub(crate) fn plan(tokens: &Tokens, catalog: &Catalog) -> Result<LogicalPlan> {
             Err(error) => error,
         };
         if !mend(&error, &mut tokens, catalog) {
+            merged_in_subquery(&error, &tokens)?;
             return Err(diagnose::planning(error, &tokens, catalog));
         }
     }
@@ -178,6 +179,33 @@ fn merged_column(error: &DataFusionError) -> Option<(String, String)> {
     let relations: Vec<_> = notes.iter().filter_map(|note| possible(&note.message)).collect();
     let relation = using::common_relation(&relations.iter().map(String::as_str).collect::<Vec<_>>())?.to_string();
     Some((name, relation))
+}
+
+/// Refuses a merged column of `USING` that a subquery reads from the query around it. Behind a name without a table DataFusion
+/// looks for one column there, and the tables of the join have theirs, too.
+fn merged_in_subquery(error: &DataFusionError, tokens: &Tokens) -> Result<()> {
+    let Some((field, valid)) = missing_field(error) else { return Ok(()) };
+    let is_key =
+        field.relation.is_none() && !valid.iter().any(|c| c.name == field.name) && is_using(tokens, &field.name);
+    let Some(span) = field.spans.first().or_else(|| diagnose::diagnostic_span(error)).filter(|_| is_key) else {
+        return Ok(());
+    };
+    let what = format!("there is no column '{}' here: a subquery cannot read that of USING yet", field.name);
+    let at = tokens.iter().find(|t| starts_in(t, span)).map(|t| t.span);
+    let error = Error::invalid(131, what).with_hint(format!("name a table of the join, as in t.{}", field.name));
+    Err(match at {
+        Some(at) => error.with_span(place(at)),
+        None => error,
+    })
+}
+
+/// Whether a name is in the list of some `USING (..)`.
+fn is_using(tokens: &Tokens, name: &str) -> bool {
+    let is_list = |i: usize| matches!(&tokens[i].token, Token::Word(w) if w.keyword == Keyword::USING);
+    (0..tokens.len()).filter(|i| is_list(*i)).any(|i| {
+        let list = tokens[i + 1..].iter().take_while(|t| t.token != Token::RParen);
+        list.into_iter().any(|t| matches!(&t.token, Token::Word(w) if w.value.eq_ignore_ascii_case(name)))
+    })
 }
 
 /// Writes a relation before a name, in the token inside `span`.

@@ -72,6 +72,11 @@ fn rename(select: &mut Select) {
 
 /// The names of what FROM reads, in lower case.
 pub(crate) fn relations(select: &Select) -> HashSet<String> {
+    spelled(select).into_iter().map(|name| name.to_lowercase()).collect()
+}
+
+/// The names of the relations that a SELECT reads from, as FROM spells them.
+pub(crate) fn spelled(select: &Select) -> HashSet<String> {
     let all = select.from.iter().flat_map(|f| std::iter::once(&f.relation).chain(f.joins.iter().map(|j| &j.relation)));
     let mut names = HashSet::new();
     for relation in all {
@@ -82,7 +87,7 @@ pub(crate) fn relations(select: &Select) -> HashSet<String> {
             _ => continue,
         };
         let name = alias.as_ref().map(|a| a.name.value.clone()).or(name);
-        names.extend(name.map(|n| n.trim_matches(['"', '`']).to_lowercase()));
+        names.extend(name.map(|n| n.trim_matches(['"', '`']).to_string()));
     }
     names
 }

@@ -28,10 +28,11 @@ use sqlparser::ast::{
     Expr as SqlExpr, Query, Select, TableAlias, TableFactor, VisitMut, VisitorMut, visit_expressions_mut,
 };
 
+use crate::catalog::match_name;
 use crate::ddl::expr_place;
 use crate::diagnose::external;
 use crate::fields;
-use crate::select_names::relations;
+use crate::select_names::spelled;
 use crate::tokens::place;
 use crate::types;
 
@@ -42,7 +43,7 @@ pub(crate) fn rewrite(query: &mut Query) {
         type Break = ();
 
         fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-            let relations = relations(select);
+            let relations = spelled(select);
             let all = select.from.iter_mut().flat_map(|from| {
                 std::iter::once(&mut from.relation).chain(from.joins.iter_mut().map(|join| &mut join.relation))
             });
@@ -60,11 +61,15 @@ pub(crate) fn rewrite(query: &mut Query) {
     let _ = query.visit(&mut Rewrite);
 }
 
-/// `r.a` becomes `r['a']`, and `t.r.a` becomes `t.r['a']` where there is a relation `t`.
+/// `r.a` becomes `r['a']`, and `t.r.a` becomes `t.r['a']` where there is a relation `t`. A relation is written as FROM has it:
+/// UNNEST is planned apart from the relations before it, so nobody could mend the name later.
 fn in_brackets(expr: &mut SqlExpr, relations: &HashSet<String>) {
     let SqlExpr::CompoundIdentifier(parts) = expr else { return };
-    let is_qualified = parts.first().is_some_and(|first| relations.contains(&first.value.to_lowercase()));
-    let column = if is_qualified { 2 } else { 1 };
+    let known = parts.first().and_then(|first| match_name(&first.value, relations.iter().map(String::as_str)));
+    if let (Some(known), Some(first)) = (known, parts.first_mut()) {
+        first.value = known.to_string();
+    }
+    let column = if known.is_some() { 2 } else { 1 };
     if parts.len() <= column {
         return;
     }

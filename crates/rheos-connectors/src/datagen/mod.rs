@@ -12,6 +12,7 @@ pub(crate) mod random;
 mod source;
 mod spec;
 mod values;
+mod words;
 
 #[cfg(test)]
 mod tests;

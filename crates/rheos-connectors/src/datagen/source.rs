@@ -10,6 +10,7 @@ use rheos_core::source::{Boundedness, Discovery, ReaderContext, Source, SourcePo
 use rheos_core::{Error, Result};
 
 use super::spec::ColumnSpec;
+use super::words;
 use crate::pace::{self, Pace};
 
 /// Rows in a split: small, so that workers stay close in event time.
@@ -54,7 +55,7 @@ impl DatagenSource {
         seed: u64,
         rate: Option<f64>,
     ) -> Self {
-        let rules = specs.iter().zip(schema.fields()).map(|(spec, field)| format!("{} {:?}", field.name(), spec.rule));
+        let rules = specs.iter().zip(schema.fields()).map(|(spec, field)| words::told(field, &spec.rule));
         Self {
             rules: rules.collect(),
             table: Arc::new(Columns::new(schema, specs)),

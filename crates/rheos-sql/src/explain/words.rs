@@ -1,5 +1,6 @@
 //! What the libraries write of an expression, as SQL has it: `count(Int64(1))` is `count(*)`, `price@2` is `price`.
 
+use rheos_core::temporal::write_interval;
 use rheos_core::types::in_sql;
 
 /// How constants begin in the libraries' words.
@@ -29,7 +30,7 @@ const CONSTANTS: [&str; 21] = [
 
 /// The text of an expression, or one that has some in it, for a reader.
 pub(super) fn readable(text: &str) -> String {
-    in_sql(&without_types(&without_indexes(text))).replace("count(1)", "count(*)")
+    in_sql(&without_types(&with_intervals(&without_indexes(text)))).replace("count(1)", "count(*)")
 }
 
 /// `origin@2` becomes `origin`: the index says nothing to a reader.
@@ -53,6 +54,35 @@ fn without_indexes(text: &str) -> String {
         }
     }
     out
+}
+
+/// `IntervalMonthDayNano { months: 0, days: 2, nanoseconds: 0 }` becomes `INTERVAL '2 days'`.
+fn with_intervals(text: &str) -> String {
+    const BEGIN: &str = "IntervalMonthDayNano { ";
+    let mut parts = text.split(BEGIN);
+    let first = parts.next().unwrap_or_default().to_string();
+    parts.fold(first, |out, part| match interval(part) {
+        // A constant that says its type has it around this.
+        Some((value, rest)) => match out.strip_suffix("IntervalMonthDayNano(\"") {
+            Some(out) => format!("{out}{value}{}", rest.strip_prefix("\")").unwrap_or(rest)),
+            None => out + &value + rest,
+        },
+        None => out + BEGIN + part,
+    })
+}
+
+/// The interval whose parts a text begins with, and what is behind it.
+fn interval(text: &str) -> Option<(String, &str)> {
+    let (parts, rest) = text.split_once(" }")?;
+    let mut numbers = parts.split(", ").zip(["months: ", "days: ", "nanoseconds: "]).map(|(part, name)| {
+        let number = part.strip_prefix(name)?;
+        number.parse::<i64>().ok()
+    });
+    let mut next = || numbers.next().flatten();
+    let (months, days, nanoseconds) = (i32::try_from(next()?).ok()?, next()?, next()?);
+    let mut spelled = vec![];
+    write_interval(months, days, nanoseconds, &mut spelled);
+    Some((format!("INTERVAL '{}'", String::from_utf8_lossy(&spelled)), rest))
 }
 
 /// `Int64(1)` becomes `1`, and `Utf8("a")` becomes `'a'`.
@@ -102,6 +132,14 @@ mod tests {
             ("(Int64(1)), (Boolean(true))", "(1), (true)"),
             ("myInt64(1), f(x), open (", "myBIGINT(1), f(x), open ("),
             ("ts - 0 ms", "ts - 0 ms"),
+            (
+                "multiple(IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 3600000000000 }, n)",
+                "multiple(INTERVAL '01:00:00', n)",
+            ),
+            (
+                "ts + IntervalMonthDayNano(\"IntervalMonthDayNano { months: 14, days: 0, nanoseconds: 0 }\") AS t",
+                "ts + INTERVAL '1 year 2 mons' AS t",
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(readable(text), expected);

@@ -1,9 +1,14 @@
 //! `n * INTERVAL '1' HOUR`, a stretch of time so many times, which DataFusion does not compute.
+//!
+//! With a fraction as PostgreSQL does it: what is left of a month becomes days, 30 a month, and what is left of a day
+//! becomes time, to the microsecond.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, IntervalMonthDayNanoArray};
-use arrow::datatypes::{DataType, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit};
+use arrow::datatypes::{
+    DataType, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+};
 use arrow::error::ArrowError;
 use datafusion_common::{DFSchema, Result, ScalarValue, internal_err};
 use datafusion_expr::expr::ScalarFunction;
@@ -28,12 +33,14 @@ impl ExprPlanner for Multiples {
             return Ok(PlannerResult::Original(product));
         };
         let (interval, number) = match (left, right) {
-            (INTERVAL, number) if number.is_integer() => (product.left, product.right),
-            (number, INTERVAL) if number.is_integer() => (product.right, product.left),
+            (INTERVAL, number) if number.is_numeric() => (product.left, (product.right, number)),
+            (number, INTERVAL) if number.is_numeric() => (product.right, (product.left, number)),
             _ => return Ok(PlannerResult::Original(product)),
         };
         let function = ScalarUDF::new_from_impl(Multiple { signature: Signature::any(2, Volatility::Immutable) });
-        let args = vec![interval, cast(number, DataType::Int64)];
+        let (number, data_type) = number;
+        let number = cast(number, if data_type.is_integer() { DataType::Int64 } else { DataType::Float64 });
+        let args = vec![interval, number];
         Ok(PlannerResult::Planned(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), args))))
     }
 }
@@ -70,10 +77,13 @@ impl ScalarUDFImpl for Multiple {
         let rows = if constant { 1 } else { args.number_rows };
         let (intervals, numbers) = (intervals.to_array(rows)?, numbers.to_array(rows)?);
         let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
-        let numbers = numbers.as_primitive::<Int64Type>();
         let row = |row: usize| {
             let both = intervals.is_valid(row) && numbers.is_valid(row);
-            both.then(|| times(intervals.value(row), numbers.value(row))).transpose()
+            let multiple = both.then(|| match numbers.as_primitive_opt::<Float64Type>() {
+                Some(fractions) => times_fraction(intervals.value(row), fractions.value(row)),
+                None => times(intervals.value(row), numbers.as_primitive::<Int64Type>().value(row)),
+            });
+            multiple.transpose()
         };
         let values = (0..rows).map(row).collect::<Result<IntervalMonthDayNanoArray, _>>()?;
         let values: ArrayRef = Arc::new(values);
@@ -94,9 +104,54 @@ fn times(interval: IntervalMonthDayNano, number: i64) -> std::result::Result<Int
     }
 }
 
+const DAY_US: f64 = 86_400e6;
+
+/// Errors: one of the parts is out of range, or the number is none.
+fn times_fraction(
+    interval: IntervalMonthDayNano,
+    number: f64,
+) -> std::result::Result<IntervalMonthDayNano, ArrowError> {
+    let (months, days) = (f64::from(interval.months) * number, f64::from(interval.days) * number);
+    // Rounded as PostgreSQL does: 0.1 month is 3 days, whatever 0.1 is in binary.
+    let rounded = |days: f64| (days * 1e6).round() / 1e6;
+    let month_days = rounded(months.fract() * 30.0);
+    let day_us = (rounded(days.fract() + month_days.fract()) * DAY_US).round();
+    let all_days = days.trunc() + month_days.trunc() + (day_us / DAY_US).trunc();
+    let us = (interval.nanoseconds as f64 * number / 1e3 + day_us % DAY_US).round();
+    let whole = |part: f64| (part.abs() <= f64::from(i32::MAX)).then_some(part as i32);
+    // A NaN is in no range.
+    let fits = us.abs() < i64::MAX as f64 / 1e3;
+    let nanoseconds = fits.then_some(us as i64).and_then(|us| us.checked_mul(1000));
+    match whole(months.trunc()).zip(whole(all_days)).zip(nanoseconds) {
+        Some(((months, days), nanoseconds)) => Ok(IntervalMonthDayNano::new(months, days, nanoseconds)),
+        None => Err(ArrowError::ArithmeticOverflow(format!("Overflow happened on: an interval, {number} times"))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fractions_of_months_become_days_and_those_of_days_become_time() {
+        // By hand, with 30 days a month; PostgreSQL says the same.
+        let hour = 3_600_000_000_000;
+        let cases = [
+            ((0, 0, hour), 1.5, (0, 0, hour / 2 * 3)),
+            ((1, 0, 0), 0.1, (0, 3, 0)),
+            ((1, 0, 0), 1.55, (1, 16, 12 * hour)),
+            ((0, 1, 0), 0.5, (0, 0, 12 * hour)),
+            ((0, 3, hour), -0.5, (0, -1, -12 * hour - hour / 2)),
+            ((12, 0, 0), 0.5, (6, 0, 0)),
+        ];
+        for ((months, days, ns), number, (m, d, n)) in cases {
+            let product = times_fraction(IntervalMonthDayNano::new(months, days, ns), number);
+            assert_eq!(product.unwrap(), IntervalMonthDayNano::new(m, d, n), "{months} {days} {ns} times {number}");
+        }
+        for number in [f64::NAN, f64::INFINITY, 1e300] {
+            assert!(times_fraction(IntervalMonthDayNano::new(1, 0, 0), number).is_err());
+        }
+    }
 
     #[test]
     fn each_part_is_multiplied() {
