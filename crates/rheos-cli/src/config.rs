@@ -185,7 +185,11 @@ fn read(file: &File, values: &mut Values) -> Result<()> {
     for (key, value) in parsed {
         match (key.as_str(), value) {
             ("var", toml::Value::Table(table)) => values.variables.extend(words(&name, "var", table)?),
-            ("set", toml::Value::Table(table)) => values.settings.extend(words(&name, "set", table)?),
+            ("set", toml::Value::Table(table)) => {
+                let settings = words(&name, "set", table)?;
+                settings.iter().try_for_each(|(setting, value)| check_setting(&name, setting, &value.text))?;
+                values.settings.extend(settings);
+            }
             (known, value) if KEYS.contains(&known) => {
                 values.flags.insert(key.clone(), Value { text: word(&name, &key, value)?, file: name.clone() });
             }
@@ -214,6 +218,16 @@ fn words(file: &str, key: &str, table: toml::Table) -> Result<BTreeMap<String, V
         Ok((name, Value { text, file: file.to_string() }))
     };
     table.into_iter().map(entry).collect()
+}
+
+/// A line of `[set]`, told here, where its file is known.
+fn check_setting(file: &str, name: &str, value: &str) -> Result<()> {
+    let Err(error) = rheos::query::check_setting(name, value) else { return Ok(()) };
+    let what = Error::invalid(509, format!("[set] in '{file}': {}", error.message()));
+    refuse(match error.hint() {
+        Some(hint) => what.with_hint(hint),
+        None => what,
+    })
 }
 
 fn word(file: &str, key: &str, value: toml::Value) -> Result<String> {

@@ -139,6 +139,8 @@ impl Cause {
             && let Some((_, largest)) = rest.split_once(". Max is ")
         {
             (Kind::Cast, format!("{value} has too many digits: the largest number is {largest}"))
+        } else if message.starts_with("Unable to cast to Date32") {
+            (Kind::Cast, "cannot read a date".to_string())
         } else if let Some(rest) = message.strip_prefix("Error parsing timestamp from ") {
             let value = rest.rsplit_once("': ").map_or_else(|| rest.to_string(), |(value, _)| format!("{value}'"));
             (Kind::Cast, format!("cannot read a timestamp from {value}"))
@@ -213,6 +215,10 @@ mod tests {
                 "3000.5 has too many digits: the largest number is 99.9",
             ),
             ("Compute error: Int64Array overflow on abs(-9)", "abs(-9) is out of range"),
+            (
+                "Arrow error: Parser error: Unable to cast to Date32 for converting from i64 to i32 failed",
+                "cannot read a date",
+            ),
             ("Cast error: Format error", "the format of a time is wrong"),
             (
                 "Regular expression did not compile: Syntax(\n~~\nregex parse error:\n    (?z)A\nerror: unrecognized flag\n~~",

@@ -11,6 +11,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span as TokenSpan, Token, TokenWithSpan, Tokenizer, Whitespace};
 
 use crate::grammar::Grammar;
+use crate::scalar::lengths;
 use crate::statement::parser;
 use crate::tokens::{Tokens, quoted_word};
 use crate::types::{parse_type, split_shifts};
@@ -39,6 +40,7 @@ pub(crate) fn named(tokens: Tokens) -> Result<Tokens> {
             read += 1 + usize::from(own[used].token == Token::ShiftRight);
             used += 1;
         }
+        lengths::check_nested(&own[..used])?;
         let text = own[..used].iter().map(|t| t.token.to_string()).collect::<Vec<_>>().join(" ");
         let span = TokenSpan::new(own[0].span.start, own[used - 1].span.end);
         out.extend_from_slice(&tokens[at..start]);

@@ -330,7 +330,7 @@ fn element(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Re
         parser.expect_token(&Token::LParen).map_err(context)?;
         let columns = parser.parse_comma_separated(Parser::parse_identifier).map_err(context)?;
         parser.expect_token(&Token::RParen).map_err(context)?;
-        let _ = parser.parse_keywords(&[Keyword::NOT, Keyword::ENFORCED]);
+        not_enforced(parser, start)?;
         table.key_columns.extend(columns);
         return table.set_primary_key(start);
     }
@@ -340,6 +340,16 @@ fn element(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Re
         }
     }
     column(parser, tokens, table)
+}
+
+/// `NOT ENFORCED` behind the `PRIMARY KEY` that begins at `start`. Errors: it is not there, so the rows would be checked.
+fn not_enforced(parser: &mut Parser<'_>, start: TokenSpan) -> Result<()> {
+    if parser.parse_keywords(&[Keyword::NOT, Keyword::ENFORCED]) {
+        return Ok(());
+    }
+    let _ = parser.parse_keyword(Keyword::ENFORCED);
+    let at = TokenSpan::new(start.start, parser.get_current_token().span.end);
+    Err(not_supported("a PRIMARY KEY that is enforced", "write PRIMARY KEY ... NOT ENFORCED: rows are not checked", at))
 }
 
 fn column(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Result<()> {
@@ -374,7 +384,7 @@ fn column(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Res
         if parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
             nullable = false;
         } else if parser.parse_keywords(&[Keyword::PRIMARY, Keyword::KEY]) {
-            let _ = parser.parse_keywords(&[Keyword::NOT, Keyword::ENFORCED]);
+            not_enforced(parser, at)?;
             table.set_primary_key(at)?;
         } else if parser.parse_keyword(Keyword::COMMENT) {
             parser.parse_literal_string().map_err(context)?;

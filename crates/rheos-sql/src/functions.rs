@@ -3,6 +3,7 @@
 use datafusion_expr::Documentation;
 
 use crate::catalog::{aggregate_functions, higher_order_functions, scalar_functions};
+use crate::examples::readable;
 
 /// What a function gives back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,7 +89,7 @@ fn info(name: &str, aliases: &[String], kind: FunctionKind, docs: Option<&Docume
         syntax: docs.map_or_else(|| format!("{name}(...)"), |d| d.syntax_example.clone()),
         description: docs.map_or_else(String::new, |d| d.description.trim().to_string()),
         arguments: docs.and_then(|d| d.arguments.clone()).unwrap_or_default(),
-        example: docs.and_then(|d| d.sql_example.clone()),
+        example: docs.and_then(|d| d.sql_example.as_deref()).map(readable),
     }
 }
 

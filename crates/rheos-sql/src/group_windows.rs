@@ -6,7 +6,10 @@
 //!                                          GROUP BY window_start, window_end, window_time, k
 //! ```
 //!
-//! Only for one relation in FROM; a join has no single event time. A session is made of the rows that pass WHERE, and
+//! Inside of GROUPING SETS the three columns stand in each set that has the window.
+//!
+//! Only for one relation in FROM; a join has no single event time. Names that FROM gives to columns are those that the
+//! window sees: `FROM t AS x(a, b)` becomes `TUMBLE((SELECT * FROM t AS x(a, b)), ..) AS x`. A session is made of the rows that pass WHERE, and
 //! its key is the rest of the GROUP BY, so WHERE moves into the function: `SESSION((SELECT * FROM t WHERE ..), ..)`.
 
 use std::ops::ControlFlow;
@@ -14,10 +17,11 @@ use std::ops::ControlFlow;
 use rheos_core::error::{Error, Result, Span};
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments, GroupByExpr, Ident,
-    ObjectName, Query, Select, SelectItem, SetExpr, Spanned, TableAlias, TableFactor, TableFunctionArgs, Value,
-    VisitMut, VisitorMut, WildcardAdditionalOptions, visit_expressions, visit_expressions_mut,
+    ObjectName, Query, Select, SelectItem, SetExpr, Spanned, TableAlias, TableFactor, TableFunctionArgs,
+    TableWithJoins, Value, VisitMut, VisitorMut, WildcardAdditionalOptions, visit_expressions, visit_expressions_mut,
 };
 
+use crate::ddl::interval_ms;
 use crate::tokens::place;
 use crate::windows::{BY_GROUP, HIDES_TAKEN, WindowColumn, usage};
 
@@ -49,26 +53,25 @@ struct GroupWindow {
     at: Span,
 }
 
+impl GroupWindow {
+    /// Whether a call says the same: `INTERVAL '24' HOUR` is `INTERVAL '1' DAY`. What is no length is told elsewhere.
+    fn is(&self, function: &str, args: &[Expr]) -> bool {
+        let same = |(given, own): (&Expr, &Expr)| {
+            given.to_string() == own.to_string()
+                || match (interval_ms(given), interval_ms(own)) {
+                    (Ok(given), Ok(own)) => given == own,
+                    (_, Err(_)) => matches!(own, Expr::Interval(_)),
+                    _ => false,
+                }
+        };
+        self.function == function && self.args.len() == args.len() && args.iter().zip(&self.args).all(same)
+    }
+}
+
 fn rewrite_select(select: &mut Select) -> Result<()> {
     let GroupByExpr::Expressions(groups, _) = &mut select.group_by else { return Ok(()) };
-    let mut found: Option<GroupWindow> = None;
-    let mut kept = Vec::with_capacity(groups.len() + 2);
-    for expr in groups.drain(..) {
-        match group_window(&expr)? {
-            None => kept.push(expr),
-            Some(window) if found.is_some() => {
-                return Err(Error::invalid(147, "a query is grouped by one window")
-                    .with_hint("keep one of the two windows")
-                    .with_span(window.at));
-            }
-            Some(window) => {
-                found = Some(window);
-                kept.extend(WindowColumn::ALL.iter().map(|c| Expr::Identifier(Ident::new(c.name()))));
-            }
-        }
-    }
-    *groups = kept;
-    let Some(window) = found else { return Ok(()) };
+    let Some(window) = only_window(groups)? else { return Ok(()) };
+    *groups = grouped_by_columns(std::mem::take(groups))?;
     let item_names: Vec<_> = select.projection.iter().map(ToString::to_string).collect();
     let hides_taken = !reads_window_columns(select, &window)?;
     rewrite_from(select, &window, hides_taken)?;
@@ -83,6 +86,73 @@ fn rewrite_select(select: &mut Select) -> Result<()> {
     replace_auxiliaries(&mut select.projection, &window)?;
     replace_auxiliaries(&mut select.having, &window)?;
     replace_auxiliaries(&mut select.qualify, &window)
+}
+
+/// The window of a GROUP BY, also where it stands in GROUPING SETS. Errors: there are two, or it cannot stand there.
+fn only_window(groups: &[Expr]) -> Result<Option<GroupWindow>> {
+    let mut found: Option<GroupWindow> = None;
+    for group in groups {
+        let sets: Option<&[Vec<Expr>]> = match group {
+            Expr::GroupingSets(sets) | Expr::Rollup(sets) | Expr::Cube(sets) => Some(sets),
+            _ => None,
+        };
+        for expr in std::iter::once(group).chain(sets.into_iter().flatten().flatten()) {
+            let Some(window) = group_window(expr)? else { continue };
+            match &found {
+                // Each set of GROUPING SETS names it anew.
+                Some(first) if sets.is_some() && first.is(&window.function, &window.args) => {}
+                Some(_) => {
+                    return Err(Error::invalid(147, "a query is grouped by one window")
+                        .with_hint("keep one of the two windows")
+                        .with_span(window.at));
+                }
+                None => found = Some(window),
+            }
+        }
+        let Some(window) = found.as_ref().filter(|_| sets.is_some()) else { continue };
+        let what = match group {
+            Expr::Cube(sets) if has_window(sets)? => "a window inside of CUBE",
+            _ if window.function == "session" => "SESSION beside GROUPING SETS",
+            _ => continue,
+        };
+        let hint = format!("GROUPING SETS can have the columns of a window as a table: {}", usage(&window.function));
+        return Err(Error::invalid(142, format!("{what} is not supported yet")).with_hint(hint).with_span(window.at));
+    }
+    Ok(found)
+}
+
+fn has_window(sets: &[Vec<Expr>]) -> Result<bool> {
+    let windows = sets.iter().flatten().map(|expr| group_window(expr).map(|w| w.is_some()));
+    Ok(windows.collect::<Result<Vec<_>>>()?.contains(&true))
+}
+
+/// A GROUP BY with the window's columns in place of the window. ROLLUP takes no tuples, so one with a window is written out.
+fn grouped_by_columns(groups: Vec<Expr>) -> Result<Vec<Expr>> {
+    let mut kept = Vec::with_capacity(groups.len() + 2);
+    for group in groups {
+        match group {
+            Expr::GroupingSets(sets) => {
+                kept.push(Expr::GroupingSets(sets.into_iter().map(window_columns).collect::<Result<_>>()?));
+            }
+            Expr::Rollup(parts) if has_window(&parts)? => {
+                let parts = parts.into_iter().map(window_columns).collect::<Result<Vec<_>>>()?;
+                kept.push(Expr::GroupingSets((0..=parts.len()).rev().map(|n| parts[..n].concat()).collect()));
+            }
+            other => kept.extend(window_columns(vec![other])?),
+        }
+    }
+    Ok(kept)
+}
+
+fn window_columns(exprs: Vec<Expr>) -> Result<Vec<Expr>> {
+    let mut columns = Vec::with_capacity(exprs.len() + 2);
+    for expr in exprs {
+        match group_window(&expr)? {
+            Some(_) => columns.extend(WindowColumn::ALL.iter().map(|c| Expr::Identifier(Ident::new(c.name())))),
+            None => columns.push(expr),
+        }
+    }
+    Ok(columns)
 }
 
 /// Whether a SELECT reads a column that is called as one of the window's, `TUMBLE_START(window_time, ..)` and its like apart.
@@ -121,12 +191,10 @@ fn is_window_column(name: &str) -> bool {
 fn rewrite_order(query: &mut Query) -> Result<()> {
     let SetExpr::Select(select) = query.body.as_ref() else { return Ok(()) };
     let GroupByExpr::Expressions(groups, _) = &select.group_by else { return Ok(()) };
-    for expr in groups {
-        if let Some(window) = group_window(expr)? {
-            return replace_auxiliaries(&mut query.order_by, &window);
-        }
+    match only_window(groups)? {
+        Some(window) => replace_auxiliaries(&mut query.order_by, &window),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Puts the window's columns where `TUMBLE_START(..)` and its like stand.
@@ -212,7 +280,7 @@ fn auxiliary(expr: &Expr, window: &GroupWindow) -> Result<Option<WindowColumn>> 
         _ => return Ok(None),
     };
     let text = |exprs: &[Expr]| exprs.iter().map(ToString::to_string).collect::<Vec<_>>();
-    if args.is_empty() || text(&args) == text(&window.args) {
+    if args.is_empty() || window.is(&window.function, &args) {
         return Ok(Some(column));
     }
     Err(Error::invalid(147, format!("{name} has other arguments than the window in GROUP BY"))
@@ -220,9 +288,18 @@ fn auxiliary(expr: &Expr, window: &GroupWindow) -> Result<Option<WindowColumn>> 
         .with_span(at))
 }
 
-/// The relation with the query's WHERE, which it loses, as a query of its own.
-fn filtered(select: &mut Select) -> Query {
-    let condition = select.selection.take();
+/// Whether FROM gives the columns names: `t AS x(a, b)`.
+fn renames(select: &Select) -> bool {
+    matches!(select.from.as_slice(), [TableWithJoins {
+        relation:
+            TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. },
+        ..
+    }] if !alias.columns.is_empty())
+}
+
+/// The relation as a query of its own; with the query's WHERE, which it loses then, if that is `filtered` below.
+fn subquery(select: &mut Select, filtered: bool) -> Query {
+    let condition = if filtered { select.selection.take() } else { None };
     let mut inner = select.clone();
     inner.projection = vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())];
     inner.selection = condition;
@@ -246,7 +323,8 @@ fn filtered(select: &mut Select) -> Query {
 
 fn rewrite_from(select: &mut Select, window: &GroupWindow, hides_taken: bool) -> Result<()> {
     let is_session = window.function == "session";
-    let inner = (is_session && select.selection.is_some()).then(|| filtered(select));
+    let is_filtered = is_session && select.selection.is_some();
+    let inner = (is_filtered || renames(select)).then(|| subquery(select, is_filtered));
     let refuse = |what: &str| {
         Err(Error::invalid(147, what.to_string())
             .with_hint(format!("use the window as a table: {}", usage(&window.function)))
@@ -278,6 +356,8 @@ fn rewrite_from(select: &mut Select, window: &GroupWindow, hides_taken: bool) ->
         None => return refuse("the window has no arguments"),
     };
     let data = inner.map_or(data, |query| Expr::Subquery(Box::new(query)));
+    // The names of columns, if any, are given inside.
+    let alias = alias.map(|alias| TableAlias { columns: vec![], ..alias });
     let args = [data, time].into_iter().chain(intervals);
     let mut args: Vec<_> = args.map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();
     for (name, _) in [(BY_GROUP, is_session), (HIDES_TAKEN, hides_taken)].into_iter().filter(|mark| mark.1) {

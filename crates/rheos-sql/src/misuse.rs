@@ -8,7 +8,7 @@ use rheos_core::error::{Error, Result, Span};
 use sqlparser::ast::{
     DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, Join,
     JoinOperator, LimitClause, OrderByKind, Query, Select, SelectItem, SetExpr, SetQuantifier, Spanned, TableFactor,
-    Value, Values, Visit, Visitor,
+    UnaryOperator, Value, Values, Visit, Visitor,
 };
 
 use crate::catalog::is_aggregate;
@@ -245,6 +245,10 @@ fn limits(query: &Query) -> Flow {
         {
             let what = format!("{clause} takes a number of rows, and {v} is none");
             return wrong(135, what, &format!("write {clause} 10"), Some(place(v.span)));
+        }
+        if let Some(negative @ Expr::UnaryOp { op: UnaryOperator::Minus, .. }) = expr {
+            let what = format!("{clause} takes a number of rows, and {negative} is less than none");
+            return wrong(135, what, &format!("write {clause} 10"), expr_place(negative));
         }
     }
     ControlFlow::Continue(())

@@ -31,7 +31,9 @@ use crate::group_windows;
 use crate::misuse;
 use crate::nested_casts;
 use crate::refuse;
+use crate::scalar::lengths;
 use crate::select_names;
+use crate::set_types;
 use crate::statement::parser;
 use crate::tokens::{Tokens, place, quoted_word};
 use crate::unnest;
@@ -48,7 +50,8 @@ pub(crate) fn plan(tokens: &Tokens, catalog: &Catalog) -> Result<LogicalPlan> {
         let error = match to_plan(query, catalog)? {
             Ok(plan) => {
                 costs::check_size(&plan, &tokens)?;
-                let plan = using::unmarked(plan).and_then(nested_casts::by_position);
+                let plan = set_types::check(&plan).and_then(|()| using::unmarked(plan));
+                let plan = plan.and_then(nested_casts::by_position);
                 return plan.map_err(|e| diagnose::planning(e, &tokens, catalog));
             }
             Err(error) => error,
@@ -78,6 +81,7 @@ fn parse(tokens: &Tokens, catalog: &Catalog) -> Result<Query> {
     misuse::check(&query)?;
     group_windows::rewrite(&mut query)?;
     select_names::rewrite(&mut query);
+    lengths::rewrite(&mut query)?;
     dialect::rewrite(&mut query)?;
     group_casts::rewrite(&mut query);
     fields::rewrite(&mut query);

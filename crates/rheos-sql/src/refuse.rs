@@ -135,6 +135,11 @@ impl Visitor for Refuse {
             Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if matches!(**right, Expr::Subquery(_)) => {
                 no("ANY and ALL of a subquery", "compare with (SELECT max(...) FROM ...), or use IN or EXISTS", place)
             }
+            Expr::InSubquery { expr: left, negated, .. } if matches!(**left, Expr::Tuple(_)) => {
+                let not = if *negated { "NOT " } else { "" };
+                let hint = format!("write {not}EXISTS (SELECT 1 FROM b WHERE b.x = a.x AND b.y = a.y)");
+                no("IN of several columns and a subquery", &hint, place)
+            }
             Expr::Function(f) if f.over.is_some() => {
                 let at = Some(crate::tokens::place(f.name.span()));
                 let name = f.name.to_string().to_lowercase();
@@ -262,6 +267,9 @@ fn set_operators(body: &SetExpr) -> Flow {
             other => no(&other.to_string(), "use WHERE conditions, or UNION ALL", at(right.as_ref())),
         },
         SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) => ControlFlow::Continue(()),
+        SetExpr::Insert(_) => {
+            no("WITH before INSERT", "write INSERT INTO t WITH x AS (...) SELECT ..., or make x a view", at(body))
+        }
         other => no("this statement inside a query", "write a SELECT", at(other)),
     }
 }

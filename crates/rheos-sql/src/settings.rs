@@ -40,6 +40,11 @@ impl Default for Settings {
     }
 }
 
+/// Whether a setting exists and takes a value. Errors: `Invalid`, as a `SET` of it would give.
+pub fn check_setting(name: &str, value: &str) -> Result<()> {
+    Settings::default().set(name, value)
+}
+
 impl Settings {
     /// Whether there is a setting of this name.
     pub(crate) fn knows(name: &str) -> bool {

@@ -14,6 +14,7 @@ use rheos_core::error::{Error, Result, Span, did_you_mean};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Span as TokenSpan, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
 
+use crate::absent;
 use crate::cast_types;
 use crate::grammar::Grammar;
 use crate::scalar::syntax;
@@ -58,9 +59,7 @@ fn without_blanks(tokens: Tokens) -> Result<Tokens> {
     for token in tokens {
         match &token.token {
             Token::Whitespace(Whitespace::MultiLineComment(text)) if text.starts_with('+') => {
-                return Err(Error::invalid(107, "hints (/*+ ... */) are not supported yet")
-                    .with_hint("take the hint away; 'parallelism' can be given with SET or on the command line")
-                    .with_span(place(token.span)));
+                return Err(absent::hint(text).with_span(place(token.span)));
             }
             Token::Whitespace(_) | Token::EOF => {}
             _ => kept.push(token),

@@ -78,7 +78,7 @@ pub use datafusion_expr::{Expr, ident as col, lit};
 
 /// SQL below the level of [`sql`]: the parts that tools need.
 pub mod query {
-    pub use rheos_sql::{FunctionInfo, functions, render};
+    pub use rheos_sql::{FunctionInfo, check_setting, functions, render};
 }
 
 /// Functions for expressions.

@@ -41,6 +41,8 @@ fn mistakes_in_a_file_are_named() {
         (b"parallelism = [1]", "'parallelism' in 'rheos.toml'"),
         (b"var = 3", "[var]"),
         (b"output = ", "is not TOML"),
+        (b"[set]\nparalelism = 2", "error[R0509]: [set] in 'rheos.toml': there is no setting 'paralelism'"),
+        (b"[set]\ntimezone = \"Mars\"", "error[R0509]: [set] in 'rheos.toml': setting 'timezone' is 'Mars'"),
     ];
     for (text, talk) in cases {
         let sandbox = Sandbox::with(&[("rheos.toml", text)]);

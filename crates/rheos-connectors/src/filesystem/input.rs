@@ -248,9 +248,19 @@ fn read_error(path: &Path, compression: Compression, error: &io::Error) -> Error
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => {
             Error::io("read", &name, error)
         }
+        io::ErrorKind::UnexpectedEof if packed == "gzip" && !begins_as_gzip(path) => {
+            damaged(format!("'{name}' is not valid gzip data: it does not begin as such"))
+        }
         io::ErrorKind::UnexpectedEof => damaged(format!("'{name}' ends in the middle of its {packed} data")),
         _ => damaged(format!("'{name}' is not valid {packed} data: {error}")),
     }
+}
+
+/// Whether a file has gzip's first two bytes; a short one that has not is no gzip that is cut off.
+fn begins_as_gzip(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(2).read_to_end(&mut head));
+    read.is_err() || [0x1f, 0x8b].starts_with(&head)
 }
 
 /// The beginning of a text file, at most `bytes_max` bytes, and whether that is all of it.

@@ -41,6 +41,14 @@ fn inside(tokens: &[TokenWithSpan], open: usize) -> &[TokenWithSpan] {
     tokens.get(open + 1..).unwrap_or_default()
 }
 
+/// `name.*`, where it stands once.
+pub(super) fn all_of(tokens: &[TokenWithSpan], name: &str) -> Option<Span> {
+    let is_all = |three: &&[TokenWithSpan]| {
+        says(&three[0], bare(name)) && three[1].token == Token::Period && three[2].token == Token::Mul
+    };
+    only(tokens.windows(3).filter(is_all)).map(|three| place(TokenSpan::new(three[0].span.start, three[2].span.end)))
+}
+
 /// What stands in the parentheses behind each `word`.
 fn behind<'t>(tokens: &'t [TokenWithSpan], word: &'t str) -> impl Iterator<Item = &'t [TokenWithSpan]> {
     let opens = |pair: &[TokenWithSpan]| says(&pair[0], word) && pair[1].token == Token::LParen;
@@ -76,9 +84,10 @@ pub(super) fn condition(tokens: &[TokenWithSpan], predicate: &str) -> Option<Spa
     first.map(|t| place(t.span))
 }
 
-/// The second part of the only UNION.
+/// The second part of the only UNION, INTERSECT or EXCEPT.
 pub(super) fn behind_union(tokens: &[TokenWithSpan]) -> Option<Span> {
-    let at = only(tokens.iter().enumerate().filter(|(_, t)| is(t, Keyword::UNION)))?.0;
+    let combines = |t: &TokenWithSpan| is(t, Keyword::UNION) || is(t, Keyword::INTERSECT) || is(t, Keyword::EXCEPT);
+    let at = only(tokens.iter().enumerate().filter(|(_, t)| combines(t)))?.0;
     let skipped = |t: &&TokenWithSpan| is(t, Keyword::ALL) || is(t, Keyword::DISTINCT);
     tokens.iter().skip(at + 1).find(|t| !skipped(t)).map(|t| place(t.span))
 }

@@ -8,6 +8,7 @@ use sqlparser::tokenizer::{Span as TokenSpan, Token, TokenWithSpan};
 
 use super::{diagnostic_span, find_text, find_word, from_df, places};
 use crate::catalog::Catalog;
+use crate::explain::without_types;
 use crate::group_windows;
 use crate::tokens::{place, whole};
 use crate::using::is_merged;
@@ -59,6 +60,11 @@ fn located_ours(error: Error, tokens: &[TokenWithSpan], diagnostic: Option<Span>
         return error.with_span(whole_interval(span, tokens));
     }
     if let Some(span) = places::field(tokens, error.message()) {
+        return error.with_span(span);
+    }
+    if error.message().starts_with("the parts of the ")
+        && let Some(span) = places::behind_union(tokens)
+    {
         return error.with_span(span);
     }
     if let Some(span) = places::computed(tokens, error.message()) {
@@ -304,11 +310,23 @@ fn misshapen(text: &str, tokens: &[TokenWithSpan]) -> Option<Error> {
         let message = "a subquery as a value, or behind IN, has one column".to_string();
         return say(143, message, "select one column, or write a subquery for each", None);
     }
+    if let Some((_, name)) = text.split_once("Invalid qualifier ") {
+        let name = name.split_whitespace().next().unwrap_or(name);
+        let message = format!("there is no table '{name}' in this query for {name}.*");
+        let hint = format!("the fields of a row are named one by one, as in {name}.a, {name}.b");
+        return say(131, message, &hint, places::all_of(tokens, name));
+    }
     if let Some(column) = between(text, "Argument ", " to grouping function is not in grouping columns") {
-        let bare = column.rsplit('.').next().unwrap_or(column);
+        let shown = without_types(column);
+        let bare = if shown == column { column.rsplit('.').next().unwrap_or(column) } else { &shown };
+        let at = places::in_call(tokens, "grouping", column).or_else(|| places::call(tokens, "grouping"));
+        if bare.chars().all(|c| c.is_ascii_digit() || c == '.') {
+            let message = format!("grouping takes columns of GROUP BY, and {bare} is none");
+            return say(136, message, "name the column, as in grouping(a)", at);
+        }
         let message = format!("grouping({bare}) needs '{bare}' in GROUP BY");
         let hint = format!("add {bare} to the columns that are grouped, or take grouping({bare}) away");
-        return say(136, message, &hint, places::in_call(tokens, "grouping", column));
+        return say(136, message, &hint, at);
     }
     if let Some(predicate) = between(text, "Cannot create filter with non-boolean predicate '", "' returning ") {
         let kind = text.rsplit(" returning ").next().map(shorten).unwrap_or_default();
@@ -327,6 +345,12 @@ fn misshapen(text: &str, tokens: &[TokenWithSpan]) -> Option<Error> {
     None
 }
 
+/// Functions of Flink whose nearest name here does something else, and what to write.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("dayofweek", "write extract(dow FROM ts) + 1, which is 1 on Sundays; extract(isodow FROM ts) is 1 on Mondays"),
+    ("json_string", "CAST(x AS STRING) writes rows, lists and maps as JSON"),
+];
+
 fn unknown_function(name: &str, tokens: &[TokenWithSpan], catalog: &Catalog) -> Error {
     let at = find_word(tokens, name);
     let lower = name.to_lowercase();
@@ -340,6 +364,9 @@ fn unknown_function(name: &str, tokens: &[TokenWithSpan], catalog: &Catalog) -> 
         let error = Error::invalid(142, format!("{name} is a window function over rows, which is not supported yet"))
             .with_hint("use GROUP BY with a window");
         return with(error, at);
+    }
+    if let Some((_, instead)) = ELSEWHERE.iter().find(|(name, _)| *name == lower) {
+        return with(error.with_hint(*instead), at);
     }
     let fallback = "`rheos functions` lists all functions";
     with(error.with_hint(did_you_mean(&lower, catalog.function_names(), fallback)), at)
@@ -365,6 +392,10 @@ fn signature(candidate: &str) -> Option<String> {
         ("String(1)", "text"),
         ("String(2)", "text, text"),
         (": String", ": STRING"),
+        ("(String,", "(STRING,"),
+        (", String", ", STRING"),
+        ("(String)", "(STRING)"),
+        ("(Decimal)", "(DECIMAL)"),
     ];
     let shown = words.iter().fold(candidate.to_string(), |text, (from, to)| text.replace(from, to));
     let plain = ["Numeric(", "String(", "Coercible", "Exact", "Uniform", "Any(", "Variadic", "Signature", "{", "["];
@@ -469,7 +500,7 @@ pub(super) fn shorten(text: &str) -> String {
     let first = text.lines().next().unwrap_or_default();
     let first = first.split(". ").next().unwrap_or(first).split("This issue was likely").next().unwrap_or(first);
     let first = &without_structures(first);
-    let mut short: String = in_sql(first.trim_end_matches(['.', ' '])).chars().take(240).collect();
+    let mut short: String = in_sql(&without_types(first.trim_end_matches(['.', ' ']))).chars().take(240).collect();
     if let Some(c) = short.chars().next()
         && !short.chars().nth(1).is_some_and(char::is_uppercase)
     {

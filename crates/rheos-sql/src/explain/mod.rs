@@ -15,6 +15,7 @@ mod text;
 mod words;
 
 pub use text::explain;
+pub(crate) use words::without_types;
 
 use arrow::datatypes::{DataType, Field, Schema};
 use rheos_core::graph::{Edge, Exchange, JobGraph};

@@ -86,7 +86,7 @@ fn interval(text: &str) -> Option<(String, &str)> {
 }
 
 /// `Int64(1)` becomes `1`, and `Utf8("a")` becomes `'a'`.
-fn without_types(text: &str) -> String {
+pub(crate) fn without_types(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(open) = rest.find('(') {

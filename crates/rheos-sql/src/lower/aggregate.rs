@@ -151,6 +151,15 @@ impl Lowering<'_> {
     }
 
     pub(super) fn check_end(&self, input: &LogicalPlan, what: &str) -> Result<()> {
+        if what == "SELECT DISTINCT"
+            && let Some((what, keyword)) = self.set_operation()
+        {
+            let hint = match keyword {
+                Keyword::UNION => "write UNION ALL, and select DISTINCT within a window if rows must not come twice",
+                _ => "join windows, as in WHERE EXISTS, or read input that ends",
+            };
+            return self.needs_end(input, what, keyword, hint);
+        }
         let (what, keyword, hint) = match what {
             "SELECT DISTINCT" => (
                 "SELECT DISTINCT",

@@ -235,6 +235,20 @@ impl Lowering<'_> {
         self.tokens.iter().find(|t| keyword != Keyword::NoKeyword && says(&t.token)).map(|t| place(t.span))
     }
 
+    /// What a DISTINCT that nobody has written comes from.
+    fn set_operation(&self) -> Option<(&'static str, Keyword)> {
+        let word = |i: usize| match self.tokens.get(i).map(|t| &t.token) {
+            Some(Token::Word(w)) if w.quote_style.is_none() => w.keyword,
+            _ => Keyword::NoKeyword,
+        };
+        let mut places = 0..self.tokens.len();
+        if places.clone().any(|i| word(i) == Keyword::SELECT && word(i + 1) == Keyword::DISTINCT) {
+            return None;
+        }
+        let all = [("UNION", Keyword::UNION), ("INTERSECT", Keyword::INTERSECT), ("EXCEPT", Keyword::EXCEPT)];
+        places.find_map(|i| all.into_iter().find(|(_, k)| word(i) == *k && word(i + 1) != Keyword::ALL))
+    }
+
     /// Refuses what needs the end of the input, unless it comes.
     fn needs_end(&self, plan: &LogicalPlan, what: &str, keyword: Keyword, hint: &str) -> Result<()> {
         match event_time::boundedness(plan)? {

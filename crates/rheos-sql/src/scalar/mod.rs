@@ -8,11 +8,13 @@
 //!   multiples n * INTERVAL
 //!   parts     EXTRACT and its like: the units that there are
 //!   bounded   a limit to what a number makes long
+//!   lengths   CAST to VARCHAR(n) and CHAR(n)
 //!   like, similar, whole_units, two_units, list_agg   ESCAPE, SIMILAR TO, FLOOR(ts TO HOUR), HOUR TO MINUTE, LISTAGG
 //! ```
 
 pub(crate) mod bounded;
 pub(crate) mod declared;
+pub(crate) mod lengths;
 pub(crate) mod like;
 pub(crate) mod list_agg;
 mod make_syntax;

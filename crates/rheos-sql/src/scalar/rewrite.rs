@@ -193,6 +193,10 @@ fn check_literals(name: &str, args: &[Expr]) -> Result<()> {
             Some(written) if written.starts_with('$') => check_path(written, path),
             _ => Ok(()),
         },
+        ("encode" | "decode", [_, format]) => match literal(format) {
+            Some(written) if !ENCODINGS.contains(&written) => Err(wrong_encoding(name, written, format)),
+            _ => Ok(()),
+        },
         ("parse_url", [_, part, ..]) => match literal(part) {
             Some(written) if !url::PARTS.contains(&written) => {
                 let list = format!("the parts are {}", url::PARTS.join(", "));
@@ -209,6 +213,21 @@ fn check_literals(name: &str, args: &[Expr]) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// What `encode` and `decode` know.
+const ENCODINGS: [&str; 3] = ["base64", "base64pad", "hex"];
+
+/// Flink's functions of the same name take a charset.
+fn wrong_encoding(name: &str, written: &str, format: &Expr) -> Error {
+    let known = format!("the formats are {}", ENCODINGS.join(", "));
+    let is_charset = ["utf", "ascii", "iso", "latin"].iter().any(|c| written.to_lowercase().contains(c));
+    let hint = match (is_charset, name) {
+        (true, "decode") => format!("{known}; CAST(x AS STRING) reads bytes as UTF-8"),
+        (true, _) => format!("{known}; CAST(x AS BYTES) gives the UTF-8 of a text"),
+        (false, _) => did_you_mean(&written.to_lowercase(), ENCODINGS, &known),
+    };
+    at(Error::invalid(134, format!("{name} does not know the format '{written}'")).with_hint(hint), format)
 }
 
 fn check_path(written: &str, path: &Expr) -> Result<()> {

@@ -12,6 +12,7 @@
 //! move only predicates on that key.
 
 mod call;
+mod days;
 mod node;
 
 use std::sync::Arc;
@@ -79,6 +80,11 @@ fn plan(
     let checked = event_time::check(&input, column.clone());
     let mut time = checked.map_err(|e| external(e.with_span(place(call.time.span))))?;
     let time_type = time_type(&time, &column, &input).map_err(external)?;
+    let zone = context.context_provider().options().execution.time_zone.clone();
+    let is_instant = time == TimeAttribute::Processing || matches!(time_type, DataType::Timestamp(_, Some(_)));
+    if is_instant {
+        days::check(&call.spec, zone.as_deref().unwrap_or("UTC")).map_err(|e| external(e.with_span(at)))?;
+    }
     if call.hides_taken && WindowColumn::ALL.iter().any(|c| input.schema().has_column_with_unqualified_name(c.name())) {
         (input, column) = without_taken(input, column)?;
         if let TimeAttribute::Event(time) = &mut time {

@@ -1,5 +1,6 @@
 //! The planner from the outside: programs in, graphs and errors out, over tables that exist only here.
 
+mod absent;
 mod fakes;
 mod flink;
 mod mistakes;

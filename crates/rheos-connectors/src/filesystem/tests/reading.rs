@@ -79,6 +79,9 @@ fn compressed_files_by_suffix_or_option() {
         let path = write(folder.path(), name, b"no compressed data at all");
         assert!(fail(&path, &table, &[JSON, SKIP]).message().contains("is not valid"));
     }
+    // Shorter than gzip's header.
+    let path = write(folder.path(), "short.json.gz", b"not gzip");
+    assert!(fail(&path, &table, &[JSON, SKIP]).message().contains("is not valid gzip data"));
 }
 
 #[test]
