@@ -189,15 +189,10 @@ pub(crate) fn check(tokens: &[TokenWithSpan]) -> Result<()> {
 
 /// `/*+ text */`. Without the hint some programs would give other rows; those are told what to write. Without a place.
 pub(crate) fn hint(text: &str) -> Error {
-    let text = text.to_lowercase();
-    if text.contains("lateness") {
+    if text.to_lowercase().contains("lateness") {
         return Error::invalid(107, "allowed lateness (the hint lateness) is not supported yet").with_hint(
             "rows behind the watermark are dropped: widen it by the lateness, as in WATERMARK FOR ts AS ts - INTERVAL '1' HOUR",
         );
-    }
-    if text.contains("ttl") {
-        return Error::invalid(107, "a time to live of state (the hint ttl) is not supported yet")
-            .with_hint("take the hint away: the state of a window goes with the window, and there is no other");
     }
     Error::invalid(107, "hints (/*+ ... */) are not supported yet")
         .with_hint("take the hint away; 'parallelism' can be given with SET or on the command line")

@@ -20,8 +20,8 @@ use crate::ddl::expr_place;
 use crate::dialect::text;
 use crate::tokens::place;
 
-/// Characters that `CHAR(n)` fills up to, at most: a text of blanks of this length is made.
-const CHAR_MAX: u64 = 65_535;
+/// Characters that `CHAR(n)` fills up to, at most: every row of a batch has as many.
+const CHAR_MAX: u64 = 4096;
 
 /// What a type says about the length of a text.
 enum Length {

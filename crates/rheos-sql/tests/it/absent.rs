@@ -4,7 +4,7 @@ use crate::mistakes::{Case, check_all};
 
 const CASES: &[Case] = &[
     // lengths in casts
-    ("SELECT CAST('a' AS CHAR(0))", "R0138", "length of CHAR(0) is out of range", "1 to 65535", "'a'"),
+    ("SELECT CAST('a' AS CHAR(0))", "R0138", "length of CHAR(0) is out of range", "1 to 4096", "'a'"),
     ("SELECT CAST('a' AS VARBINARY(3))", "R0142", "a length of BYTES in CAST", "substr", "'a'"),
     ("SELECT CAST(ROW('a') AS ROW<a VARCHAR(2)>)", "R0142", "inside of a nested type", "STRING", "VARCHAR(2"),
     (
@@ -58,7 +58,13 @@ const CASES: &[Case] = &[
     ("SELECT 1 LIMIT -1", "R0135", "LIMIT takes a number of rows, and -1", "LIMIT 10", ""),
     ("SELECT 1 OFFSET -1", "R0135", "OFFSET takes a number of rows, and -1", "OFFSET 10", ""),
     ("SELECT grouping(1) FROM flights GROUP BY origin", "R0136", "and 1 is none", "grouping(a)", "grouping"),
-    ("SELECT grouping(dep_delay + 1) FROM flights GROUP BY origin", "R0136", "dep_delay + 1) needs", "GROUP BY", ""),
+    (
+        "SELECT grouping(dep_delay + 1) FROM flights GROUP BY origin",
+        "R0136",
+        "dep_delay + 1) needs",
+        "to the columns that are grouped",
+        "",
+    ),
     ("SELECT sum('a')", "R0134", "sum does not take (STRING)", "sum(DECIMAL)", "sum"),
     // functions that others have
     (
