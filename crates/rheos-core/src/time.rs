@@ -19,6 +19,12 @@ impl Watermark {
     pub fn ms(self) -> i64 {
         self.0
     }
+
+    /// The watermark behind what gives rows of any event time when its input has ended: none before.
+    #[must_use]
+    pub fn held_until_the_end(self) -> Self {
+        if self == Self::MAX { Self::MAX } else { Self::MIN }
+    }
 }
 
 impl fmt::Display for Watermark {

@@ -204,6 +204,10 @@ impl Operator for Sort {
         Ok(())
     }
 
+    fn output_watermark(&self, combined: Watermark) -> Watermark {
+        combined.held_until_the_end()
+    }
+
     fn open_windows(&self) -> u64 {
         u64::from(self.rows > 0)
     }

@@ -40,6 +40,8 @@ pub(crate) struct WindowAggregate {
     /// Windows that end by this have fired, once the queue is empty: the watermark, or the time of the clock.
     watermark_ms: i64,
     domain: TimeDomain,
+    /// Whether all of the input is one window.
+    is_global: bool,
     /// Whether this worker answers for an aggregate over no rows at all.
     answers_for_nothing: bool,
     state: StateWriter,
@@ -60,6 +62,7 @@ impl WindowAggregate {
             queue: ChunkQueue::default(),
             watermark_ms: i64::MIN,
             domain: if is_processing { TimeDomain::ProcessingTime } else { TimeDomain::EventTime },
+            is_global: spec.is_global(),
             answers_for_nothing: spec.is_global() && layout.keys == 0 && init.worker == 0,
             state: StateWriter::new(&layout, init),
             convertible: layout.aggregates.iter().all(|call| call.is_convertible()),
@@ -211,6 +214,10 @@ impl Operator for WindowAggregate {
         let Restored { slices, behind, watermark_ms } = self.state.restore(snapshot, self.slicing, &mut self.pool)?;
         (self.slices, self.behind, self.watermark_ms) = (slices, behind, watermark_ms);
         Ok(())
+    }
+
+    fn output_watermark(&self, combined: Watermark) -> Watermark {
+        if self.is_global { combined.held_until_the_end() } else { combined }
     }
 
     fn open_windows(&self) -> u64 {

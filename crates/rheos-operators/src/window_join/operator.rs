@@ -7,7 +7,7 @@ use arrow::compute::filter_record_batch;
 use arrow::record_batch::RecordBatch;
 use rheos_core::operator::{OperatorInit, WatermarkChange};
 use rheos_core::state::{SnapshotReader, StateDelta};
-use rheos_core::{Epoch, Operator, OperatorContext, Progress, Result};
+use rheos_core::{Epoch, Operator, OperatorContext, Progress, Result, Watermark};
 
 use super::matching::{Matching, joinable_rows};
 use super::spec::{LEFT, Plan, RIGHT, WindowJoinSpec};
@@ -125,6 +125,10 @@ impl Operator for WindowJoin {
     fn restore(&mut self, snapshot: &dyn SnapshotReader) -> Result<()> {
         self.watermark_ms = self.state.restore(snapshot, &mut self.inputs)?;
         Ok(())
+    }
+
+    fn output_watermark(&self, combined: Watermark) -> Watermark {
+        if self.inputs[LEFT].has_windows() { combined } else { combined.held_until_the_end() }
     }
 
     fn open_windows(&self) -> u64 {

@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, WatermarkChange};
 use rheos_core::state::{SnapshotReader, StateDelta};
-use rheos_core::{Epoch, Operator, OperatorContext, Progress, Result};
+use rheos_core::{Epoch, Operator, OperatorContext, Progress, Result, Watermark};
 
 use super::WindowRankSpec;
 use super::ranking::{Place, RankKeys, Ranking};
@@ -150,6 +150,10 @@ impl Operator for WindowRank {
             windows.into_iter().try_for_each(|window| self.cut(window))?;
         }
         Ok(())
+    }
+
+    fn output_watermark(&self, combined: Watermark) -> Watermark {
+        if self.rows[0].has_windows() { combined } else { combined.held_until_the_end() }
     }
 
     fn open_windows(&self) -> u64 {

@@ -156,6 +156,11 @@ impl WindowedRows {
         self.buckets.keys().copied()
     }
 
+    /// Whether the rows are in windows; else they wait for the end of the input.
+    pub(crate) fn has_windows(&self) -> bool {
+        self.window.is_some()
+    }
+
     pub(crate) fn first(&self) -> Option<WindowKey> {
         self.windows().next()
     }

@@ -11,8 +11,8 @@ use datafusion_expr::Operator;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::{Column, binary};
 use proptest::prelude::*;
-use rheos_core::operator::Counter;
-use rheos_core::{ErrorKind, Exchange, OperatorFactory};
+use rheos_core::operator::{Counter, OperatorInit};
+use rheos_core::{ErrorKind, Exchange, OperatorFactory, Watermark};
 use rheos_operators::{WindowColumns, WindowJoinFactory, WindowJoinInput, WindowJoinSpec};
 use rheos_testkit::{OperatorHarness, Routing, batch_of, sorted_rows};
 
@@ -338,6 +338,9 @@ fn zeros_and_nans_join_as_they_group() {
         null_equality: NullEquality::NullEqualsNothing,
     });
     let factory = factory.unwrap();
+    let operator = factory.create(&OperatorInit::single()).unwrap();
+    let behind = [15, i64::MAX].map(|ms| operator.output_watermark(Watermark(ms)));
+    assert_eq!(behind, [Watermark::MIN, Watermark::MAX], "rows come at the end");
     let mut harness = OperatorHarness::new(&factory, 3, routings(&factory));
     harness.batch_to(0, values(&[-0.0, f64::NAN])).unwrap();
     harness.batch_to(1, values(&[0.0, -f64::NAN, 1.0])).unwrap();

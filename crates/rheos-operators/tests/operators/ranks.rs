@@ -9,8 +9,8 @@ use arrow::datatypes::{DataType, Field};
 use arrow::record_batch::RecordBatch;
 use datafusion_physical_expr::PhysicalSortExpr;
 use proptest::prelude::*;
-use rheos_core::operator::Counter;
-use rheos_core::{ErrorKind, Exchange, OperatorFactory};
+use rheos_core::operator::{Counter, OperatorInit};
+use rheos_core::{ErrorKind, Exchange, OperatorFactory, Watermark};
 use rheos_operators::{RankFunction, WindowColumns, WindowRankFactory, WindowRankSpec};
 use rheos_testkit::{OperatorHarness, Routing, batch_of, sorted_rows};
 
@@ -246,6 +246,18 @@ fn with_a_limit_few_rows_are_kept() {
             "0|1000|2|99995|0|2"
         ]
     );
+}
+
+#[test]
+fn without_a_window_no_watermark_passes_before_the_end() {
+    for windowed in [true, false] {
+        let options = SortOptions::default();
+        let case = Case { function: RankFunction::Rank, windowed, keyed: true, limit: None, options };
+        let operator = factory(&case).create(&OperatorInit::single()).unwrap();
+        let expected = if windowed { Watermark(15) } else { Watermark::MIN };
+        assert_eq!(operator.output_watermark(Watermark(15)), expected);
+        assert_eq!(operator.output_watermark(Watermark::MAX), Watermark::MAX);
+    }
 }
 
 #[test]
