@@ -92,6 +92,7 @@ const CASES: &[Case<'_>] = &[
     (&["run", "long.sql"], 65, "", " MiB, and 64 MiB is the most\n"),
     (&["run", "-c", "SELECT length(lpad('x', 2000000000))"], 65, "", "a value would have 1907 MiB, and 64 MiB is the most\n"),
     (&["run", "-c", "SELECT cardinality(range(1, 10000000000))"], 65, "", "and 64 MiB is the most\n"),
+    (&["run", "-c", "SELECT array_resize([1], n) FROM (VALUES (1), (-2)) AS t(n)"], 65, "", "a list cannot have -2 elements\n"),
     (&["run", "null.sql"], 65, "", "error[R0356]: 'y' of the table 'z' is NOT NULL, and a row has NULL there: x=2, y=NULL\n"),
     (&["run", "field.sql"], 65, "", "error[R0356]: the field 'x' is NOT NULL, and a value has NULL there\n"),
     (&["run", "-c", "SELECT CAST(ROW(v) AS ROW<x INT>) AS r FROM (VALUES ('a')) AS t(v)"], 65, "",

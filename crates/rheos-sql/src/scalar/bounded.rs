@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef, Int64Type};
-use datafusion_common::{ExprSchema, Result, exec_err};
+use datafusion_common::{ExprSchema, Result, ScalarValue, exec_err};
 use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion_expr::{
     ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
@@ -27,8 +27,10 @@ enum Length {
     Times,
     /// So many characters.
     Characters,
-    /// So many elements; the number is the argument at this place.
-    Elements(usize),
+    /// So many elements.
+    Elements,
+    /// So many elements, and no negative number of them.
+    Size,
     /// From a number to another by steps.
     Steps,
 }
@@ -38,7 +40,8 @@ pub(crate) fn bounded(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     let length = match function.name() {
         "repeat" => Length::Times,
         "lpad" | "rpad" => Length::Characters,
-        "array_repeat" | "array_resize" => Length::Elements(1),
+        "array_repeat" => Length::Elements,
+        "array_resize" => Length::Size,
         "range" | "generate_series" => Length::Steps,
         _ => return function,
     };
@@ -72,6 +75,7 @@ impl Bounded {
 
     /// The least size of the result of each row. `None`: it is not made of whole numbers.
     fn bytes(&self, args: &[ColumnarValue], rows: usize) -> Result<Option<Vec<i128>>> {
+        let elements = |n: &Int64Array| (0..rows).map(|row| positive(n, row) * ELEMENT_BYTES).collect();
         let number = |at: usize| args.get(at).map_or(Ok(None), |arg| integers(arg, rows));
         Ok(match self.length {
             Length::Times => {
@@ -80,8 +84,13 @@ impl Bounded {
                 Some((0..rows).map(|row| lengths[row] * positive(&times, row)).collect())
             }
             Length::Characters => number(1)?.map(|n| (0..rows).map(|row| positive(&n, row)).collect()),
-            Length::Elements(at) => {
-                number(at)?.map(|n| (0..rows).map(|row| positive(&n, row) * ELEMENT_BYTES).collect())
+            Length::Elements => number(1)?.map(|n| elements(&n)),
+            Length::Size => {
+                let Some(sizes) = number(1)? else { return Ok(None) };
+                if let Some(size) = sizes.iter().flatten().find(|size| *size < 0) {
+                    return exec_err!("a list cannot have {size} elements");
+                }
+                Some(elements(&sizes))
             }
             Length::Steps => {
                 let (first, second) = (number(0)?, number(1)?);
@@ -110,6 +119,24 @@ fn integers(arg: &ColumnarValue, rows: usize) -> Result<Option<Int64Array>> {
 
 fn positive(numbers: &Int64Array, row: usize) -> i128 {
     if numbers.is_valid(row) { i128::from(numbers.value(row).max(0)) } else { 0 }
+}
+
+/// The whole numbers with 0 for the negative ones.
+fn not_negative(numbers: &ColumnarValue) -> Result<ColumnarValue> {
+    let data_type = numbers.data_type();
+    if !data_type.is_signed_integer() {
+        return Ok(numbers.clone());
+    }
+    let clamped = |array: &ArrayRef| {
+        let numbers: Int64Array = cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().unary(|n| n.max(0));
+        cast(&numbers, &data_type)
+    };
+    Ok(match numbers {
+        ColumnarValue::Array(array) => ColumnarValue::Array(clamped(array)?),
+        ColumnarValue::Scalar(value) => {
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&clamped(&value.to_array()?)?, 0)?)
+        }
+    })
 }
 
 /// The bytes of each text.
@@ -153,8 +180,12 @@ impl ScalarUDFImpl for Bounded {
         self.inner.simplify(args, info)
     }
 
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         self.check(&args.args, args.number_rows)?;
+        // The function itself makes a huge size of a negative number of characters.
+        if let (Length::Characters, Some(characters)) = (self.length, args.args.get_mut(1)) {
+            *characters = not_negative(characters)?;
+        }
         self.inner.invoke_with_args(args)
     }
 
