@@ -49,7 +49,8 @@ impl Lowering<'_> {
         let logical = input.schema();
         let mut stream = self.lower(input)?;
         let mut keys = self.keys(groups, &stream, logical)?;
-        if !names_windows(&stream, &keys) {
+        let is_part = has_window(&keys) && !self.tells_windows(&stream, &keys, logical)?;
+        if is_part {
             // A part of a window's columns does not tell windows apart: they are keys like any other.
             stream = self.assigned(stream)?;
             stream.window_columns.clear();
@@ -59,8 +60,8 @@ impl Lowering<'_> {
             stream = self.assigned(stream)?;
             keys = self.keys(groups, &stream, logical)?;
         }
-        if !keys.iter().any(|k| matches!(k, Key::Window(_))) {
-            self.check_end(input, what)?;
+        if !has_window(&keys) {
+            self.check_end(input, what, is_part)?;
         }
         self.aggregated(stream, &keys, aggregates, logical, output)
     }
@@ -94,9 +95,10 @@ impl Lowering<'_> {
             aggregates: calls,
         };
         let (node, schema) = plan::aggregate(self.graph, rows.node, spec, narrow.keys.clone())?;
-        let result = results(keys, aggregates.len(), narrow.window, Stream::plain(node, schema));
+        let mut result = results(keys, aggregates.len(), narrow.window, Stream::plain(node, schema));
+        result.window_length = stream.pending.as_ref().map_or(stream.window_length, Pending::length);
         let Some(pending) = stream.pending else { return Ok(result) };
-        let mut result = self.window_conditions(result, &pending.conditions)?;
+        result = self.window_conditions(result, &pending.conditions)?;
         if pending.time.is_none() {
             // By the clock: no watermark says when the next window over these would be complete.
             result.window_columns.clear();
@@ -104,7 +106,7 @@ impl Lowering<'_> {
         Ok(result)
     }
 
-    fn keys(&self, groups: &[Expr], stream: &Stream, logical: &DFSchema) -> Result<Vec<Key>> {
+    pub(super) fn keys(&self, groups: &[Expr], stream: &Stream, logical: &DFSchema) -> Result<Vec<Key>> {
         let mut keys = vec![];
         for group in groups {
             let window = match group.clone().unalias() {
@@ -124,7 +126,7 @@ impl Lowering<'_> {
         if stream.pending.is_none() {
             return Ok(false);
         }
-        let mut needs = !keys.iter().any(|k| matches!(k, Key::Window(_)));
+        let mut needs = !has_window(keys);
         let computed = keys.iter().filter_map(|k| match k {
             Key::Column(expr) => Some(expr),
             Key::Window(_) => None,
@@ -133,6 +135,31 @@ impl Lowering<'_> {
             needs |= stream.needs_window(expr, logical).map_err(|e| self.df(e))?;
         }
         Ok(needs)
+    }
+
+    /// Whether the keys, with a column of the window among them, tell which window a row is in: both ends do, and one end
+    /// where all windows have the same length, or where sessions that have it are of different keys.
+    pub(super) fn tells_windows(&self, stream: &Stream, keys: &[Key], logical: &DFSchema) -> Result<bool> {
+        let has = |window| keys.iter().any(|k| matches!(k, Key::Window(w) if *w == window));
+        let both = has(WindowColumn::Start) && (has(WindowColumn::End) || has(WindowColumn::Time));
+        let Some(pending) = &stream.pending else {
+            let in_rows = |window| stream.window_columns.iter().any(|(_, w)| *w == window);
+            let are_in_rows = in_rows(WindowColumn::Start) && in_rows(WindowColumn::End);
+            return Ok(are_in_rows && (both || stream.window_length.is_some()));
+        };
+        if both || pending.length().is_some() {
+            return Ok(true);
+        }
+        if !pending.is_session() {
+            return Ok(false);
+        }
+        let mut grouped = vec![];
+        for key in keys {
+            if let Key::Column(Expr::Column(column)) = key {
+                grouped.push(stream.slots[logical.index_of_column(column).map_err(|e| self.df(e))?]);
+            }
+        }
+        Ok(pending.session_key.iter().flatten().all(|at| grouped.contains(&Slot::Column(*at))))
     }
 
     /// Whether the session of a pending window is that of the group keys; any other pending window is anyone's.
@@ -150,13 +177,34 @@ impl Lowering<'_> {
         Ok(session_key.iter().all(|at| grouped.contains(at)))
     }
 
-    pub(super) fn check_end(&self, input: &LogicalPlan, what: &str) -> Result<()> {
+    /// Refuses an aggregate without a window, unless its input ends. `is_part`: its keys are a part of a window's columns.
+    pub(super) fn check_end(&self, input: &LogicalPlan, what: &str, is_part: bool) -> Result<()> {
         if what == "SELECT DISTINCT"
             && let Some((what, keyword)) = self.set_operation()
         {
             let hint = match keyword {
                 Keyword::UNION => "write UNION ALL, and select DISTINCT within a window if rows must not come twice",
                 _ => "join windows, as in WHERE EXISTS, or read input that ends",
+            };
+            return self.needs_end(input, what, keyword, hint);
+        }
+        if is_part {
+            let (what, keyword, hint) = match what {
+                "SELECT DISTINCT" => (
+                    "SELECT DISTINCT of one end of a window",
+                    Keyword::DISTINCT,
+                    "select window_start and window_end: windows that share one end may differ in the other",
+                ),
+                "GROUPING SETS" => (
+                    "a grouping set without the whole window",
+                    Keyword::GROUP,
+                    "have window_start and window_end in every set, as in GROUP BY window_start, window_end, ROLLUP (k)",
+                ),
+                _ => (
+                    "GROUP BY one end of a window",
+                    Keyword::GROUP,
+                    "group by window_start and window_end, and keep both in inner queries: windows that share one end may differ in the other",
+                ),
             };
             return self.needs_end(input, what, keyword, hint);
         }
@@ -191,7 +239,7 @@ impl Lowering<'_> {
                 compiled.push(expr);
             }
         }
-        let is_windowed = keys.iter().any(|k| matches!(k, Key::Window(_)));
+        let is_windowed = has_window(keys);
         needed.extend(stream.pending.iter().flat_map(Pending::reads));
         if is_windowed {
             needed.extend(stream.window_columns.iter().map(|(at, _)| *at));
@@ -221,10 +269,7 @@ impl Lowering<'_> {
                 let at = |w| rows.window_columns.iter().find(|(_, c)| *c == w).map(|(at, _)| *at);
                 match (at(WindowColumn::Start), at(WindowColumn::End)) {
                     (Some(start), Some(end)) => AggregateWindow::Columns { start, end },
-                    _ => {
-                        let hint = "keep window_start and window_end in the inner query and in its GROUP BY";
-                        return Err(self.refused("GROUP BY on a part of a window's columns", Keyword::GROUP, hint));
-                    }
+                    _ => return Err(Error::internal("an end of the window is not in the rows")),
                 }
             }
             (None, false) => AggregateWindow::Assign(WindowSpec::Global),
@@ -252,7 +297,8 @@ impl Lowering<'_> {
         };
         let window_columns = stream.window_columns.iter().filter_map(|(at, w)| Some((*moved.get(at)?, *w))).collect();
         let pending = stream.pending.clone().map(|p| p.moved(|at| moved.get(&at).copied().unwrap_or(0)));
-        Ok(Stream { node, schema, slots: stream.slots.iter().map(slot).collect(), window_columns, pending })
+        let slots = stream.slots.iter().map(slot).collect();
+        Ok(Stream { node, schema, slots, window_columns, window_length: stream.window_length, pending })
     }
 
     /// One aggregate function over the rows.
@@ -279,15 +325,9 @@ impl Lowering<'_> {
     }
 }
 
-/// Whether the window columns among the keys say which window a row is in.
-fn names_windows(stream: &Stream, keys: &[Key]) -> bool {
-    let has = |window| keys.iter().any(|k| matches!(k, Key::Window(w) if *w == window));
-    let (start, end) = (has(WindowColumn::Start), has(WindowColumn::End) || has(WindowColumn::Time));
-    match &stream.pending {
-        // Windows of one length, or of one key: either end will do.
-        Some(pending) if !matches!(pending.spec, WindowSpec::Cumulate { .. }) => true,
-        _ => start == end,
-    }
+/// Whether a column of the window is among the keys.
+pub(super) fn has_window(keys: &[Key]) -> bool {
+    keys.iter().any(|k| matches!(k, Key::Window(_)))
 }
 
 /// The rows that an aggregate reads.

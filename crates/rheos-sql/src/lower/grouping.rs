@@ -22,7 +22,7 @@ use rheos_core::graph::{Exchange, NodeKind};
 use rheos_operators::plan;
 use sqlparser::keywords::Keyword;
 
-use super::aggregate::Key;
+use super::aggregate::{Key, has_window};
 use super::stream::{Slot, Stream, unique};
 use super::{Lowering, column, edge};
 
@@ -48,32 +48,35 @@ impl Lowering<'_> {
             return Err(self.at_keyword(error, Keyword::GROUP));
         }
         let stream = self.lower(input)?;
-        let stream = self.assigned(stream)?;
         let logical = input.schema();
+        // Only what is in all sets can tell the window of every row of the result.
+        let common: Vec<_> = exprs.iter().filter(|e| sets.iter().all(|s| s.contains(e))).cloned().collect();
+        let common_keys = self.keys(&common, &stream, logical)?;
+        let is_windowed = has_window(&common_keys) && self.tells_windows(&stream, &common_keys, logical)?;
+        let stream = self.assigned(stream)?;
         let width = stream.schema.fields().len();
-        let mut keys = vec![];
+        let (mut keys, mut is_part) = (vec![], false);
         let mut fields: Vec<(Option<_>, Arc<Field>)> = vec![];
         for (i, expr) in exprs.iter().enumerate() {
             let window = match expr {
                 Expr::Column(c) => stream.window_column(logical.index_of_column(c).map_err(|e| self.df(e))?),
                 _ => None,
             };
-            let in_all = sets.iter().all(|s| s.contains(expr));
+            is_part |= window.is_some();
             keys.push(match window {
-                Some(window) if in_all => Key::Window(window),
+                Some(window) if is_windowed && common.contains(expr) => Key::Window(window),
                 _ => Key::Column(Expr::Column(Column::new_unqualified(group_name(i)))),
             });
             let field = output.field(i).as_ref().clone().with_name(group_name(i)).with_nullable(true);
             fields.push((None, Arc::new(field)));
         }
-        if !keys.iter().any(|k| matches!(k, Key::Window(_))) {
-            self.check_end(input, what)?;
+        if !is_windowed {
+            self.check_end(input, if is_part { "GROUPING SETS" } else { what }, is_part)?;
         }
         let id = output.field(exprs.len());
         fields.push((None, Arc::new(id.as_ref().clone().with_name(ID))));
         keys.push(Key::Column(Expr::Column(Column::new_unqualified(ID))));
-        if !aggregates.is_empty() && sets.iter().any(Vec::is_empty) && !keys.iter().any(|k| matches!(k, Key::Window(_)))
-        {
+        if !aggregates.is_empty() && sets.iter().any(Vec::is_empty) && !is_windowed {
             return self.with_totals(sets, &exprs, aggregates, input, output);
         }
         let mut branches = vec![];
@@ -85,7 +88,7 @@ impl Lowering<'_> {
         let schema = Arc::clone(&self.graph.node(node).schema);
         let mut slots = stream.slots.clone();
         slots.extend((width..schema.fields().len()).map(Slot::Column));
-        let rows = Stream { node, schema, slots, window_columns: stream.window_columns.clone(), pending: None };
+        let rows = Stream { node, schema, slots, ..stream };
         let added = DFSchema::new_with_metadata(fields, Default::default()).map_err(|e| self.df(e))?;
         let logical = logical.join(&added).map_err(|e| self.df(e))?;
         self.aggregated(rows, &keys, aggregates, &logical, output)

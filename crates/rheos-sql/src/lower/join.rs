@@ -52,7 +52,7 @@ impl Lowering<'_> {
             null_equality: join.null_equality,
         };
         let (node, schema) = plan::window_join(self.graph, nodes, spec)?;
-        Ok(joined(join.join_type, &left, &right, Stream::plain(node, schema)))
+        Ok(joined(join.join_type, window.is_some(), &left, &right, Stream::plain(node, schema)))
     }
 
     /// The rows of one side, with its window in them and no columns that nobody reads.
@@ -85,7 +85,7 @@ impl Lowering<'_> {
         };
         let slots = stream.slots.iter().map(slot).collect();
         let window_columns = stream.window_columns.iter().filter_map(|(at, w)| Some((to(*at)?, *w))).collect();
-        Ok(Stream { node, schema, slots, window_columns, pending: None })
+        Ok(Stream { node, schema, slots, window_columns, ..stream })
     }
 
     fn check_join_ends(&self, join: &Join, left: &Stream, right: &Stream) -> Result<()> {
@@ -147,6 +147,7 @@ impl Lowering<'_> {
             schema: Arc::new(arrow::datatypes::Schema::new(fields)),
             slots: both_slots(left, right),
             window_columns: vec![],
+            window_length: None,
             pending: None,
         };
         both.compile(condition, &logical, &self.props).map_err(|e| self.df(e))
@@ -190,8 +191,9 @@ fn both_slots(left: &Stream, right: &Stream) -> Vec<Slot> {
     left.slots.iter().copied().chain(moved).collect()
 }
 
-/// The operator's rows as the columns of the logical plan. A side that may be absent has no window of its own.
-fn joined(kind: JoinType, left: &Stream, right: &Stream, mut stream: Stream) -> Stream {
+/// The operator's rows as the columns of the logical plan. A side that may be absent has no window of its own. Outside of a
+/// common window no column is a window's: a row may be in two, and all rows come at the end.
+fn joined(kind: JoinType, same_window: bool, left: &Stream, right: &Stream, mut stream: Stream) -> Stream {
     let width = left.schema.fields().len();
     let right_window = right.window_columns.iter().map(|(at, w)| (at + width, *w));
     let left_window = left.window_columns.iter().copied();
@@ -209,5 +211,16 @@ fn joined(kind: JoinType, left: &Stream, right: &Stream, mut stream: Stream) -> 
         JoinType::Right => (both_slots(left, right), right_window.collect()),
         JoinType::Full => (both_slots(left, right), vec![]),
     };
+    let length = |side: &Stream| side.window_length.filter(|_| !side.window_columns.is_empty());
+    stream.window_length = match kind {
+        JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => length(left),
+        JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => length(right),
+        JoinType::Inner => length(left).or_else(|| length(right)),
+        JoinType::Full => None,
+    };
+    if !same_window {
+        stream.window_columns.clear();
+        stream.window_length = None;
+    }
     stream
 }

@@ -339,7 +339,7 @@ impl Lowering<'_> {
         let names = unique(columns.iter().map(|(_, n)| n.clone()));
         let columns = columns.into_iter().zip(names).map(|((e, _), n)| (e, n)).collect();
         let (node, schema) = plan::project(self.graph, stream.node, columns)?;
-        Ok(Stream { node, schema, slots, window_columns, pending })
+        Ok(Stream { node, schema, slots, window_columns, window_length: stream.window_length, pending })
     }
 
     fn window(&mut self, window: &WindowNode) -> Result<Stream> {
@@ -354,6 +354,7 @@ impl Lowering<'_> {
         let session_key = key.map(|key| key.into_iter().map(slot).collect::<Result<_>>()).transpose()?;
         // Window columns of a window below are plain columns from here on.
         stream.window_columns.clear();
+        stream.window_length = None;
         stream.slots.extend(crate::windows::WindowColumn::ALL.map(Slot::Window));
         stream.pending = Some(Pending { spec: window.spec, time, session_key, conditions: vec![] });
         Ok(stream)
@@ -362,9 +363,11 @@ impl Lowering<'_> {
     fn union(&mut self, inputs: &[Arc<LogicalPlan>], schema: &SchemaRef) -> Result<Stream> {
         let mut edges = vec![];
         let mut windows: Option<Vec<Option<WindowColumn>>> = None;
+        let mut lengths = vec![];
         for input in inputs {
             let stream = self.lower(input)?;
             let stream = self.assigned(stream)?;
+            lengths.push(stream.window_length);
             let of_input: Vec<_> = (0..stream.slots.len()).map(|i| stream.window_column(i)).collect();
             // Only what is a window's column in every input is one in all.
             windows = Some(match windows {
@@ -379,7 +382,9 @@ impl Lowering<'_> {
         let node = self.graph.add("union", NodeKind::Union, edges);
         let windows = windows.into_iter().flatten().enumerate();
         let window_columns = windows.filter_map(|(i, w)| Some((i, w?))).collect();
-        Ok(Stream { window_columns, ..Stream::plain(node, Arc::clone(&self.graph.node(node).schema)) })
+        let window_length = lengths.first().copied().flatten().filter(|l| lengths.iter().all(|of| *of == Some(*l)));
+        let rows = Stream::plain(node, Arc::clone(&self.graph.node(node).schema));
+        Ok(Stream { window_columns, window_length, ..rows })
     }
 
     /// Rows with exactly these columns: order, names and types. Nothing is added where they are already so.

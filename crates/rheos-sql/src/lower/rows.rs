@@ -88,7 +88,7 @@ impl Lowering<'_> {
             column => column,
         };
         let slots = stream.slots.iter().map(slot).collect();
-        let stream = Stream { node, schema, slots, window_columns, pending: None };
+        let stream = Stream { node, schema, slots, window_columns, window_length: pending.length(), pending: None };
         self.window_conditions(stream, &pending.conditions)
     }
 

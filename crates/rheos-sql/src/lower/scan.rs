@@ -74,7 +74,7 @@ impl Lowering<'_> {
             |c: &usize| shared.columns.binary_search(c).map(Slot::Column).map_err(|_| Error::internal("a lost column"));
         let slots = wanted.iter().map(slot).collect::<Result<Vec<_>>>()?;
         let schema = Arc::clone(&self.graph.node(shared.node).schema);
-        Ok(Stream { node: shared.node, schema, slots, window_columns: vec![], pending: None })
+        Ok(Stream { node: shared.node, schema, slots, window_columns: vec![], window_length: None, pending: None })
     }
 
     /// `VALUES`: computed now, since there is nothing to read.

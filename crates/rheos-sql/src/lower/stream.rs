@@ -50,6 +50,14 @@ impl Pending {
         matches!(self.spec, WindowSpec::Session { .. })
     }
 
+    /// How many ms the windows have, if all have the same length.
+    pub(crate) fn length(&self) -> Option<i64> {
+        match self.spec {
+            WindowSpec::Tumble { size_ms, .. } | WindowSpec::Hop { size_ms, .. } => Some(size_ms),
+            WindowSpec::Cumulate { .. } | WindowSpec::Session { .. } | WindowSpec::Global => None,
+        }
+    }
+
     /// The columns of the rows that the window reads.
     pub(crate) fn reads(&self) -> impl Iterator<Item = usize> + '_ {
         self.time.into_iter().chain(self.session_key.iter().flatten().copied())
@@ -73,6 +81,8 @@ pub(crate) struct Stream {
     pub(crate) slots: Vec<Slot>,
     /// Columns of the rows that are a window's: the rows of one window agree in them.
     pub(crate) window_columns: Vec<(usize, WindowColumn)>,
+    /// How many ms the windows in the rows have, where all have the same length: one end tells the other then.
+    pub(crate) window_length: Option<i64>,
     pub(crate) pending: Option<Pending>,
 }
 
@@ -80,7 +90,7 @@ impl Stream {
     /// Rows whose columns are those of the logical plan.
     pub(crate) fn plain(node: NodeId, schema: SchemaRef) -> Self {
         let slots = (0..schema.fields().len()).map(Slot::Column).collect();
-        Self { node, schema, slots, window_columns: vec![], pending: None }
+        Self { node, schema, slots, window_columns: vec![], window_length: None, pending: None }
     }
 
     /// The columns' names, each made unique, so that a name finds its column.

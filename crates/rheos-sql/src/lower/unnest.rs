@@ -47,6 +47,6 @@ impl Lowering<'_> {
             ordinality: None,
         };
         let (node, schema) = plan::unnest(self.graph, stream.node, spec)?;
-        Ok(Stream { window_columns, ..Stream::plain(node, schema) })
+        Ok(Stream { window_columns, window_length: stream.window_length, ..Stream::plain(node, schema) })
     }
 }

@@ -125,6 +125,8 @@ struct Query {
     keys: Vec<usize>,
     /// Columns of the sessions' partitions: k, g, both or none. The keys of the group form.
     partition: Vec<&'static str>,
+    /// Which of start, end and time the query is grouped by; the group form shows them all.
+    ends: Vec<usize>,
     aggregates: Vec<usize>,
     /// `WHERE v >= 0`; NULL is refused too.
     filtered: bool,
@@ -136,18 +138,19 @@ fn queries(unit: i64) -> impl Strategy<Value = Query> {
     let form = prop::sample::select(vec![Form::Table, Form::Short, Form::Group]);
     let keys = prop::sample::subsequence((0..KEYS.len()).collect::<Vec<_>>(), 0..=2);
     let partition = prop::sample::subsequence(vec!["k", "g"], 0..=2);
+    let ends = prop_oneof![Just(vec![0, 1, 2]), prop::sample::subsequence(vec![0usize, 1, 2], 1..=2)];
     let aggregates = prop::sample::subsequence((0..AGGREGATES.len()).collect::<Vec<_>>(), 1..=6);
-    (kinds(unit), form, keys, partition, aggregates, prop::bool::weighted(0.2), prop::bool::weighted(0.2)).prop_map(
-        |(kind, form, keys, partition, aggregates, filtered, having)| Query {
+    (kinds(unit), form, keys, partition, ends, aggregates, prop::bool::weighted(0.2), prop::bool::weighted(0.2))
+        .prop_map(|(kind, form, keys, partition, ends, aggregates, filtered, having)| Query {
             kind,
             form,
             keys,
             partition,
+            ends: if form == Form::Group { vec![0, 1, 2] } else { ends },
             aggregates,
             filtered,
             having,
-        },
-    )
+        })
 }
 
 impl Query {
@@ -160,10 +163,15 @@ impl Query {
         let (columns, from, groups) = match self.form {
             Form::Group => {
                 let column = |part: &str| format!("{name}_{part}(ts, {lengths})");
-                (["START", "END", "ROWTIME"].map(column), "t".to_string(), vec![format!("{name}(ts, {lengths})")])
+                (
+                    ["START", "END", "ROWTIME"].map(column).to_vec(),
+                    "t".to_string(),
+                    vec![format!("{name}(ts, {lengths})")],
+                )
             }
             Form::Table | Form::Short => {
-                let columns = ["window_start", "window_end", "window_time"].map(str::to_string);
+                let names = ["window_start", "window_end", "window_time"];
+                let columns: Vec<_> = self.ends.iter().map(|end| names[*end].to_string()).collect();
                 let from = match self.form {
                     Form::Short if partition.is_empty() => format!("{name}(t, ts, {lengths})"),
                     Form::Short => {
@@ -171,7 +179,7 @@ impl Query {
                     }
                     _ => self.kind.table_function("t", "ts", partition),
                 };
-                (columns.clone(), from, columns.to_vec())
+                (columns.clone(), from, columns)
             }
         };
         let select = keys.clone().chain(columns).chain(aggregates).collect::<Vec<_>>().join(", ");
@@ -199,18 +207,22 @@ impl Query {
                 assigned
             }
         };
-        let mut groups: BTreeMap<(Window, Vec<String>), Vec<&Row>> = BTreeMap::new();
+        let ends = |window| {
+            let cells = window_cells(window, zone);
+            self.ends.iter().map(|end| cells[*end].clone()).collect::<Vec<_>>()
+        };
+        let mut groups: BTreeMap<(Vec<String>, Vec<String>), Vec<&Row>> = BTreeMap::new();
         for (window, row) in assigned {
-            groups.entry((window, key(row))).or_default().push(row);
+            groups.entry((ends(window), key(row))).or_default().push(row);
         }
         let mut lines = vec![];
-        for ((window, keys), mut rows) in groups {
+        for ((ends, keys), mut rows) in groups {
             rows.sort_by_key(|r| r.id);
             if self.having && rows.len() < 2 {
                 continue;
             }
             let aggregates = self.aggregates.iter().map(|a| AGGREGATES[*a].1(&rows));
-            let cells = keys.into_iter().chain(window_cells(window, zone)).chain(aggregates);
+            let cells = keys.into_iter().chain(ends).chain(aggregates);
             lines.push(cells.collect::<Vec<_>>().join("|"));
         }
         lines

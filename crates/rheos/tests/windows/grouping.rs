@@ -45,42 +45,39 @@ fn cases() -> impl Strategy<Value = Case> {
 
 impl Case {
     fn sql(&self) -> String {
+        let from = self.kind.table_function("t", "ts", &[]);
+        self.sql_of("window_start, window_end, window_time", ("k", "g"), &from)
+    }
+
+    /// The query whose rows are grouped by `all`, and by the sets, in which `a` and `b` stand for `k` and `g`.
+    fn sql_of(&self, all: &str, (a, b): (&str, &str), from: &str) -> String {
         let set = |set: &Set| match set {
-            (true, true) => "(k, g)",
-            (true, false) => "(k)",
-            (false, true) => "(g)",
-            (false, false) => "()",
+            (true, true) => format!("({a}, {b})"),
+            (true, false) => format!("({a})"),
+            (false, true) => format!("({b})"),
+            (false, false) => "()".to_string(),
         };
         let sets = match self.form {
-            0 => "ROLLUP (k, g)".to_string(),
-            1 => "ROLLUP (g, k)".to_string(),
-            2 => "CUBE (k, g)".to_string(),
+            0 => format!("ROLLUP ({a}, {b})"),
+            1 => format!("ROLLUP ({b}, {a})"),
+            2 => format!("CUBE ({a}, {b})"),
             _ => format!("GROUPING SETS ({})", self.sets.iter().map(set).collect::<Vec<_>>().join(", ")),
         };
         // A key must be in a set to be read.
-        let columns = self.columns().iter().map(|c| format!("{c}, ")).collect::<String>();
+        let columns = [(self.has().0, a), (self.has().1, b)].into_iter().filter(|(has, _)| *has);
+        let columns = columns.map(|(_, name)| format!("{name}, grouping({name}), ")).collect::<String>();
         let aggregates = self.aggregates.iter().enumerate().map(|(i, a)| format!("{} AS a{i}", AGGREGATES[*a].0));
-        format!(
-            "SELECT window_start, window_end, window_time, {columns}{} FROM {}
-             GROUP BY window_start, window_end, window_time, {sets}",
-            aggregates.collect::<Vec<_>>().join(", "),
-            self.kind.table_function("t", "ts", &[])
-        )
+        let aggregates = aggregates.collect::<Vec<_>>().join(", ");
+        format!("SELECT {all}, {columns}{aggregates} FROM {from} GROUP BY {all}, {sets}")
+    }
+
+    /// Whose rows make sessions together where the ends of windows are in the sets.
+    fn partition(&self) -> &'static str {
+        if self.form.is_multiple_of(2) { "k" } else { "g" }
     }
 
     fn has(&self) -> Set {
         (self.sets.iter().any(|s| s.0), self.sets.iter().any(|s| s.1))
-    }
-
-    fn columns(&self) -> Vec<&'static str> {
-        let mut columns = vec![];
-        if self.has().0 {
-            columns.extend(["k", "grouping(k)"]);
-        }
-        if self.has().1 {
-            columns.extend(["g", "grouping(g)"]);
-        }
-        columns
     }
 
     fn expected(&self) -> Vec<String> {
@@ -98,20 +95,43 @@ impl Case {
                     let key = (set.0.then_some(row.k).map(cell), set.1.then_some(row.g).map(cell));
                     groups.entry(key).or_default().push(row);
                 }
-                for ((k, g), rows) in groups {
-                    let mut cells = window_cells(window, zone).to_vec();
-                    for (has, value) in [(self.has().0, k), (self.has().1, g)] {
-                        if has {
-                            let out = i64::from(value.is_none());
-                            cells.extend([value.unwrap_or(NULL.to_string()), out.to_string()]);
-                        }
-                    }
-                    cells.extend(self.aggregates.iter().map(|a| AGGREGATES[*a].1(&rows)));
-                    lines.push(cells.join("|"));
+                for (values, rows) in groups {
+                    lines.push(self.line(window_cells(window, zone).to_vec(), values, &rows));
                 }
             }
         }
         lines
+    }
+
+    /// The rows by `k`, and by sets of `window_start` and `window_end`.
+    fn expected_of_ends(&self) -> Vec<String> {
+        let zone = if self.files.ltz { "Z" } else { "" };
+        let key = |row: &Row| if self.partition() == "k" { cell(row.k) } else { cell(row.g) };
+        let mut assigned = self.kind.assign(&self.rows.iter().collect::<Vec<_>>(), key);
+        assigned.sort_by_key(|(_, row)| row.id);
+        let mut lines = vec![];
+        for set in &self.sets {
+            let mut groups: BTreeMap<_, Vec<&Row>> = BTreeMap::new();
+            for (window, row) in &assigned {
+                let [start, end, _] = window_cells(*window, zone);
+                let ends = (set.0.then_some(start), set.1.then_some(end));
+                groups.entry((cell(row.k), ends)).or_default().push(row);
+            }
+            lines.extend(groups.into_iter().map(|((k, ends), rows)| self.line(vec![k], ends, &rows)));
+        }
+        lines
+    }
+
+    /// One row of the result: what is in all sets, the two keys of the set, the aggregates.
+    fn line(&self, mut cells: Vec<String>, (a, b): (Option<String>, Option<String>), rows: &[&Row]) -> String {
+        for (has, value) in [(self.has().0, a), (self.has().1, b)] {
+            if has {
+                let out = i64::from(value.is_none());
+                cells.extend([value.unwrap_or(NULL.to_string()), out.to_string()]);
+            }
+        }
+        cells.extend(self.aggregates.iter().map(|a| AGGREGATES[*a].1(rows)));
+        cells.join("|")
     }
 }
 
@@ -123,6 +143,15 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let table = case.files.table(folder.path(), "t", &case.rows, disorder_ms(&case.rows));
         check(&format!("{table}{}", case.sql()), case.ways, case.expected())?;
+    }
+
+    #[test]
+    fn every_set_of_ends_is_a_grouping_of_its_own(case in cases()) {
+        let folder = tempfile::tempdir().unwrap();
+        let table = case.files.table(folder.path(), "t", &case.rows, disorder_ms(&case.rows));
+        let from = case.kind.table_function("t", "ts", &[case.partition()]);
+        let query = case.sql_of("k", ("window_start", "window_end"), &from);
+        check(&format!("{table}{query}"), case.ways, case.expected_of_ends())?;
     }
 
     #[test]
