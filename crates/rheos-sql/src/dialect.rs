@@ -173,10 +173,14 @@ fn cast(expr: Expr, data_type: DataType) -> Expr {
 
 /// A list that is written out, as a call: DataFusion plans the elements of such a list without the tables around it.
 fn list(array: &Array, span: Span) -> Expr {
-    let arg = |e: &Expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(e.clone()));
-    let args = array.elem.iter().map(arg).collect();
+    call_at("make_array", span, array.elem.clone())
+}
+
+/// A plain call of a function; `span` is where it stands in the program.
+pub(crate) fn call_at(name: &str, span: Span, args: Vec<Expr>) -> Expr {
+    let args = args.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();
     Expr::Function(Function {
-        name: ObjectName::from(vec![Ident { value: "make_array".into(), quote_style: None, span }]),
+        name: ObjectName::from(vec![Ident { value: name.into(), quote_style: None, span }]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] }),

@@ -12,12 +12,12 @@ use std::ops::ControlFlow;
 use rheos_core::error::{Error, Result, Span};
 use sqlparser::ast::{
     BinaryLength, BinaryOperator, CharacterLength, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, Value, VisitMut, VisitorMut,
+    FunctionArguments, Query, Value, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::{Span as TokenSpan, Token, TokenWithSpan};
 
 use crate::ddl::expr_place;
-use crate::dialect::text;
+use crate::dialect::{call_at, text};
 use crate::tokens::place;
 
 /// Characters that `CHAR(n)` fills up to, at most: every row of a batch has as many.
@@ -134,12 +134,12 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>> {
         _ => return Ok(None),
     };
     Ok(Some(match length {
-        Length::AtMost(n) => call("left", vec![cast, number(n)]),
+        Length::AtMost(n) => call_at("left", TokenSpan::empty(), vec![cast, number(n)]),
         Length::Exactly(n) => {
-            let blanks = call("repeat", vec![text(" "), number(n)]);
+            let blanks = call_at("repeat", TokenSpan::empty(), vec![text(" "), number(n)]);
             let filled =
                 Expr::BinaryOp { left: Box::new(cast), op: BinaryOperator::StringConcat, right: Box::new(blanks) };
-            call("left", vec![filled, number(n)])
+            call_at("left", TokenSpan::empty(), vec![filled, number(n)])
         }
     }))
 }
@@ -178,18 +178,4 @@ fn length(data_type: &DataType) -> Result<Option<Length>> {
 
 fn number(n: u64) -> Expr {
     Expr::value(Value::Number(n.to_string(), false))
-}
-
-fn call(name: &str, args: Vec<Expr>) -> Expr {
-    let args = args.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: vec![],
-    })
 }

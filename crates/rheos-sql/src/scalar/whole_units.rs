@@ -7,13 +7,10 @@
 
 use rheos_core::error::{Error, Result};
 use sqlparser::ast::helpers::attached_token::AttachedToken;
-use sqlparser::ast::{
-    BinaryOperator, CaseWhen, CeilFloorKind, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, Spanned,
-};
+use sqlparser::ast::{BinaryOperator, CaseWhen, CeilFloorKind, DateTimeField, Expr, Interval, Spanned};
 
 use crate::ddl::expr_place;
-use crate::dialect::text;
+use crate::dialect::{call_at, text};
 
 /// Which of the two it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,17 +72,5 @@ pub(crate) fn rewritten(side: Side, expr: &Expr, kind: &CeilFloorKind) -> Result
 }
 
 fn date_trunc(unit: &str, time: &Expr) -> Expr {
-    let arg = |e: Expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(e));
-    let args = vec![arg(text(unit)), arg(time.clone())];
-    let name = Ident { value: "date_trunc".into(), quote_style: None, span: time.span() };
-    Expr::Function(Function {
-        name: ObjectName::from(vec![name]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: vec![],
-    })
+    call_at("date_trunc", time.span(), vec![text(unit), time.clone()])
 }
