@@ -1,7 +1,7 @@
 //! Functions of texts.
 //!
 //! `SPLIT_INDEX` follows Flink's `splitByWholeSeparatorPreserveAllTokens`: an empty text has no parts, and an empty
-//! delimiter stands for any blank.
+//! delimiter stands for any blank. `SPLIT_PART` is PostgreSQL's; DataFusion's costs three times as much on short parts.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -27,10 +27,20 @@ pub(super) fn functions() -> Vec<Builtin> {
             "split_index",
             vec![vec![text(), text(), integer()]],
             texts,
-            split_index,
+            |call| parts(call, part_at),
             (
                 "split_index(text, delimiter, index)",
                 "The part of a text at an index, from 0; NULL where there is no such part.",
+            ),
+        ),
+        Builtin::new(
+            "split_part",
+            vec![vec![text(), text(), integer()]],
+            texts,
+            |call| parts(call, part_from_one),
+            (
+                "split_part(text, delimiter, position)",
+                "The part of a text at a position, from 1, or from -1 backwards; an empty text where there is no such part.",
             ),
         ),
         Builtin::new(
@@ -81,21 +91,25 @@ fn octet_length(call: &Call<'_>) -> DfResult<ArrayRef> {
     }
 }
 
-fn split_index(call: &Call<'_>) -> DfResult<ArrayRef> {
-    let (texts, delimiters, indexes) = (call.texts(0)?, call.texts(1)?, call.integers(2)?);
+/// A part of a text by a delimiter and a number.
+type Part = for<'t> fn(&'t str, &str, i64) -> Option<&'t str>;
+
+fn parts(call: &Call<'_>, part: Part) -> DfResult<ArrayRef> {
+    let (texts, delimiters, numbers) = (call.texts(0)?, call.texts(1)?, call.integers(2)?);
     let mut parts = StringBuilder::with_capacity(call.rows, call.rows * PART_BYTES);
     for row in 0..call.rows {
-        let part = || {
-            let (text, delimiter) = (texts.get(row)?, delimiters.get(row)?);
-            let index = usize::try_from(indexes.is_valid(row).then(|| indexes.value(row))?).ok()?;
-            part_at(text, delimiter, index)
-        };
-        parts.append_option(part());
+        let number = numbers.is_valid(row).then(|| numbers.value(row));
+        parts.append_option(match (texts.get(row), delimiters.get(row), number) {
+            (Some(text), Some(delimiter), Some(number)) => part(text, delimiter, number),
+            _ => None,
+        });
     }
     Ok(Arc::new(parts.finish()))
 }
 
-fn part_at<'t>(text: &'t str, delimiter: &str, index: usize) -> Option<&'t str> {
+/// `SPLIT_INDEX`.
+fn part_at<'t>(text: &'t str, delimiter: &str, index: i64) -> Option<&'t str> {
+    let index = usize::try_from(index).ok()?;
     match delimiter.as_bytes() {
         _ if text.is_empty() => None,
         [] => text.split(char::is_whitespace).nth(index),
@@ -103,6 +117,18 @@ fn part_at<'t>(text: &'t str, delimiter: &str, index: usize) -> Option<&'t str> 
         [byte] => part_between(text, *byte, index),
         _ => text.split(delimiter).nth(index),
     }
+}
+
+/// `SPLIT_PART`.
+fn part_from_one<'t>(text: &'t str, delimiter: &str, position: i64) -> Option<&'t str> {
+    let index = usize::try_from(position.unsigned_abs()).ok().and_then(|n| n.checked_sub(1));
+    let part = index.and_then(|index| match delimiter.as_bytes() {
+        [] => (index == 0).then_some(text),
+        [byte] if position > 0 => part_between(text, *byte, index),
+        _ if position > 0 => text.split(delimiter).nth(index),
+        _ => text.rsplit(delimiter).nth(index),
+    });
+    Some(part.unwrap_or_default())
 }
 
 /// The part of `text` at `index` between bytes that are characters of their own.
@@ -204,9 +230,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parts_are_those_of_split(text in "[/a\u{80}-\u{ff}x]{0,40}", index in 0usize..12) {
-            let want = if text.is_empty() { None } else { text.split('/').nth(index) };
+        fn parts_are_those_of_split(text in "[/a\u{80}-\u{ff}x]{0,40}", index in 0i64..12) {
+            let n = usize::try_from(index).unwrap();
+            let want = if text.is_empty() { None } else { text.split('/').nth(n) };
             prop_assert_eq!(part_at(&text, "/", index), want);
+            prop_assert_eq!(part_from_one(&text, "/", index + 1), Some(text.split('/').nth(n).unwrap_or("")));
+            prop_assert_eq!(part_from_one(&text, "/", -index - 1), Some(text.rsplit('/').nth(n).unwrap_or("")));
         }
+    }
+
+    #[test]
+    fn split_part_is_postgresqls_but_for_position_0() {
+        let part = |text, delimiter, position| part_from_one(text, delimiter, position).unwrap();
+        assert_eq!(part("a--b--c", "--", 2), "b");
+        assert_eq!(part("a--b--c", "--", -1), "c");
+        assert_eq!([part("ab", "", 1), part("ab", "", -1), part("ab", "", 2)], ["ab", "ab", ""]);
+        assert_eq!([part("", ",", 1), part("a,b", ",", 3), part("a,b", ",", -3)], [""; 3]);
+        // PostgreSQL ends the query, which a stream must not do for a row.
+        assert_eq!(part("a,b", ",", 0), "");
+        assert_eq!([part("a", ",", i64::MIN), part("a", ",", i64::MAX)], [""; 2]);
     }
 }

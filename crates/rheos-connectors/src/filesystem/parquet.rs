@@ -14,6 +14,7 @@ use rheos_formats::parquet::read::{ParquetDecoder, ParquetFooter, ParquetStep, t
 
 use super::paths::shown;
 use super::reader::{Progress, count_records};
+use crate::io::buffers;
 use crate::io::once::Once;
 
 /// Reads the footer of a file.
@@ -23,36 +24,29 @@ pub(crate) fn read_footer(path: &Path) -> Result<ParquetFooter> {
     ParquetFooter::read(&file).map_err(|e| e.context(format!("'{name}'")))
 }
 
-/// More is not reserved for a range before it is known that the file is so long.
-const RESERVED_BYTES_MAX: u64 = 64 << 20;
-
-/// Memory for the bytes of ranges. The worker reserves it: it will drop it too, and memory that comes back to the thread
-/// that it came from is used again at once.
-fn reserve(ranges: &[Range<u64>]) -> Vec<Vec<u8>> {
-    let bytes = |range: &Range<u64>| range.end.saturating_sub(range.start).min(RESERVED_BYTES_MAX);
-    ranges.iter().map(|range| Vec::with_capacity(bytes(range) as usize)).collect()
-}
-
-fn read_ranges(path: &Path, ranges: &[Range<u64>], buffers: Vec<Vec<u8>>) -> Result<Vec<Bytes>> {
+/// The bytes of ranges of a file, in one buffer that was used before.
+fn read_ranges(path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
     let failed = |e: &std::io::Error| Error::io("read", &shown(path), e);
     let mut file = File::open(path).map_err(|e| failed(&e))?;
     let length = file.metadata().map_err(|e| failed(&e))?.len();
-    let mut out = Vec::with_capacity(ranges.len());
-    for (range, mut bytes) in ranges.iter().zip(buffers) {
+    let lengths = || ranges.iter().map(|range| range.end.saturating_sub(range.start));
+    // All are known to be there before memory is asked for, so a footer cannot ask for more than the file is long.
+    let total = lengths().try_fold(0_u64, u64::checked_add).filter(|total| *total <= length);
+    let (Some(total), true) = (total, ranges.iter().all(|range| range.end <= length)) else {
+        return Err(truncated().context(format!("'{}'", shown(path))));
+    };
+    let mut bytes = buffers::take();
+    bytes.clear();
+    bytes.reserve_exact(usize::try_from(total).unwrap_or(0));
+    for (range, wanted) in ranges.iter().zip(lengths()) {
         file.seek(SeekFrom::Start(range.start)).map_err(|e| failed(&e))?;
-        let wanted = range.end.saturating_sub(range.start);
-        if range.end > length {
+        let read = (&mut file).take(wanted).read_to_end(&mut bytes).map_err(|e| failed(&e))?;
+        if read as u64 != wanted {
             return Err(truncated().context(format!("'{}'", shown(path))));
         }
-        // Now it is known to be there, so a footer cannot ask for more memory than the file is long.
-        bytes.reserve_exact(usize::try_from(wanted).unwrap_or(0));
-        (&mut file).take(wanted).read_to_end(&mut bytes).map_err(|e| failed(&e))?;
-        if bytes.len() as u64 != wanted {
-            return Err(truncated().context(format!("'{}'", shown(path))));
-        }
-        out.push(Bytes::from(bytes));
     }
-    Ok(out)
+    let mut rest = buffers::share(bytes);
+    Ok(lengths().map(|length| rest.split_to(usize::try_from(length).unwrap_or(usize::MAX))).collect())
 }
 
 enum State {
@@ -182,8 +176,7 @@ impl SplitReader for ParquetReader {
                 }
                 ParquetStep::NeedsData(ranges) => {
                     let (path, wanted) = (self.path.clone(), ranges.clone());
-                    let buffers = reserve(&wanted);
-                    let bytes = Once::spawn(self.ctx.wake.clone(), move || read_ranges(&path, &wanted, buffers));
+                    let bytes = Once::spawn(self.ctx.wake.clone(), move || read_ranges(&path, &wanted));
                     self.state = State::Fetching(ranges, bytes);
                 }
             }

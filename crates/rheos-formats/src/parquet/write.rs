@@ -14,8 +14,9 @@ use rheos_core::{Error, ErrorKind, Result};
 
 use crate::names::unique_names;
 
-/// A row group is closed when it takes this much memory.
-const ROW_GROUP_BYTES: usize = 32 << 20;
+/// A row group is closed when it takes this much memory: a writer holds one for each partition, a reader one a worker.
+/// With groups of 32 MiB files of Nexmark bids are 2 % smaller, and two workers need 90 MiB more to read them.
+const ROW_GROUP_BYTES: usize = 12 << 20;
 
 /// How the pages of a file are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
