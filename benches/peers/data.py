@@ -96,10 +96,14 @@ def prepare(binary, events, events_per_s, folder, say):
     manifest.write_text(json.dumps(wanted) + "\n")
 
 
-def warm(folder, peer, source):
-    """Reads what a run will read, so that it comes from memory: the run before may have pushed it out."""
+def warm(folder, peer, source, program):
+    """Reads what a run will read, so that it comes from memory: the run before may have pushed it out.
+
+    `program`: the file of an engine whose start is part of what is measured.
+    """
     names = {"parquet": tuple(FLAT), "json": ("json-split",) if peer == "flink" else ("json",)}.get(source, ())
-    for file in sorted(file for name in names for file in (folder / name).iterdir()):
+    files = sorted(file for name in names for file in (folder / name).iterdir())
+    for file in files + [program] * (program is not None):
         with open(file, "rb", buffering=0) as bytes_of_file:
             while bytes_of_file.read(1 << 20):
                 pass
