@@ -47,6 +47,16 @@ need_rust_tools() {
     cargo clippy --version >/dev/null 2>&1 || rustup component add clippy >&2
 }
 
+# The shells that complete: a test types into them.
+need_shells() {
+    missing=
+    for shell in bash zsh fish; do
+        command -v "$shell" >/dev/null 2>&1 || missing="$missing $shell"
+    done
+    # Names of packages, one a word.
+    [ -z "$missing" ] || apt_install $missing
+}
+
 # Counts instructions.
 need_valgrind() {
     command -v valgrind >/dev/null 2>&1 || apt_install valgrind libc6-dbg

@@ -77,9 +77,15 @@ Examples:
   rheos explain --format dot job.sql | dot -Tsvg > job.svg";
 
 const COMPLETION_EXAMPLES: &str = "\
-Examples:
-  rheos completion bash > ~/.local/share/bash-completion/completions/rheos
-  rheos completion zsh > ~/.zfunc/_rheos      (with fpath+=~/.zfunc before compinit in ~/.zshrc)
+bash: this line in ~/.bashrc
+  eval \"$(rheos completion bash)\"
+
+zsh: once, with fpath+=~/.zfunc before compinit in ~/.zshrc
+  mkdir -p ~/.zfunc
+  rheos completion zsh > ~/.zfunc/_rheos
+
+fish: once
+  mkdir -p ~/.config/fish/completions
   rheos completion fish > ~/.config/fish/completions/rheos.fish";
 
 const RUN_EXAMPLES: &str = "\

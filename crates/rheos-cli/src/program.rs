@@ -46,8 +46,9 @@ impl Source {
         Ok(Self { text: text.strip_prefix('\u{feff}').map(String::from).unwrap_or(text), name })
     }
 
-    /// The program with the arguments' variables and settings.
-    pub(crate) fn with_args(&self, args: &ProgramArgs) -> SqlProgram {
+    /// The program with the arguments' variables and settings. `refused`: the exit code where a setting is wrong.
+    pub(crate) fn with_args(&self, args: &ProgramArgs, refused: u8) -> Result<SqlProgram> {
+        args.settings.iter().try_for_each(|(name, value)| check_setting(name, value, refused))?;
         let mut program = rheos::sql(&self.text);
         for (name, value) in config::variables().iter().chain(&args.variables) {
             program = program.variable(name, value);
@@ -55,10 +56,10 @@ impl Source {
         for (name, value) in config::settings().iter().chain(&args.settings) {
             program = program.set(name, value);
         }
-        match args.parallelism {
+        Ok(match args.parallelism {
             Some(workers) => program.parallelism(usize::from(workers)),
             None => program,
-        }
+        })
     }
 
     /// An error of planning or running this program.
@@ -82,6 +83,17 @@ impl Source {
         }
         Ok(())
     }
+}
+
+/// A setting of `--set` or its variable, told here, where it is known which: no line of the program is wrong.
+fn check_setting(name: &str, value: &str, refused: u8) -> Result<()> {
+    let Err(error) = rheos::query::check_setting(name, value) else { return Ok(()) };
+    let text = format!("{name}={value}");
+    // Clap looks at the variable only where there is no flag.
+    let is_flag = |arg: &str| arg == "--set" || arg.starts_with("--set=");
+    let flag = std::env::args_os().any(|arg| is_flag(&arg.to_string_lossy()));
+    let name = if flag { "--set" } else { "RHEOS_SET" };
+    Err(Failure::Program { error, text, name: name.into(), code: refused }.into())
 }
 
 /// How many tables of a job read standard input.
@@ -113,7 +125,7 @@ fn missing_program(name: &str, error: &std::io::Error) -> Error {
 /// `rheos validate`.
 pub(crate) fn validate(args: &ProgramArgs, cli: &Cli) -> Result<()> {
     let source = Source::load(args)?;
-    let planned = source.with_args(args).plan().and_then(|job| check(&job).map(|()| job));
+    let planned = source.with_args(args, code::NOT_VALID)?.plan().and_then(|job| check(&job).map(|()| job));
     let job = planned.map_err(|error| {
         let refused = matches!(error.kind(), ErrorKind::Invalid | ErrorKind::User);
         let code = if refused { code::NOT_VALID } else { exit_code(error.kind()) };
@@ -135,7 +147,7 @@ pub(crate) fn validate(args: &ProgramArgs, cli: &Cli) -> Result<()> {
 /// `rheos explain`.
 pub(crate) fn explain(args: &ExplainArgs) -> Result<()> {
     let source = Source::load(&args.program)?;
-    let job = source.plan(source.with_args(&args.program))?;
+    let job = source.plan(source.with_args(&args.program, code::REFUSED)?)?;
     let mut text = job.explain_as(match args.format {
         ExplainFormat::Text => PlanFormat::Text,
         ExplainFormat::Mermaid => PlanFormat::Mermaid,

@@ -7,12 +7,12 @@ use crate::args::{Cli, RunArgs};
 use crate::print::Printer;
 use crate::program::{Source, print_text};
 use crate::progress::Progress;
-use crate::report::{Failure, exit_code};
+use crate::report::{Failure, code, exit_code};
 use crate::{signals, summary};
 
 pub(crate) fn run(args: &RunArgs, cli: &Cli) -> Result<()> {
     let source = Source::load(&args.program)?;
-    let mut program = source.with_args(&args.program);
+    let mut program = source.with_args(&args.program, code::REFUSED)?;
     if let Some(rows) = args.batch_rows {
         program = program.batch_rows(rows as usize);
     }

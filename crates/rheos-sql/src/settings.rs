@@ -1,7 +1,7 @@
 //! `SET 'name' = 'value'` and `--set`: what a program decides about its own run.
 
 use arrow::array::timezone::Tz;
-use rheos_core::error::{Error, Result, did_you_mean};
+use rheos_core::error::{Error, Result, Span, did_you_mean};
 use rheos_core::units::parse_duration_ms;
 
 /// The settings that exist: name, and what it does.
@@ -40,9 +40,16 @@ impl Default for Settings {
     }
 }
 
-/// Whether a setting exists and takes a value. Errors: `Invalid`, as a `SET` of it would give.
+/// Whether a setting exists and takes a value. Errors: `Invalid`, as a `SET` of it would give, with the place of the name
+/// or of the value in the text `name=value`.
 pub fn check_setting(name: &str, value: &str) -> Result<()> {
-    Settings::default().set(name, value)
+    let behind_name = name.chars().count() as u64 + 1;
+    let (column, end_column) = match Settings::knows(name) {
+        true => (behind_name + 1, behind_name + 1 + value.chars().count() as u64),
+        false => (1, behind_name),
+    };
+    let at = Span { line: 1, column, end_line: 1, end_column };
+    Settings::default().set(name, value).map_err(|e| e.with_span(at))
 }
 
 impl Settings {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use rheos::units::{parse_duration_ms, parse_rate_per_s};
 
 /// Most events of a run: two days of a fast machine.
@@ -71,7 +71,7 @@ pub(crate) struct NexmarkArgs {
     pub(crate) source: EventSource,
 
     /// Where the files of --source parquet and json are kept and looked for [default: a folder of your own in /tmp]
-    #[arg(long, value_name = "DIR", env = "RHEOS_DATA")]
+    #[arg(long, value_name = "DIR", env = "RHEOS_DATA", value_hint = ValueHint::DirPath)]
     pub(crate) data: Option<PathBuf>,
 
     /// Worker threads [default: one a core]

@@ -80,6 +80,10 @@ const CASES: &[Case<'_>] = &[
     (&["run", "job.sql", "--batch-rows", "1"], 0, TWO, ""),
     (&["run", "job.sql", "--set", "parallelism=2"], 0, TWO, ""),
     (&["run", "job.sql", "--set", "paralelism=2"], 65, "", "did you mean 'parallelism'?"),
+    (&["run", "job.sql", "--set", "nope=1"], 65, "",
+        "there is no setting 'nope'\n --> --set:1:1\n  |\n1 | nope=1\n  | ^^^^\n"),
+    (&["explain", "job.sql", "--set", " parallelism =many"], 65, "", " --> --set:1:13\n  |\n1 | parallelism=many\n  |             ^^^^\n"),
+    (&["validate", "job.sql", "--set", "timezone="], 3, "", " --> --set:1:10\n  |\n1 | timezone=\n  |          ^\n"),
     // What is said.
     (&["run", "job.sql", "--quiet"], 0, TWO, ""),
     (&["run", "job.sql", "-v"], 0, TWO, "workers"),

@@ -56,6 +56,14 @@ fn mistakes_in_a_file_are_named() {
     run(&Sandbox::new(), &["--config", "absent.toml"], &[]).expect_code(66).expect_talk("absent.toml");
 }
 
+#[test]
+fn a_wrong_setting_of_the_environment_is_shown_there() {
+    let shown = " --> RHEOS_SET:1:1\n  |\n1 | nope=1\n  | ^^^^\n";
+    run(&Sandbox::new(), &[], &[("RHEOS_SET", "nope=1")]).expect_code(65).expect_talk(shown);
+    let given = run(&Sandbox::new(), &["--set", "timezone=UTC"], &[("RHEOS_SET", "nope=1")]);
+    given.expect_code(0);
+}
+
 /// `RHEOS_OUTPUT` is set for the rows of `run`; the lists have formats of their own.
 #[test]
 fn lists_take_the_output_of_the_environment_only_where_it_is_theirs() {
