@@ -56,6 +56,10 @@ pub fn in_sql(text: &str) -> String {
         ("Timestamp(s)", "TIMESTAMP"),
         ("Timestamp(Nanosecond, None)", "TIMESTAMP"),
         ("Timestamp(Microsecond, None)", "TIMESTAMP"),
+        ("Timestamp(Nanosecond, Some(\"+00\"))", "TIMESTAMP_LTZ"),
+        ("Timestamp(Microsecond, Some(\"+00\"))", "TIMESTAMP_LTZ"),
+        ("Timestamp(ns, \"+00\")", "TIMESTAMP_LTZ"),
+        ("Timestamp(µs, \"+00\")", "TIMESTAMP_LTZ"),
         ("Interval(MonthDayNano)", "INTERVAL"),
         ("LargeUtf8", "STRING"),
         ("Utf8View", "STRING"),
@@ -77,7 +81,62 @@ pub fn in_sql(text: &str) -> String {
         ("Null", "NULL"),
         ("Time64(ns)", "TIME"),
         ("Time64(µs)", "TIME"),
+        ("BinaryView", "BYTES"),
         ("Binary", "BYTES"),
     ];
-    names.iter().fold(text.to_string(), |text, (from, to)| text.replace(from, to))
+    rows_in_sql(&names.iter().fold(text.to_string(), |text, (from, to)| text.replace(from, to)))
+}
+
+/// `Struct("a": INT, "b": STRING)` as `ROW<a INT, b STRING>`, one inside of another too.
+fn rows_in_sql(text: &str) -> String {
+    const ROW: &str = "Struct(";
+    let mut out = String::with_capacity(text.len());
+    let mut open: Vec<char> = vec![];
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        if let Some(inside) = rest.strip_prefix(ROW) {
+            open.push('>');
+            out.push_str("ROW<");
+            rest = inside;
+            continue;
+        }
+        if open.last() == Some(&'>')
+            && let Some((name, behind)) = rest.strip_prefix('"').and_then(|r| r.split_once("\": "))
+        {
+            out.push_str(name);
+            out.push(' ');
+            rest = behind;
+            continue;
+        }
+        match first {
+            '(' => {
+                open.push(')');
+                out.push('(');
+            }
+            ')' => out.push(open.pop().unwrap_or(')')),
+            other => out.push(other),
+        }
+        rest = &rest[first.len_utf8()..];
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_told_in_words_of_sql() {
+        let cases = [
+            (r#"Struct("c0": Int64, "c1": Utf8)"#, "ROW<c0 BIGINT, c1 STRING>"),
+            (
+                r#"(Struct("a": Struct("b": Decimal128(3, 1)), "c": Int32) = 1) "x": y"#,
+                r#"(ROW<a ROW<b DECIMAL(3, 1)>, c INT> = 1) "x": y"#,
+            ),
+            ("decode(BinaryView, Utf8)", "decode(BYTES, STRING)"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(in_sql(text), expected);
+        }
+    }
 }

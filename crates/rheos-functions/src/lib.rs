@@ -3,7 +3,7 @@
 //! ```text
 //!   text    SPLIT_INDEX, REGEXP_EXTRACT, ..      url   PARSE_URL, URL_ENCODE, ..
 //!   time    TIMESTAMPDIFF, TO_TIMESTAMP_LTZ, ..  json  JSON_VALUE, JSON_QUERY, ..
-//!   maps    MAP_ENTRIES
+//!   maps    MAP_ENTRIES                            calendar  DATE_TRUNC and its like, for all years
 //! ```
 //!
 //! They are a crate of their own because they run once a row, while the planner, which finds them by name, runs once a job.
@@ -11,6 +11,7 @@
 //! Invariants: the result depends on the arguments only, a NULL argument gives NULL unless the function says otherwise,
 //! and a value that does not fit (a malformed text, a number out of range) gives NULL and never ends the job.
 
+pub mod calendar;
 mod json;
 pub mod json_make;
 pub mod json_path;

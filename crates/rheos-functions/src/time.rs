@@ -8,13 +8,13 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, PrimitiveArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
-use chrono::format::{Parsed, StrftimeItems, parse};
-use chrono::{DateTime, Months, NaiveDateTime, NaiveTime};
+use chrono::{DateTime, Months, NaiveDateTime};
 use datafusion_common::{DataFusionError, Result as DfResult, ScalarValue};
 use datafusion_expr::{ColumnarValue, ReturnFieldArgs};
 use rheos_core::error::Error;
 use rheos_core::types::{TIMESTAMP, display, timestamp_ltz};
 
+use super::calendar::by_pattern;
 use super::{Builtin, Call, a_text, an_integer, anything, bigint};
 
 /// A unit of `TIMESTAMPDIFF` and `TIMESTAMPADD`.
@@ -231,8 +231,5 @@ fn to_timestamp_ltz(call: &Call<'_>) -> DfResult<ArrayRef> {
 
 /// The seconds since 1970 of a text; midnight where the pattern has no time. `None`: the text does not fit.
 fn seconds(text: &str, pattern: &str) -> Option<i64> {
-    let mut parsed = Parsed::new();
-    parse(&mut parsed, text, StrftimeItems::new(pattern)).ok()?;
-    let time = parsed.to_naive_time().unwrap_or(NaiveTime::MIN);
-    Some(parsed.to_naive_date().ok()?.and_time(time).and_utc().timestamp())
+    by_pattern(text, pattern).map(|micros| micros.div_euclid(1_000_000))
 }

@@ -22,7 +22,9 @@ const TYPE_TOKENS_MAX: usize = 4096;
 
 /// Puts types that only `types` can parse into names.
 pub(crate) fn named(tokens: Tokens) -> Result<Tokens> {
-    let starts: Vec<(usize, usize)> = (0..tokens.len()).filter_map(|at| written_type(&tokens, at)).collect();
+    let mut starts: Vec<(usize, usize)> = (0..tokens.len()).filter_map(|at| written_type(&tokens, at)).collect();
+    // The type of a cast stands behind those of the casts in its operand.
+    starts.sort_unstable();
     if starts.is_empty() {
         return Ok(tokens);
     }

@@ -16,6 +16,7 @@ use rheos_core::connector::{Connector, TableDefinition};
 use rheos_core::error::{Error, Result, Span, did_you_mean};
 use rheos_core::sink::Sink;
 use rheos_core::source::{Boundedness, Source, WatermarkSpec};
+use rheos_functions::calendar::over_all_years;
 use rheos_operators::aggregate::decimal_average;
 
 use crate::cast_names::CastNames;
@@ -218,7 +219,7 @@ impl Catalog {
                 }
                 _ => f,
             };
-            let f = bounded(in_micros(f));
+            let f = bounded(over_all_years(in_micros(f)));
             for name in std::iter::once(f.name()).chain(f.aliases().iter().map(String::as_str)) {
                 catalog.scalars.insert(name.to_lowercase(), Arc::clone(&f));
             }

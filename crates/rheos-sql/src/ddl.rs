@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!   CREATE [TEMPORARY] TABLE [IF NOT EXISTS] t (
-//!     col TYPE [NOT NULL] [COMMENT '..'], ...
+//!     col TYPE [NOT NULL] [PRIMARY KEY NOT ENFORCED] [COMMENT '..'], ...
 //!     col TYPE METADATA [FROM 'key'] [VIRTUAL], ...
 //!     col AS expression, ...
 //!     WATERMARK FOR ts AS ts [- INTERVAL '5' SECOND],
-//!     PRIMARY KEY (col, ..) NOT ENFORCED
+//!     [CONSTRAINT name] PRIMARY KEY (col, ..) NOT ENFORCED
 //!   ) [COMMENT '..'] [PARTITIONED BY (col, ..)] WITH ('connector' = '..', ...)
 //! ```
 
@@ -22,6 +22,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Span as TokenSpan, Token, TokenWithSpan};
 
 use crate::catalog::match_name;
+use crate::constraints;
 use crate::diagnose::{syntax, syntax_at};
 use crate::misuse::{aggregates, first_call};
 use crate::proctime::PROCTIME;
@@ -120,7 +121,8 @@ impl TableDdl {
         self.columns.iter().all(|c| matches!(c.kind, ColumnKind::Stored { .. }))
     }
 
-    fn set_primary_key(&mut self, at: TokenSpan) -> Result<()> {
+    /// Errors: there is one already.
+    pub(crate) fn set_primary_key(&mut self, at: TokenSpan) -> Result<()> {
         match self.primary_key.replace(place(at)) {
             Some(_) => Err(Error::invalid(141, "a table has one PRIMARY KEY")
                 .with_hint("keep one of them; PRIMARY KEY (a, b) is one of two columns")
@@ -312,8 +314,6 @@ fn missing_comma(parser: &Parser<'_>) -> Error {
 }
 
 fn element(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Result<()> {
-    let start = parser.peek_token_ref().span;
-    let context = |e: ParserError| syntax(e, tokens);
     let word = |n: usize| match &parser.peek_nth_token_ref(n).token {
         Token::Word(w) if w.quote_style.is_none() => w.value.to_uppercase(),
         other => other.to_string(),
@@ -321,35 +321,10 @@ fn element(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Re
     if word(0) == "WATERMARK" && word(1) == "FOR" {
         return watermark(parser, tokens, table);
     }
-    let _ = word(0) == "CONSTRAINT" && {
-        parser.advance_token();
-        parser.parse_identifier().map_err(context)?;
-        true
-    };
-    if parser.parse_keywords(&[Keyword::PRIMARY, Keyword::KEY]) {
-        parser.expect_token(&Token::LParen).map_err(context)?;
-        let columns = parser.parse_comma_separated(Parser::parse_identifier).map_err(context)?;
-        parser.expect_token(&Token::RParen).map_err(context)?;
-        not_enforced(parser, start)?;
-        table.key_columns.extend(columns);
-        return table.set_primary_key(start);
+    match constraints::of_table(parser, tokens, table)? {
+        true => Ok(()),
+        false => column(parser, tokens, table),
     }
-    for keyword in [Keyword::UNIQUE, Keyword::CHECK, Keyword::FOREIGN] {
-        if parser.peek_keyword(keyword) && parser.peek_nth_token_ref(1).token == Token::LParen {
-            return Err(not_supported(&format!("{keyword:?}"), "take the constraint away", start));
-        }
-    }
-    column(parser, tokens, table)
-}
-
-/// `NOT ENFORCED` behind the `PRIMARY KEY` that begins at `start`. Errors: it is not there, so the rows would be checked.
-fn not_enforced(parser: &mut Parser<'_>, start: TokenSpan) -> Result<()> {
-    if parser.parse_keywords(&[Keyword::NOT, Keyword::ENFORCED]) {
-        return Ok(());
-    }
-    let _ = parser.parse_keyword(Keyword::ENFORCED);
-    let at = TokenSpan::new(start.start, parser.get_current_token().span.end);
-    Err(not_supported("a PRIMARY KEY that is enforced", "write PRIMARY KEY ... NOT ENFORCED: rows are not checked", at))
 }
 
 fn column(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Result<()> {
@@ -383,9 +358,6 @@ fn column(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Res
         let at = parser.peek_token_ref().span;
         if parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
             nullable = false;
-        } else if parser.parse_keywords(&[Keyword::PRIMARY, Keyword::KEY]) {
-            not_enforced(parser, at)?;
-            table.set_primary_key(at)?;
         } else if parser.parse_keyword(Keyword::COMMENT) {
             parser.parse_literal_string().map_err(context)?;
         } else if parser.peek_token_ref().token.to_string().eq_ignore_ascii_case("metadata") {
@@ -393,7 +365,7 @@ fn column(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Res
             metadata = Some(metadata_key(parser, tokens, &name)?);
         } else if parser.peek_keyword(Keyword::DEFAULT) {
             return Err(not_supported("DEFAULT", "use COALESCE in the query", at));
-        } else if !parser.parse_keyword(Keyword::NULL) {
+        } else if !constraints::of_column(parser, tokens, table)? && !parser.parse_keyword(Keyword::NULL) {
             break;
         }
     }
@@ -503,7 +475,7 @@ fn options(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Re
     }
 }
 
-fn not_supported(what: &str, hint: &str, at: TokenSpan) -> Error {
+pub(crate) fn not_supported(what: &str, hint: &str, at: TokenSpan) -> Error {
     Error::invalid(142, format!("{what} is not supported yet")).with_hint(hint).with_span(place(at))
 }
 

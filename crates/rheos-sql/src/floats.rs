@@ -92,7 +92,8 @@ fn groups(expr: &mut Expr) -> Vec<Vec<&mut Expr>> {
     }
 }
 
-fn is_comparison(op: Operator) -> bool {
+/// Whether an operator compares its two sides.
+pub(crate) fn is_comparison(op: Operator) -> bool {
     use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
     matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
 }

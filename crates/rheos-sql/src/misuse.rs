@@ -246,6 +246,13 @@ fn limits(query: &Query) -> Flow {
             let what = format!("{clause} takes a number of rows, and {v} is none");
             return wrong(135, what, &format!("write {clause} 10"), Some(place(v.span)));
         }
+        if let Some(Expr::Value(v)) = expr
+            && let Value::Number(written, _) = &v.value
+            && written.parse::<u64>().is_err()
+        {
+            let what = format!("{clause} takes a whole number of rows, and {written} is none");
+            return wrong(135, what, &format!("write {clause} 10"), Some(place(v.span)));
+        }
         if let Some(negative @ Expr::UnaryOp { op: UnaryOperator::Minus, .. }) = expr {
             let what = format!("{clause} takes a number of rows, and {negative} is less than none");
             return wrong(135, what, &format!("write {clause} 10"), expr_place(negative));

@@ -1,4 +1,4 @@
-//! The logical plan made cheap: types coerced, constants folded, filters and projections pushed to the sources.
+//! The logical plan made cheap: types coerced, times in microseconds, constants folded, filters and projections pushed to the sources.
 //!
 //! Only rules that hold for a stream: subqueries in conditions become joins, but nothing splits an aggregate in two. What
 //! a stream cannot do is refused when the plan is lowered.
@@ -19,6 +19,7 @@ use rheos_core::source::Boundedness;
 use crate::constants::CheckedConstants;
 use crate::diagnose::external;
 use crate::floats::prefer_floats;
+use crate::micros::in_micros;
 use crate::quotients::round_quotients;
 use crate::spelling::spell_times;
 use crate::{clock, event_time, lateral, zone};
@@ -28,7 +29,7 @@ pub(crate) fn optimize(plan: LogicalPlan, config: &ConfigOptions, now_ms: i64) -
     lateral::check_values(&plan)?;
     let plan = round_quotients(prefer_floats(lateral::flatten(plan)?)?)?;
     let analyzer = Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(TypeCoercion::new())]);
-    let plan = analyzer.execute_and_check(plan, config, |_, _| {})?;
+    let plan = in_micros(analyzer.execute_and_check(plan, config, |_, _| {})?)?;
     let zone = config.execution.time_zone.as_deref().unwrap_or("UTC");
     let plan = match event_time::boundedness(&plan).map_err(external)? {
         Boundedness::Unbounded => clock::on_operators(plan, zone.parse()?)?,
@@ -50,7 +51,7 @@ pub(crate) fn optimize(plan: LogicalPlan, config: &ConfigOptions, now_ms: i64) -
 /// The plan with its types coerced, its times in the session's zone, and nothing else.
 pub(crate) fn coerced(plan: LogicalPlan, config: &ConfigOptions) -> DfResult<LogicalPlan> {
     let analyzer = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
-    let plan = analyzer.execute_and_check(round_quotients(prefer_floats(plan)?)?, config, |_, _| {})?;
+    let plan = in_micros(analyzer.execute_and_check(round_quotients(prefer_floats(plan)?)?, config, |_, _| {})?)?;
     let zone = config.execution.time_zone.as_deref().unwrap_or("UTC");
     spell_times(zone::localize(clock::on_operators(plan, zone.parse()?)?, zone)?)
 }

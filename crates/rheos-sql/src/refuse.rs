@@ -135,10 +135,16 @@ impl Visitor for Refuse {
             Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if matches!(**right, Expr::Subquery(_)) => {
                 no("ANY and ALL of a subquery", "compare with (SELECT max(...) FROM ...), or use IN or EXISTS", place)
             }
-            Expr::InSubquery { expr: left, negated, .. } if matches!(**left, Expr::Tuple(_)) => {
+            Expr::InSubquery { expr: left, negated, .. } if is_row(left) => {
                 let not = if *negated { "NOT " } else { "" };
                 let hint = format!("write {not}EXISTS (SELECT 1 FROM b WHERE b.x = a.x AND b.y = a.y)");
                 no("IN of several columns and a subquery", &hint, place)
+            }
+            Expr::BinaryOp { left, right, .. }
+                if (is_row(left) && is_subquery(right)) || (is_subquery(left) && is_row(right)) =>
+            {
+                let hint = "write EXISTS (SELECT 1 FROM b WHERE b.x = a.x AND b.y = a.y)";
+                no("a comparison of several columns with a subquery", hint, place)
             }
             Expr::Function(f) if f.over.is_some() => {
                 let at = Some(crate::tokens::place(f.name.span()));
@@ -164,6 +170,24 @@ impl Visitor for Refuse {
             }
             _ => ControlFlow::Continue(()),
         }
+    }
+}
+
+/// Whether an expression puts several values together, as `(a, b)` and `ROW(a, b)` do.
+fn is_row(expr: &Expr) -> bool {
+    match expr {
+        Expr::Tuple(_) => true,
+        Expr::Nested(inner) => is_row(inner),
+        Expr::Function(f) => f.name.to_string().eq_ignore_ascii_case("row"),
+        _ => false,
+    }
+}
+
+fn is_subquery(expr: &Expr) -> bool {
+    match expr {
+        Expr::Subquery(_) => true,
+        Expr::Nested(inner) => is_subquery(inner),
+        _ => false,
     }
 }
 

@@ -75,7 +75,11 @@ fn check_member(tokens: &Tokens, set: &mut Set) -> Result<()> {
     let Some(first) = tokens.first() else { return Ok(()) };
     if !is(tokens, 0, "INSERT") {
         let what = format!("a statement set takes INSERT INTO only, and this is '{}'", first.token);
-        return Err(wrong(&what, "put it before the set; is END; missing?", first.span));
+        let hint = match is(tokens, 0, "WITH") {
+            true => "write INSERT INTO t WITH x AS (...) SELECT ..., or make x a view before the set",
+            false => "put it before the set; is END; missing?",
+        };
+        return Err(wrong(&what, hint, first.span));
     }
     // Without its own ';' the END would be read as a name.
     let count = |word: &str| (0..tokens.len()).filter(|i| is(tokens, *i, word)).count();

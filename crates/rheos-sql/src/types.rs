@@ -214,6 +214,10 @@ fn custom(name: &str, modifiers: &[String]) -> Result<DataType> {
     let precision_fits = modifiers.len() <= 1 && modifiers.iter().all(|m| m.parse::<u8>().is_ok_and(|p| p <= 9));
     match name.to_uppercase().as_str() {
         "TIMESTAMP_LTZ" | "TIMESTAMPTZ" if precision_fits => Ok(timestamp_ltz()),
+        "TEXT" if !modifiers.is_empty() => {
+            let length = modifiers.join(", ");
+            Err(Error::invalid(138, "TEXT has no length").with_hint(format!("write VARCHAR({length}), or TEXT alone")))
+        }
         "UINT" | "UINTEGER" => Ok(DataType::UInt32),
         "UTINYINT" => Ok(DataType::UInt8),
         "USMALLINT" => Ok(DataType::UInt16),

@@ -49,6 +49,31 @@ pub(super) fn all_of(tokens: &[TokenWithSpan], name: &str) -> Option<Span> {
     only(tokens.windows(3).filter(is_all)).map(|three| place(TokenSpan::new(three[0].span.start, three[2].span.end)))
 }
 
+/// The only CASE, IF or IFNULL.
+pub(super) fn conditional(tokens: &[TokenWithSpan]) -> Option<Span> {
+    let is_one = |t: &&TokenWithSpan| ["case", "if", "ifnull", "nvl", "nvl2"].iter().any(|word| says(t, word));
+    only(tokens.iter().filter(is_one)).map(|t| place(t.span))
+}
+
+/// The names of the tables in FROM and JOIN, by which their columns are named.
+pub(super) fn tables(tokens: &[TokenWithSpan]) -> Vec<&str> {
+    let word = |i: usize| match tokens.get(i).map(|t| &t.token) {
+        Some(Token::Word(w)) => Some(w),
+        _ => None,
+    };
+    let mut names = vec![];
+    for (i, token) in tokens.iter().enumerate().filter(|(_, t)| is(t, Keyword::FROM) || is(t, Keyword::JOIN)) {
+        let Some(table) = word(i + 1).filter(|_| token.span.start.line > 0) else { continue };
+        let behind = if word(i + 2).is_some_and(|w| w.keyword == Keyword::AS) { i + 3 } else { i + 2 };
+        let alias = word(behind).filter(|w| w.keyword == Keyword::NoKeyword || w.quote_style.is_some());
+        // A call is no table by its name.
+        if tokens.get(i + 2).is_none_or(|t| t.token != Token::LParen) {
+            names.push(alias.unwrap_or(table).value.as_str());
+        }
+    }
+    names
+}
+
 /// What stands in the parentheses behind each `word`.
 fn behind<'t>(tokens: &'t [TokenWithSpan], word: &'t str) -> impl Iterator<Item = &'t [TokenWithSpan]> {
     let opens = |pair: &[TokenWithSpan]| says(&pair[0], word) && pair[1].token == Token::LParen;

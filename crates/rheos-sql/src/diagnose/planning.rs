@@ -10,6 +10,7 @@ use super::{diagnostic_span, find_text, find_word, from_df, places};
 use crate::catalog::Catalog;
 use crate::explain::without_types;
 use crate::group_windows;
+use crate::set_types::{RESULTS, ROWS_BY_NAME};
 use crate::tokens::{place, whole};
 use crate::using::is_merged;
 
@@ -68,6 +69,16 @@ fn located_ours(error: Error, tokens: &[TokenWithSpan], diagnostic: Option<Span>
         return error.with_span(span);
     }
     if let Some(span) = places::computed(tokens, error.message()) {
+        return error.with_span(span);
+    }
+    if error.message().starts_with("there is no operation ROW<")
+        && let Some(span) = find_operator(tokens, "=")
+    {
+        return error.with_span(span);
+    }
+    if error.message().starts_with(RESULTS)
+        && let Some(span) = places::conditional(tokens)
+    {
         return error.with_span(span);
     }
     let quoted = error.message().split('\'').nth(1).and_then(|name| find_word(tokens, name));
@@ -272,6 +283,7 @@ fn plan_error(text: &str, tokens: &[TokenWithSpan], catalog: &Catalog) -> Error 
             _ if op == "*" && (is_interval(left) || is_interval(right)) => {
                 "write the stretch as a whole, as in INTERVAL '2' HOUR"
             }
+            _ if left.contains("Struct(") && right.contains("Struct(") => ROWS_BY_NAME,
             (true, false) | (false, true) => "cast one side, as in CAST(x AS BIGINT)",
             _ => "cast one side to the other's type",
         };
@@ -313,7 +325,16 @@ fn misshapen(text: &str, tokens: &[TokenWithSpan]) -> Option<Error> {
     if let Some((_, name)) = text.split_once("Invalid qualifier ") {
         let name = name.split_whitespace().next().unwrap_or(name);
         let message = format!("there is no table '{name}' in this query for {name}.*");
-        let hint = format!("the fields of a row are named one by one, as in {name}.a, {name}.b");
+        let fields = format!("the fields of a row are named one by one, as in {name}.a, {name}.b");
+        let tables = places::tables(tokens);
+        let hint = match tables.is_empty() {
+            true => fields,
+            false => did_you_mean(
+                name,
+                tables.iter().copied(),
+                &format!("the tables here are: {}; {fields}", tables.join(", ")),
+            ),
+        };
         return say(131, message, &hint, places::all_of(tokens, name));
     }
     if let Some(column) = between(text, "Argument ", " to grouping function is not in grouping columns") {
@@ -398,7 +419,19 @@ fn signature(candidate: &str) -> Option<String> {
         ("(Decimal)", "(DECIMAL)"),
     ];
     let shown = words.iter().fold(candidate.to_string(), |text, (from, to)| text.replace(from, to));
-    let plain = ["Numeric(", "String(", "Coercible", "Exact", "Uniform", "Any(", "Variadic", "Signature", "{", "["];
+    let plain = [
+        "Numeric(",
+        "String(",
+        "Coercible",
+        "Exact",
+        "Uniform",
+        "Any(",
+        "Variadic",
+        "UserDefined",
+        "Signature",
+        "{",
+        "[",
+    ];
     (!plain.iter().any(|word| shown.contains(word))).then(|| in_sql(&shown))
 }
 

@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::compute::SortOptions;
-use datafusion_common::DFSchema;
+use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::NullTreatment;
-use datafusion_expr::{Expr, LogicalPlan, SortExpr};
+use datafusion_expr::{Expr, LogicalPlan, Operator, SortExpr};
+use datafusion_physical_expr::expressions::{BinaryExpr, Literal};
 use datafusion_physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use rheos_core::error::{Error, Result};
 use rheos_core::window::WindowSpec;
@@ -75,6 +76,7 @@ impl Lowering<'_> {
         logical: &DFSchema,
         output: &DFSchema,
     ) -> Result<Stream> {
+        let stream = if has_window(keys) { self.with_both_ends(stream)? } else { stream };
         let narrow = self.narrow(&stream, keys, aggregates, logical)?;
         let mut calls = vec![];
         for (expr, field) in aggregates.iter().zip(output.fields().iter().skip(keys.len())) {
@@ -144,8 +146,11 @@ impl Lowering<'_> {
         let both = has(WindowColumn::Start) && (has(WindowColumn::End) || has(WindowColumn::Time));
         let Some(pending) = &stream.pending else {
             let in_rows = |window| stream.window_columns.iter().any(|(_, w)| *w == window);
-            let are_in_rows = in_rows(WindowColumn::Start) && in_rows(WindowColumn::End);
-            return Ok(are_in_rows && (both || stream.window_length.is_some()));
+            let (start, end) = (in_rows(WindowColumn::Start), in_rows(WindowColumn::End));
+            return Ok(match stream.window_length {
+                Some(_) => start || end,
+                None => start && end && both,
+            });
         };
         if both || pending.length().is_some() {
             return Ok(true);
@@ -222,6 +227,27 @@ impl Lowering<'_> {
         };
         let what = if self.keyword(keyword).is_none() { "an aggregate without a window" } else { what };
         self.needs_end(input, what, keyword, hint)
+    }
+
+    /// The rows with both ends of their windows, where all windows have one length and a query in between has kept one end.
+    fn with_both_ends(&mut self, stream: Stream) -> Result<Stream> {
+        let end_at = |window| stream.window_columns.iter().find(|(_, w)| *w == window).map(|(at, _)| *at);
+        let length_us = stream.window_length.and_then(|ms| ms.checked_mul(1000));
+        let (at, operator, missing) = match (end_at(WindowColumn::Start), end_at(WindowColumn::End)) {
+            (Some(start), None) => (start, Operator::Plus, WindowColumn::End),
+            (None, Some(end)) => (end, Operator::Minus, WindowColumn::Start),
+            _ => return Ok(stream),
+        };
+        let Some(length_us) = length_us.filter(|_| stream.pending.is_none()) else { return Ok(stream) };
+        let length = Arc::new(Literal::new(ScalarValue::DurationMicrosecond(Some(length_us))));
+        let other = Arc::new(BinaryExpr::new(column(&stream.schema, at), operator, length));
+        let width = stream.schema.fields().len();
+        let mut columns: Vec<_> = (0..width).map(|i| column(&stream.schema, i)).collect();
+        columns.push(other);
+        let names = unique(stream.names().into_iter().chain([missing.name().to_string()]));
+        let (node, schema) = plan::project(self.graph, stream.node, columns.into_iter().zip(names).collect())?;
+        let window_columns = stream.window_columns.iter().copied().chain([(width, missing)]).collect();
+        Ok(Stream { node, schema, window_columns, ..stream })
     }
 
     /// The rows with the columns that the aggregate needs and no others; every key is one of them.

@@ -19,6 +19,7 @@ use rheos_core::error::Result;
 use rheos_core::source::Boundedness;
 use rheos_operators::{WindowColumns, WindowJoinInput, WindowJoinSpec, plan};
 use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::Token;
 
 use super::stream::{Slot, Stream, unique};
 use super::{Lowering, column, column_index};
@@ -103,7 +104,31 @@ impl Lowering<'_> {
                 "window both sides alike, as in FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE), and join ON l.window_start = r.window_start AND l.window_end = r.window_end",
             ),
         };
-        Err(self.refused(what, Keyword::JOIN, hint))
+        match self.subquery() {
+            Some((what, keyword)) if self.keyword(Keyword::JOIN).is_none() => {
+                Err(self.refused(&format!("{what} over endless streams outside of windows"), keyword, hint))
+            }
+            _ => Err(self.refused(what, Keyword::JOIN, hint)),
+        }
+    }
+
+    /// What a join that nobody has written comes from.
+    fn subquery(&self) -> Option<(&'static str, Keyword)> {
+        let word = |i: usize| match self.tokens.get(i).map(|t| &t.token) {
+            Some(Token::Word(w)) if w.quote_style.is_none() => w.keyword,
+            _ => Keyword::NoKeyword,
+        };
+        let token = |i: usize| self.tokens.get(i).map(|t| &t.token);
+        let selects = |i: usize| token(i) == Some(&Token::LParen) && word(i + 1) == Keyword::SELECT;
+        let compares = |i: usize| {
+            matches!(token(i), Some(Token::Eq | Token::Neq | Token::Lt | Token::Gt | Token::LtEq | Token::GtEq))
+        };
+        (0..self.tokens.len()).find_map(|i| match word(i) {
+            Keyword::EXISTS => Some(("EXISTS", Keyword::EXISTS)),
+            Keyword::IN if selects(i + 1) => Some(("IN (SELECT ...)", Keyword::IN)),
+            Keyword::SELECT if selects(i + 1) => Some(("a subquery as a value", Keyword::SELECT)),
+            _ => (compares(i) && selects(i + 1)).then_some(("a subquery as a value", Keyword::WHERE)),
+        })
     }
 
     /// The rows with every key as a column, since rows are exchanged by columns.

@@ -58,8 +58,12 @@ impl Lowering<'_> {
 
     /// `LIMIT` and `OFFSET`; above an `ORDER BY` they are one operator.
     pub(super) fn limit(&mut self, limit: &Limit) -> Result<Stream> {
-        let hint = "take LIMIT away, or read a bounded input, e.g. with 'number-of-rows'";
-        self.needs_end(&limit.input, "LIMIT", Keyword::LIMIT, hint)?;
+        let (what, keyword) = match self.keyword(Keyword::LIMIT) {
+            None if self.keyword(Keyword::OFFSET).is_some() => ("OFFSET", Keyword::OFFSET),
+            _ => ("LIMIT", Keyword::LIMIT),
+        };
+        let hint = format!("take {what} away, or read a bounded input, e.g. with 'number-of-rows'");
+        self.needs_end(&limit.input, what, keyword, &hint)?;
         let (SkipType::Literal(skip), FetchType::Literal(fetch)) =
             (limit.get_skip_type().map_err(|e| self.df(e))?, limit.get_fetch_type().map_err(|e| self.df(e))?)
         else {

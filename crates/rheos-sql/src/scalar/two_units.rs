@@ -1,9 +1,11 @@
-//! Intervals of two units, and with a precision, as Flink and the standard write them.
+//! Intervals of two units, and with a precision, as Flink and the standard write them; and with a time of day in the text, as
+//! PostgreSQL writes them and Rheos prints them.
 //!
 //! ```text
 //!   INTERVAL '1:30' HOUR TO MINUTE       INTERVAL '1 hours 30 minutes'
 //!   INTERVAL '-2 10:00:00.5' DAY TO SECOND
 //!   INTERVAL '100' DAY(3)                INTERVAL '100' DAY
+//!   INTERVAL '3 days -04:05:06.5'        INTERVAL '3 days -04 hours -05 minutes -06.5 seconds'
 //! ```
 
 use rheos_core::error::{Error, Result};
@@ -20,6 +22,11 @@ pub(crate) fn plain(interval: &Interval) -> Result<Option<Interval>> {
     let mut plain = interval.clone();
     plain.leading_precision = None;
     plain.fractional_seconds_precision = None;
+    if plain.leading_field.is_none()
+        && let Some(units) = literal(&plain.value).and_then(with_clock)
+    {
+        plain.value = Box::new(text(&units));
+    }
     let Some(last) = plain.last_field.take() else {
         return Ok((plain != *interval).then_some(plain));
     };
@@ -43,6 +50,27 @@ pub(crate) fn plain(interval: &Interval) -> Result<Option<Interval>> {
 /// As [`plain`], for an expression.
 pub(crate) fn rewritten(interval: &Interval) -> Result<Option<Expr>> {
     Ok(plain(interval)?.map(Expr::Interval))
+}
+
+/// `3 days 04 hours 05 minutes 06.5 seconds` of `3 days 04:05:06.5`. `None`: the text does not end in hours and minutes.
+fn with_clock(written: &str) -> Option<String> {
+    let written = written.trim();
+    let (before, clock) = written.rsplit_once(char::is_whitespace).unwrap_or(("", written));
+    let last = match clock.matches(':').count() {
+        1 => 4,
+        2 => 5,
+        _ => return None,
+    };
+    let time = parts(clock, 3, last)?;
+    // A sign that says nothing stands behind a negative part.
+    let before =
+        before.split_whitespace().map(|word| word.strip_prefix('+').unwrap_or(word)).collect::<Vec<_>>().join(" ");
+    let is_days = before.rsplit(' ').next().is_some_and(|last| last.parse::<i64>().is_ok());
+    Some(match before.as_str() {
+        "" => time,
+        days if is_days => format!("{days} days {time}"),
+        units => format!("{units} {time}"),
+    })
 }
 
 /// Which of the units it is.
@@ -85,6 +113,23 @@ fn parts(written: &str, first: usize, last: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_printed_is_read() {
+        let cases = [
+            ("04:05:06", Some("04 hours 05 minutes 06 seconds")),
+            ("-04:05", Some("-04 hours -05 minutes")),
+            ("3 days 04:05:06.5", Some("3 days 04 hours 05 minutes 06.5 seconds")),
+            ("-1 years +2 mons -00:00:01", Some("-1 years 2 mons -00 hours -00 minutes -01 seconds")),
+            ("1 02:03:04", Some("1 days 02 hours 03 minutes 04 seconds")),
+            ("3 days", None),
+            ("1:2:3:4", None),
+            ("x:y", None),
+        ];
+        for (written, expected) in cases {
+            assert_eq!(with_clock(written).as_deref(), expected, "{written}");
+        }
+    }
 
     #[test]
     fn texts_become_units() {

@@ -217,6 +217,8 @@ fn many_kinds_of_queries_are_planned() {
         "SELECT window_end - window_start AS len, count(*) FROM HOP(bid, ts, INTERVAL '2' SECOND, INTERVAL '10' SECOND) GROUP BY window_start, window_end",
         "SELECT window_start, max(window_end) AS e FROM TUMBLE(bid, ts, INTERVAL '1' HOUR, INTERVAL '10' MINUTE) GROUP BY window_start",
         "SELECT DISTINCT window_start, auction FROM TUMBLE(bid, ts, INTERVAL '1' HOUR)",
+        "SELECT window_start, max(n) FROM (SELECT window_start, window_end, auction, count(*) AS n FROM TUMBLE(bid, ts, INTERVAL '1' HOUR) GROUP BY window_start, window_end, auction) AS x GROUP BY window_start",
+        "SELECT e, sum(n) FROM (SELECT window_end AS e, count(*) AS n FROM HOP(bid, ts, INTERVAL '2' SECOND, INTERVAL '10' SECOND) GROUP BY window_start, window_end, auction UNION ALL SELECT window_end, price + 1 FROM HOP(bid, ts, INTERVAL '2' SECOND, INTERVAL '10' SECOND)) AS x GROUP BY e",
         "SELECT HOP_END(ts, INTERVAL '2' SECOND, INTERVAL '10' SECOND) AS e, auction, count(*) AS n FROM bid WHERE price > 3 GROUP BY HOP(ts, INTERVAL '2' SECOND, INTERVAL '10' SECOND), auction HAVING count(*) > 2",
         "SELECT * FROM (SELECT origin AS o, distance FROM flights WHERE distance BETWEEN 1 AND 5) x WHERE o LIKE 'J%' AND o IN ('JFK', 'JFX')",
         "SELECT now(), current_date, current_timestamp, pi()",
