@@ -8,13 +8,13 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::timezone::Tz;
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, PrimitiveArray};
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Int64Array, PrimitiveArray};
 use arrow::compute::cast;
 use arrow::compute::kernels::cast_utils::string_to_datetime;
 use arrow::datatypes::{DataType, FieldRef, IntervalMonthDayNano, TimeUnit, TimestampMicrosecondType};
 use chrono::format::{Parsed, StrftimeItems, parse};
 use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime, Offset, TimeZone, Utc};
-use datafusion_common::{Result as DfResult, ScalarValue};
+use datafusion_common::{DataFusionError, Result as DfResult, ScalarValue};
 use datafusion_expr::{
     ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
@@ -37,6 +37,7 @@ pub fn over_all_years(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
             OverAllYears::to_timestamp
         }
         "to_unixtime" => OverAllYears::to_unixtime,
+        "to_date" => OverAllYears::to_date,
         _ => return function,
     };
     Arc::new(ScalarUDF::from(OverAllYears { inner: function, run }))
@@ -127,6 +128,13 @@ impl OverAllYears {
         Ok(self.read(args)?.map(|times| Arc::new(seconds(times)) as _))
     }
 
+    /// `to_date(text [, pattern, ..])`.
+    fn to_date(&self, args: &ScalarFunctionArgs) -> DfResult<Option<ArrayRef>> {
+        let day = |t: i64| i32::try_from(t.div_euclid(DAY_US)).ok();
+        let days = |times: Micros| times.iter().map(|t| day(t?)).collect::<Date32Array>();
+        Ok(self.read(args)?.map(|times| Arc::new(days(times)) as _))
+    }
+
     /// The times of texts. `None`: the first argument is no text. Errors: those of DataFusion's function.
     fn read(&self, args: &ScalarFunctionArgs) -> DfResult<Option<Micros>> {
         use DataType::{LargeUtf8, Utf8, Utf8View};
@@ -161,7 +169,15 @@ impl OverAllYears {
             }
         }
         one.number_rows = 1;
-        let value = self.inner(one)?;
+        let value = match (self.name(), one.args.first()) {
+            // It does not say which text it cannot read.
+            ("to_date", Some(ColumnarValue::Scalar(text))) => {
+                let text = text.try_as_str().flatten().unwrap_or_default().to_string();
+                let unread = |_| DataFusionError::Execution(format!("Error parsing date from '{text}'"));
+                self.inner(one).map_err(unread)?
+            }
+            _ => self.inner(one)?,
+        };
         let micros = match value.data_type() {
             DataType::Int64 => value.cast_to(&DataType::Timestamp(TimeUnit::Second, None), None)?,
             _ => value,

@@ -141,6 +141,8 @@ impl Cause {
             (Kind::Cast, format!("{value} has too many digits: the largest number is {largest}"))
         } else if message.starts_with("Unable to cast to Date32") {
             (Kind::Cast, "cannot read a date".to_string())
+        } else if let Some(value) = message.strip_prefix("Error parsing date from ") {
+            (Kind::Cast, format!("cannot read a date from {value}"))
         } else if let Some(rest) = message.strip_prefix("Error parsing timestamp from ") {
             let value = rest.rsplit_once("': ").map_or_else(|| rest.to_string(), |(value, _)| format!("{value}'"));
             (Kind::Cast, format!("cannot read a timestamp from {value}"))
@@ -219,6 +221,7 @@ mod tests {
                 "Arrow error: Parser error: Unable to cast to Date32 for converting from i64 to i32 failed",
                 "cannot read a date",
             ),
+            ("Execution error: Error parsing date from '2024-13-01'", "cannot read a date from '2024-13-01'"),
             ("Cast error: Format error", "the format of a time is wrong"),
             (
                 "Regular expression did not compile: Syntax(\n~~\nregex parse error:\n    (?z)A\nerror: unrecognized flag\n~~",

@@ -417,21 +417,33 @@ fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
             _ => here += 1,
         }
         if above + here + unions > DEPTH_TOKENS_MAX {
-            return Err(Error::invalid(105, "this expression is too long or too deeply nested")
-                .with_hint("use IN (...) for many values, or a view for a part of the query")
-                .with_span(place(token.span)));
+            let (what, hint) = match unions > above + here {
+                true => ("this query has too many UNIONs", "put some of them into a view, or into one VALUES"),
+                false => (
+                    "this expression is too long or too deeply nested",
+                    "use IN (...) for many values, or a view for a part of the query",
+                ),
+            };
+            return Err(Error::invalid(105, what).with_hint(hint).with_span(place(token.span)));
         }
     }
     Ok(())
 }
 
-/// Levels of CASE and parentheses up to which the parser reads a CASE. Behind them it takes the word for a name, and stops
-/// at the next one.
+/// Levels of CASE, NOT and parentheses up to which the parser reads a CASE or a NOT. Behind them it takes the word for a name,
+/// and stops at the next one.
 const CASE_LEVELS_MAX: usize = 47;
 
 fn check_cases(tokens: &[TokenWithSpan]) -> Result<()> {
-    let (mut cases, mut brackets) = (0usize, 0usize);
+    let (mut cases, mut brackets, mut nots) = (0usize, 0usize, 0usize);
     for token in tokens {
+        let is_not = matches!(&token.token, Token::Word(w) if w.quote_style.is_none() && w.keyword == Keyword::NOT);
+        nots = if is_not { nots + 1 } else { 0 };
+        if cases + brackets + nots > CASE_LEVELS_MAX && nots > 1 {
+            return Err(Error::invalid(105, "this NOT is too deeply nested")
+                .with_hint("two NOTs say nothing; write a view for a part of the query")
+                .with_span(place(token.span)));
+        }
         match &token.token {
             Token::LParen | Token::LBracket | Token::LBrace => brackets += 1,
             Token::RParen | Token::RBracket | Token::RBrace => brackets = brackets.saturating_sub(1),

@@ -457,7 +457,7 @@ const CASES: &[Case] = &[
     (
         "SELECT * FROM flights WHERE origin IN (SELECT url FROM bid)",
         "R0142",
-        "JOIN of endless streams outside of windows",
+        "IN (SELECT ...) over endless streams outside of windows",
         "window both sides",
         "",
     ),
