@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::bufread::MultiGzDecoder;
 use rheos_core::{Error, ErrorKind, Result};
 use rheos_formats::{TextFormat, first_record};
 
+use super::gzip::Members;
 use super::options::Compression;
 use super::paths::shown;
 use crate::io::buffers;
@@ -223,7 +223,7 @@ fn open(path: &Path, compression: Compression, offset: u64) -> io::Result<Unpack
     }
     let counted = Counted(file, Arc::clone(&disk_bytes));
     let mut reader: Box<dyn Read + Send> = match compression {
-        Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(64 << 10, counted))),
+        Compression::Gzip => Box::new(Members::new(BufReader::with_capacity(64 << 10, counted))),
         Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(BufReader::new(counted))?),
         Compression::None | Compression::Auto => Box::new(counted),
     };

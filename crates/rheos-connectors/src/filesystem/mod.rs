@@ -10,6 +10,7 @@
 mod commit;
 mod folder;
 mod follow;
+mod gzip;
 mod input;
 mod metadata;
 mod options;

@@ -79,6 +79,14 @@ fn compressed_files_by_suffix_or_option() {
         let path = write(folder.path(), name, b"no compressed data at all");
         assert!(fail(&path, &table, &[JSON, SKIP]).message().contains("is not valid"));
     }
+    // Behind a good file: zeros mean nothing, anything else is told.
+    let padded = write(folder.path(), "padded.json.gz", &[gzip.as_slice(), &[0; 700], &gzip, &[0; 512]].concat());
+    assert_eq!(read(&padded, &table, &[JSON]).unwrap().rows(), 100_000);
+    for rest in [b"x".as_slice(), b"more", b"\0\0more than a header"] {
+        let path = write(folder.path(), "more.json.gz", &[&gzip, rest].concat());
+        let error = fail(&path, &table, &[JSON, SKIP]);
+        assert!(error.message().contains("behind its end stands something"), "{error}");
+    }
     // Shorter than gzip's header.
     let path = write(folder.path(), "short.json.gz", b"not gzip");
     assert!(fail(&path, &table, &[JSON, SKIP]).message().contains("is not valid gzip data"));
