@@ -38,6 +38,7 @@ use crate::statement::parser;
 use crate::tokens::{Tokens, place, quoted_word};
 use crate::unnest;
 use crate::using;
+use crate::values;
 
 /// Names that may be mended in one query. Each costs one more planning.
 const MENDED_MAX: usize = 400;
@@ -50,7 +51,7 @@ pub(crate) fn plan(tokens: &Tokens, catalog: &Catalog) -> Result<LogicalPlan> {
         let error = match to_plan(query, catalog)? {
             Ok(plan) => {
                 costs::check_size(&plan, &tokens)?;
-                let plan = set_types::check(&plan).and_then(|()| using::unmarked(plan));
+                let plan = set_types::check(&plan).and_then(|()| values::named(plan)).and_then(using::unmarked);
                 let plan = plan.and_then(nested_casts::by_position);
                 return plan.map_err(|e| diagnose::planning(e, &tokens, catalog));
             }

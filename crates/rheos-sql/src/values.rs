@@ -4,9 +4,29 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use datafusion_common::tree_node::{Transformed, TransformedResult};
+use datafusion_common::{Column, Result as DfResult};
+use datafusion_expr::{Expr, LogicalPlan, Values};
 use rheos_core::Result;
 use rheos_core::source::{Boundedness, Discovery, ReaderContext, Source, SourcePoll, Split, SplitReader};
 use std::sync::atomic::Ordering;
+
+/// Gives the columns of `(VALUES ..) AS t(x, ..)` their names where they are made, so that an error in a row tells of `x`: else
+/// the optimizer leaves the planner's names, `column1` and so on.
+pub(crate) fn named(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    let node = |node: LogicalPlan| {
+        let LogicalPlan::Projection(projection) = &node else { return Ok(Transformed::no(node)) };
+        let LogicalPlan::Values(values) = projection.input.as_ref() else { return Ok(Transformed::no(node)) };
+        let columns = values.schema.columns();
+        let renames = |(expr, column): (&Expr, &Column)| matches!(expr, Expr::Alias(alias) if matches!(alias.expr.as_ref(), Expr::Column(c) if c == column));
+        if projection.expr.len() != columns.len() || !projection.expr.iter().zip(&columns).all(renames) {
+            return Ok(Transformed::no(node));
+        }
+        let (schema, values) = (Arc::clone(&projection.schema), values.values.clone());
+        Ok(Transformed::yes(LogicalPlan::Values(Values { schema, values })))
+    };
+    plan.transform_up_with_subqueries(node).data()
+}
 
 /// A bounded source of a few rows: one split, read by one worker.
 #[derive(Debug, Clone)]
