@@ -104,10 +104,32 @@ fn cases() -> impl Strategy<Value = Case> {
         (rows(clock, 60, disorder), kinds(clock.unit), 1usize..8, any::<bool>(), 1usize..4).prop_map(
             move |(rows, kind, batch_rows, ordered, parallelism)| {
                 let batches = rows.chunks(batch_rows).map(|rows| ("a", rows.to_vec())).collect();
-                Case { steps: paced::script(1, batches, delay_ms), kind, delay_ms, ordered, parallelism }
+                let steps = paced::script(1, batches, delay_ms);
+                let steps = if kind.is_session() { between_watermarks(steps) } else { steps };
+                Case { steps, kind, delay_ms, ordered, parallelism }
             },
         )
     })
+}
+
+/// Batches between two rises of the watermark as one: whether a row is late for sessions is decided when it rises next, so a row
+/// of a later batch may still connect it with a session that is open.
+fn between_watermarks(steps: Vec<Step>) -> Vec<Step> {
+    let mut merged: Vec<Step> = vec![];
+    let mut before = None;
+    for step in steps {
+        match merged.last_mut() {
+            Some(last) if last.watermark_ms == before => {
+                last.rows.extend(step.rows);
+                (last.watermark_ms, last.own_ms) = (step.watermark_ms, step.own_ms);
+            }
+            last => {
+                before = last.and_then(|last| last.watermark_ms);
+                merged.push(step);
+            }
+        }
+    }
+    merged
 }
 
 proptest! {
