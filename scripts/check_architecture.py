@@ -15,7 +15,8 @@ LAYERS = [
     ["rheos"],
     ["rheos-sql", "rheos-runtime"],
     ["rheos-functions", "rheos-operators", "rheos-connectors"],
-    ["rheos-formats"],
+    ["rheos-formats", "rheos-state"],
+    ["rheos-checkpoint"],
     ["rheos-core"],
 ]
 # Dev-dependency only.

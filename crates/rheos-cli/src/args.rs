@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use rheos::state::{EntryNumber, RestoreFrom};
 
 use crate::bench::args::BenchCommand;
 
@@ -38,7 +39,7 @@ Examples:
   rheos bench nexmark --events 1M
 
 Exit codes: 0 done, 1 failed while running, 2 usage, 3 validation failed, 4 not found, 5 exists already,
-65 SQL or data refused, 66 input missing, 78 bad configuration, 130 second Ctrl-C.";
+65 SQL or data refused, 66 input missing, 75 state dir in use, 78 bad configuration, 130 second Ctrl-C.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -62,6 +63,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  rheos functions\n  rheos functions approx_percentile_cont\n  rheos functions -o json | grep date"
     )]
     Functions(ListArgs),
+    /// Look at the checkpoints in a state directory
+    #[command(subcommand, arg_required_else_help = true)]
+    Checkpoint(CheckpointCommand),
     /// Show the settings that configuration files, the environment and flags add up to
     #[command(subcommand, arg_required_else_help = true)]
     Config(ConfigCommand),
@@ -139,9 +143,33 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "ROWS", env = "RHEOS_BATCH_ROWS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) batch_rows: Option<u32>,
 
+    /// Keep state in this folder, and go on from what is there; one folder, one job
+    #[arg(long, value_name = "DIR", env = "RHEOS_STATE_DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) state_dir: Option<PathBuf>,
+
+    /// Go on from this checkpoint (a number), or from none
+    #[arg(long, value_name = "CHECKPOINT", env = "RHEOS_FROM", requires = "state_dir", value_parser = restore_from)]
+    pub(crate) from: Option<RestoreFrom>,
+
+    /// Let output show twice, where going back to a checkpoint makes it so
+    #[arg(long, env = "RHEOS_ACCEPT_DUPLICATES", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) accept_duplicates: bool,
+
+    /// Let state go that the program has no operator for
+    #[arg(long, env = "RHEOS_ALLOW_DROPPED_STATE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) allow_dropped_state: bool,
+
     /// Let open windows fire when the job is stopped
     #[arg(long, env = "RHEOS_DRAIN", value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) drain: bool,
+}
+
+fn restore_from(text: &str) -> Result<RestoreFrom, String> {
+    match (text, text.parse()) {
+        ("none", _) => Ok(RestoreFrom::Nothing),
+        (_, Ok(number)) => Ok(RestoreFrom::Entry(EntryNumber(number))),
+        _ => Err("write the number of a checkpoint, as `rheos checkpoint list` shows it, or none".into()),
+    }
 }
 
 /// `rheos explain`.
@@ -205,18 +233,75 @@ pub(crate) enum CompletionShell {
     Fish,
 }
 
+/// `rheos checkpoint`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CheckpointCommand {
+    /// List the checkpoints, newest first
+    List(CheckpointArgs),
+    /// Show what is in a checkpoint: sources, state, sinks
+    #[command(after_help = "Examples:\n  rheos checkpoint inspect DIR\n  rheos checkpoint inspect DIR 17 -o json")]
+    Inspect(CheckpointOneArgs),
+    /// Read all that checkpoints consist of; exit code 3 if anything is damaged
+    Verify(CheckpointOneArgs),
+    /// Delete a checkpoint or savepoint and what only it needs
+    Delete(CheckpointDeleteArgs),
+}
+
+/// `rheos checkpoint list`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckpointArgs {
+    /// The state directory
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) output: ListOutput,
+}
+
+/// `rheos checkpoint inspect`, `rheos checkpoint verify`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckpointOneArgs {
+    /// The state directory
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+
+    /// A checkpoint's number or a savepoint's name [default: inspect: the newest; verify: all]
+    pub(crate) checkpoint: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) output: ListOutput,
+}
+
+/// `rheos checkpoint delete`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckpointDeleteArgs {
+    /// The state directory, which no run uses
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+
+    /// A checkpoint's number or a savepoint's name
+    pub(crate) checkpoint: String,
+}
+
 /// `rheos connectors`, `rheos functions`.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
     /// One of them, in full
     pub(crate) name: Option<String>,
 
+    #[command(flatten)]
+    pub(crate) output: ListOutput,
+}
+
+/// The format of a list.
+#[derive(Debug, Args)]
+pub(crate) struct ListOutput {
     /// How the list is printed [env: RHEOS_OUTPUT, if it is one of these] [default: table]
     #[arg(long, short, value_enum, value_name = "FORMAT")]
     output: Option<ListFormat>,
 }
 
-impl ListArgs {
+impl ListOutput {
     /// The format that was asked for. `RHEOS_OUTPUT` may hold a format of rows, which says nothing about lists.
     pub(crate) fn format(&self) -> ListFormat {
         let variable = || ListFormat::from_str(&std::env::var("RHEOS_OUTPUT").ok()?, false).ok();

@@ -18,7 +18,7 @@ use crate::report::{Failure, code};
 pub(crate) fn connectors(args: &ListArgs) -> Result<()> {
     let registry = rheos::connectors();
     let all: Vec<&dyn Connector> = registry.iter().map(|c| &**c).collect();
-    let text = match (&args.name, args.format()) {
+    let text = match (&args.name, args.output.format()) {
         (None, ListFormat::Table) => {
             columns(all.iter().map(|c| vec![c.name().to_string(), c.summary().to_string()]), &["NAME", "WHAT IT IS"])
         }
@@ -86,7 +86,7 @@ fn connector_json(connector: &dyn Connector) -> Value {
 /// `rheos functions [NAME]`.
 pub(crate) fn functions(args: &ListArgs) -> Result<()> {
     let all = rheos::query::functions();
-    let text = match (&args.name, args.format()) {
+    let text = match (&args.name, args.output.format()) {
         (None, ListFormat::Table) => columns(
             all.iter().map(|f| vec![f.name.to_string(), f.kind.name().to_string(), first_sentence(&f.description)]),
             &["NAME", "KIND", "WHAT IT DOES"],
@@ -154,7 +154,8 @@ fn not_found<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str
     Err(Failure::Plain { error, code: code::NOT_FOUND }.into())
 }
 
-fn document(value: Value) -> String {
+/// A JSON document, for people too.
+pub(crate) fn document(value: Value) -> String {
     format!("{value:#}\n")
 }
 

@@ -10,6 +10,7 @@
 
 mod args;
 mod bench;
+mod checkpoint;
 mod completion;
 mod config;
 mod list;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         Command::Bench(BenchCommand::Latency(args)) => bench::latency::run(args, &cli),
         Command::Bench(BenchCommand::Startup(args)) => bench::startup::run(args, &cli),
         Command::Bench(BenchCommand::Measure(args)) => bench::measure::run(args, &cli),
+        Command::Checkpoint(command) => checkpoint::run(command, &cli),
         Command::Config(ConfigCommand::Show(args)) => config::show::show(args, &matches),
         Command::Completion(args) => completion::completion(args),
     };

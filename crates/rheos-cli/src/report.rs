@@ -22,6 +22,7 @@ pub(crate) mod code {
     pub(crate) const EXISTS: u8 = 5;
     pub(crate) const REFUSED: u8 = 65;
     pub(crate) const INPUT_MISSING: u8 = 66;
+    pub(crate) const IN_USE: u8 = 75;
     pub(crate) const NOT_ALLOWED: u8 = 77;
     pub(crate) const BAD_CONFIG: u8 = 78;
     pub(crate) const INTERRUPTED: u8 = 130;
@@ -63,6 +64,7 @@ pub(crate) fn exit_code(kind: ErrorKind) -> u8 {
         ErrorKind::Invalid | ErrorKind::User | ErrorKind::Corrupt => code::REFUSED,
         ErrorKind::InputMissing => code::INPUT_MISSING,
         ErrorKind::Conflict => code::EXISTS,
+        ErrorKind::InUse => code::IN_USE,
         ErrorKind::NotAllowed => code::NOT_ALLOWED,
         ErrorKind::External | ErrorKind::Internal => code::FAILED,
     }
@@ -113,6 +115,7 @@ mod tests {
             (ErrorKind::Corrupt, 65),
             (ErrorKind::InputMissing, 66),
             (ErrorKind::Conflict, 5),
+            (ErrorKind::InUse, 75),
             (ErrorKind::NotAllowed, 77),
             (ErrorKind::External, 1),
             (ErrorKind::Internal, 1),

@@ -1,7 +1,7 @@
 //! `rheos run`: plans a program, runs it, prints its results in program order, and says at the end how it went.
 
 use anyhow::Result;
-use rheos::{Boundedness, JobReport, Output, RunningJob, StopMode};
+use rheos::{Boundedness, JobReport, Output, RunningJob, StateOptions, StopMode};
 
 use crate::args::{Cli, RunArgs};
 use crate::print::Printer;
@@ -16,11 +16,28 @@ pub(crate) fn run(args: &RunArgs, cli: &Cli) -> Result<()> {
     if let Some(rows) = args.batch_rows {
         program = program.batch_rows(rows as usize);
     }
+    if let Some(folder) = &args.state_dir {
+        let warn = |error: &rheos::Error| eprintln!("warning: {error}");
+        let mut state = StateOptions::in_folder(folder).on_warning(warn);
+        if let Some(from) = &args.from {
+            state = state.from(from.clone());
+        }
+        if args.accept_duplicates {
+            state = state.accept_duplicates();
+        }
+        if args.allow_dropped_state {
+            state = state.allow_dropped_state();
+        }
+        program = program.state(state);
+    }
     let job = source.plan(program)?;
     source.check_stdin(&job)?;
     if cli.verbose {
         eprint!("{}", job.explain());
         eprintln!("{} workers", job.parallelism());
+    }
+    if let Some(folder) = args.state_dir.as_ref().filter(|_| !cli.quiet) {
+        eprint!("{}", summary::state(&folder.display().to_string(), &job));
     }
     let endless = job.boundedness() == Boundedness::Unbounded;
     let runs = job.graph().is_some();
@@ -65,6 +82,10 @@ fn print_outputs(running: &mut RunningJob, mut printer: Printer, progress: &Prog
 
 fn close(report: &JobReport, args: &RunArgs, cli: &Cli) {
     if cli.quiet {
+        return;
+    }
+    if report.finished_before {
+        eprintln!("the job had come to its end before: there is nothing to do");
         return;
     }
     if cli.verbose {

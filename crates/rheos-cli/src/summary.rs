@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use rheos::{Counter, JobReport};
+use rheos::graph::Guarantee;
+use rheos::{Counter, Job, JobReport};
 
 /// The share of the late records that the hint's wider watermark would have kept.
 const KEPT_SHARE: f64 = 0.99;
@@ -41,6 +42,21 @@ pub(crate) fn text(report: &JobReport, stopped: bool, drain: bool) -> String {
     let open = count(Counter::OpenWindows);
     if (stopped || report.stopped) && !drain && open > 0 {
         let _ = writeln!(text, "stopped with {}; --drain fires them", plural(open, "open window", "open windows"));
+    }
+    text
+}
+
+/// Where a job keeps its state, and what that promises for its output.
+pub(crate) fn state(folder: &str, job: &Job) -> String {
+    let mut text = format!("state in {folder}\n");
+    for (sink, guarantee) in job.guarantees() {
+        let name = sink.strip_prefix("sink:").unwrap_or(&sink);
+        let why = match guarantee {
+            Guarantee::ExactlyOnce => "",
+            Guarantee::AtLeastOnce => ": after a crash, rows may show again",
+            Guarantee::AtMostOnce => ": after a crash, what was read from standard input is lost",
+        };
+        let _ = writeln!(text, "{name} is written {guarantee}{why}");
     }
     text
 }

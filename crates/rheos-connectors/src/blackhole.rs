@@ -65,6 +65,11 @@ impl Sink for BlackholeSink {
         Ok(Box::new(BlackholeWriter(Arc::clone(&self.rows))))
     }
 
+    /// What is forgotten twice is forgotten once.
+    fn is_transactional(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> Vec<(String, String)> {
         vec![("connector".into(), "blackhole".into())]
     }
@@ -98,7 +103,7 @@ mod tests {
         let a: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
         let records = RecordBatch::try_from_iter([("a", a)]).unwrap();
         let sink = BlackholeSink { schema: records.schema(), rows: Arc::default() };
-        let mut writer = sink.open(WriterContext { worker: 0, wake: Arc::new(|| ()) }).unwrap();
+        let mut writer = sink.open(WriterContext::detached()).unwrap();
         let pool = rheos_core::CreditPool::new(10, Arc::new(|| ()));
         writer.write(Batch::new(records.clone(), pool.take(24))).unwrap();
         writer.write(Batch::new(records, Ticket::none())).unwrap();

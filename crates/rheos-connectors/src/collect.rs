@@ -211,7 +211,7 @@ mod tests {
         let wake: Wake = Arc::new(move || {
             seen.fetch_add(1, Ordering::SeqCst);
         });
-        let mut writer = sink.open(WriterContext { worker: 0, wake }).unwrap();
+        let mut writer = sink.open(WriterContext { wake, ..WriterContext::detached() }).unwrap();
         let pool = CreditPool::new(1, Arc::new(|| ()));
         assert!(writer.ready().unwrap());
         writer.write(Batch::new(batch(100), pool.take(800))).unwrap();
@@ -227,7 +227,7 @@ mod tests {
     fn the_handle_waits_for_rows_and_ends_with_the_sink() {
         let (sink, handle) = CollectSink::new(batch(1).schema());
         let reader = std::thread::spawn(move || handle.map(|b| b.num_rows()).sum::<usize>());
-        let mut writer = sink.open(WriterContext { worker: 0, wake: Arc::new(|| ()) }).unwrap();
+        let mut writer = sink.open(WriterContext::detached()).unwrap();
         for _ in 0..10 {
             writer.write(Batch::new(batch(7), rheos_core::Ticket::none())).unwrap();
         }
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn a_reader_that_has_gone_does_not_stop_the_job() {
         let (sink, handle) = CollectSink::with_limit(batch(1).schema(), 1);
-        let mut writer = sink.open(WriterContext { worker: 0, wake: Arc::new(|| ()) }).unwrap();
+        let mut writer = sink.open(WriterContext::detached()).unwrap();
         writer.write(Batch::new(batch(7), rheos_core::Ticket::none())).unwrap();
         assert!(!writer.ready().unwrap());
         drop(handle);

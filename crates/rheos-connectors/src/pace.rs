@@ -1,13 +1,14 @@
 //! Real-time pacing: when row `n` of a generated table is due, and a thread that wakes workers at that time.
 //!
 //! Row `n` is due at `anchor + (n - first) / rate`, whoever reads it: a split that lies in the future waits, so rows
-//! leave in order however the table is cut.
+//! leave in order however the table is cut. `first` is row 0, or where a restored job goes on.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rheos_core::credit::Wake;
@@ -20,13 +21,15 @@ const TICK: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(crate) struct Pace {
     rows_per_s: f64,
-    anchor: Mutex<Option<(Instant, u64)>>,
+    first: AtomicU64,
+    /// When `first` was due.
+    start: OnceLock<Instant>,
 }
 
 impl Pace {
     /// A pace of so many rows per second; it starts with the first row that is asked for.
     pub(crate) fn new(rows_per_s: f64) -> Self {
-        Self { rows_per_s, anchor: Mutex::new(None) }
+        Self { rows_per_s, first: AtomicU64::new(0), start: OnceLock::new() }
     }
 
     /// The rate.
@@ -34,13 +37,14 @@ impl Pace {
         self.rows_per_s
     }
 
-    /// Row `n` is due now: the start of the table, or where a restored job goes on.
-    pub(crate) fn anchor(&self, n: u64) {
-        *self.anchor.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), n));
+    /// The table goes on at this row: called before any is asked for.
+    pub(crate) fn begin_at(&self, row: u64) {
+        self.first.store(row, Ordering::SeqCst);
     }
 
+    /// When which row was due.
     fn anchored(&self) -> (Instant, u64) {
-        *self.anchor.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| (Instant::now(), 0))
+        (*self.start.get_or_init(Instant::now), self.first.load(Ordering::SeqCst))
     }
 
     /// The first row that is not due yet.
@@ -134,7 +138,7 @@ mod tests {
     #[test]
     fn rows_fall_due_at_the_rate_and_the_thread_wakes() {
         let pace = Pace::new(1000.0);
-        pace.anchor(500);
+        pace.begin_at(500);
         let (sender, receiver) = channel();
         let start = Instant::now();
         let wake: Wake = Arc::new(move || sender.send(()).unwrap_or(()));

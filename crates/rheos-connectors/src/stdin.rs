@@ -158,6 +158,10 @@ impl Source for StdinSource {
         Boundedness::Bounded
     }
 
+    fn is_replayable(&self) -> bool {
+        false
+    }
+
     fn project(&self, columns: &[usize]) -> Result<Arc<dyn Source>> {
         let columns = columns.iter().map(|c| self.columns[*c]).collect();
         Ok(Arc::new(Self { columns, ..self.clone() }))
@@ -262,7 +266,7 @@ impl SplitReader for StdinReader {
     }
 
     fn position(&self) -> String {
-        self.decoder.offset().to_string()
+        self.decoder.rest().offset.to_string()
     }
 }
 

@@ -16,6 +16,8 @@ pub enum ErrorKind {
     InputMissing,
     /// Something that should be made exists already.
     Conflict,
+    /// Another process holds what is needed: wait for it, or end it.
+    InUse,
     /// An output may not be written.
     NotAllowed,
     /// A system outside is down or refuses.
@@ -40,12 +42,12 @@ pub struct Span {
 }
 
 /// An error with its stable code, cause, place and hint.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     inner: Box<Parts>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Parts {
     kind: ErrorKind,
     code: u16,

@@ -13,6 +13,27 @@ use crate::operator::{OperatorFactory, Port};
 use crate::sink::Sink;
 use crate::source::{Source, WatermarkSpec};
 
+/// How often a row shows in the output of a job that keeps state, whatever happens to the job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Guarantee {
+    /// It may be missing after a crash: an input cannot be read again.
+    AtMostOnce,
+    /// It may show again after a crash: the sink shows rows before a checkpoint is complete.
+    AtLeastOnce,
+    /// Once.
+    ExactlyOnce,
+}
+
+impl fmt::Display for Guarantee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Guarantee::AtMostOnce => "at-most-once",
+            Guarantee::AtLeastOnce => "at-least-once",
+            Guarantee::ExactlyOnce => "exactly-once",
+        })
+    }
+}
+
 /// A node's place in its graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub usize);
@@ -156,6 +177,17 @@ impl JobGraph {
     pub fn readers(&self, id: NodeId) -> Vec<(NodeId, usize)> {
         let edges = |n: NodeId| self.node(n).inputs.iter().enumerate();
         self.ids().flat_map(|n| edges(n).filter(|(_, e)| e.from == id).map(move |(i, _)| (n, i))).collect()
+    }
+
+    /// What holds for the output of a sink if the job keeps state: the weakest of its sources and of itself.
+    pub fn guarantee(&self, sink: NodeId) -> Guarantee {
+        let node = self.node(sink);
+        let own = match &node.kind {
+            NodeKind::Sink(sink) if !sink.is_transactional() => Guarantee::AtLeastOnce,
+            NodeKind::Source { source, .. } if !source.is_replayable() => Guarantee::AtMostOnce,
+            _ => Guarantee::ExactlyOnce,
+        };
+        node.inputs.iter().map(|edge| self.guarantee(edge.from)).fold(own, Guarantee::min)
     }
 
     /// Changes when the meaning of the job changes: workers of one job must agree on it.

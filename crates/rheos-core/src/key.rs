@@ -19,6 +19,10 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyGroup(pub u16);
 
+/// The version of the hash of keys: which row belongs to which key group. Kept in manifests.
+pub const KEY_HASH_VERSION: u32 = 1;
+/// Key groups of a job, at most.
+pub const KEY_GROUPS_MAX: u16 = 32_768;
 /// Key groups of a job unless it asks for another number. Fixed for the job's life.
 pub const KEY_GROUPS_DEFAULT: u16 = 1024;
 
@@ -45,6 +49,19 @@ impl KeyGroupAssignment {
     pub fn even(key_groups: u16, workers: usize) -> Self {
         let n = u64::from(key_groups);
         Self { owner: (0..n).map(|g| (g * workers as u64 / n) as u32).collect() }
+    }
+
+    /// The assignment in which key group `i` belongs to worker `owners[i]`.
+    ///
+    /// Panics for more than [`KEY_GROUPS_MAX`] key groups.
+    pub fn from_owners(owners: Vec<u32>) -> Self {
+        assert!(owners.len() <= usize::from(KEY_GROUPS_MAX), "there are at most 32,768 key groups");
+        Self { owner: owners }
+    }
+
+    /// The owner of each key group.
+    pub fn owners(&self) -> &[u32] {
+        &self.owner
     }
 
     /// The key group of a hash.

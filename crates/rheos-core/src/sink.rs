@@ -1,29 +1,55 @@
 //! The sink contract: writers take batches, stage an epoch's output, and it is committed when the epoch is complete.
 //!
 //! ```text
-//!   write, write, ... ── epoch ends ──► stage ──► committables ── all workers staged ──► commit (idempotent)
+//!   begin | resume ──► write, write, ... ── epoch ends ──► stage ──► committables ── all workers staged ──► commit
 //! ```
+//!
+//! A job that keeps state lists the committables in its checkpoints. What is listed can be committed by any later attempt of
+//! the job, and is committed again where nobody knows whether it was; what is not listed is discarded by `resume`.
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 
 use crate::credit::{Batch, Wake};
 use crate::error::Result;
+pub use crate::fence::{Admission, Committable, Fence, FenceRecord, Owner, ReleaseNumber};
+use crate::ids::Generation;
 use crate::time::{Epoch, Watermark};
 
-/// Staged output that becomes visible by `commit`, in the sink's own form (JSON).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committable(pub String);
+/// What has to be staged at an epoch's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Staging {
+    /// All that has been written so far: it is durable, and part of the committables. The job keeps state, and will not write
+    /// it again after a crash.
+    EveryEpoch,
+    /// What is complete by the sink's own rules. The job keeps no state; what is not staged dies with it.
+    WhenComplete,
+}
 
 /// What a writer gets from the engine.
 #[derive(Clone)]
 pub struct WriterContext {
     /// This worker, from 0.
     pub worker: usize,
+    /// The number of workers; each opens one writer.
+    pub workers: usize,
+    /// The attempt of the job, from 1. No two attempts of a job have the same.
+    pub generation: Generation,
+    /// What has to be staged at an epoch's end; the same for all writers of a job.
+    pub staging: Staging,
     /// Wakes the worker when a writer that was not ready has room, or a pending stage is done.
     pub wake: Wake,
+}
+
+impl WriterContext {
+    /// The context of the only worker of a job without state, and without an engine behind it: for tests.
+    pub fn detached() -> Self {
+        Self { worker: 0, workers: 1, generation: Generation(1), staging: Staging::WhenComplete, wake: Arc::new(|| ()) }
+    }
 }
 
 /// Why an epoch ends.
@@ -68,19 +94,44 @@ pub trait Sink: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// Instead of [`Sink::begin`] in a job that goes on from a checkpoint, after what the checkpoint has released was
+    /// committed again. Discards all that earlier attempts have staged or left unfinished, except `keep`: what is listed
+    /// there may be committed later. What is visible stays.
+    fn resume(&self, keep: &[Committable]) -> Result<()> {
+        let _ = keep;
+        Ok(())
+    }
+
+    /// How often output is to become visible in a job that keeps state; zero: with every checkpoint. The engine collects
+    /// committables for so long, and commits them together.
+    fn commit_interval(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// The writer of one worker.
     fn open(&self, ctx: WriterContext) -> Result<Box<dyn SinkWriter>>;
 
-    /// Makes staged output visible. Idempotent: a recovering job calls it again. The committables are those of all
-    /// workers of one or more complete epochs, in the order of the epochs.
-    fn commit(&self, committables: &[Committable]) -> Result<()> {
-        let _ = committables;
+    /// Makes staged output visible: one release, which is made of what all workers staged in one or more complete epochs,
+    /// in the order of epochs and workers. Idempotent: a recovering job calls it again, before [`Sink::resume`], with the
+    /// same committables and the same release, also if the first call died in the middle.
+    ///
+    /// A sink that keeps a [`FenceRecord`] in its target asks it first. `fence` is `None` for a job that keeps no state:
+    /// then every commit counts.
+    ///
+    /// Errors: `External` for what may succeed later; all others end the job.
+    fn commit(&self, fence: Option<&Fence>, committables: &[Committable]) -> Result<()> {
+        let _ = (fence, committables);
         Ok(())
     }
 
     /// Once after the last commit of a job that ended well.
     fn finish(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// Whether rows become visible by commits alone, so that what is written again after a crash shows once.
+    fn is_transactional(&self) -> bool {
+        false
     }
 
     /// Whether all rows go to one writer, which keeps the order of a sorted result.

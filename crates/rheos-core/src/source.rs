@@ -16,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use serde::{Deserialize, Serialize};
 
 use crate::credit::Wake;
 use crate::error::Result;
@@ -30,7 +31,8 @@ pub enum Boundedness {
 }
 
 /// A piece of a source that one worker reads from start to end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Split {
     /// Unique in its source; stable over restarts.
     pub id: String,
@@ -145,7 +147,9 @@ pub trait SplitReader {
     /// I/O (kind `External`).
     fn poll(&mut self) -> Result<SourcePoll>;
 
-    /// Where to go on after the last batch that was returned, in the connector's own form; given to `open` at restore.
+    /// Where to go on after the last answer of `poll`, in the connector's own form; given to `open` at restore. Valid at any
+    /// moment, also before the first batch. It is exact: what was given or counted as skipped so far is not read again, and
+    /// all else is. Manifests hold it: it says what it counts ("row 7"), and every later version reads it.
     fn position(&self) -> String;
 }
 
@@ -176,8 +180,29 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// Errors: `InputMissing` for a file that is not there.
     fn discover(&self, time_column: Option<usize>, parallelism: usize) -> Result<Discovery>;
 
+    /// Before the first [`Source::discover`] of a job that goes on from a checkpoint: all splits that the checkpoint knows,
+    /// also those that have been read to their end. `discover` need not give them again, and goes on with their sequences.
+    fn restore(&self, known: &[Split]) -> Result<()> {
+        let _ = known;
+        Ok(())
+    }
+
     /// Opens a split, from its start or from a `position`.
+    ///
+    /// Errors: `Corrupt` for what is not there any more as it was when the position was taken.
     fn open(&self, split: &Split, position: Option<&str>, ctx: ReaderContext) -> Result<Box<dyn SplitReader>>;
+
+    /// Before the first split of a job that goes on from a checkpoint is opened: those that have not been read to their end, with
+    /// their positions. For sources that do something in the order of all rows, as keeping a pace.
+    fn resume(&self, open: &[(Split, Option<String>)]) -> Result<()> {
+        let _ = open;
+        Ok(())
+    }
+
+    /// Whether a position can be gone back to: after a crash, rows are read again from the newest checkpoint on.
+    fn is_replayable(&self) -> bool {
+        true
+    }
 
     /// Whether it reads, or may come to read, files in `folder` or below: a job must not delete its own input.
     fn reads_in(&self, folder: &Path) -> bool {

@@ -15,9 +15,9 @@ pub enum TableKind {
     Keyed,
     /// Each row to any one worker.
     Split,
-    /// The whole table to every worker.
+    /// The whole table to every worker; worker 0 hands it over.
     Broadcast,
-    /// The whole table to worker 0.
+    /// The whole table to worker 0, which alone hands it over.
     Single,
 }
 
@@ -26,7 +26,7 @@ pub enum TableKind {
 pub struct Run {
     /// For [`TableKind::Keyed`]: the key group of each row. Empty for the other kinds.
     pub key_groups: Vec<KeyGroup>,
-    /// Key, namespace (such as a slice) and state columns.
+    /// Key, namespace (such as a slice) and state columns. Where tombstones go by namespace, it is the first column, an Int64.
     pub rows: RecordBatch,
 }
 
@@ -48,7 +48,8 @@ pub struct TableDelta {
     pub kind: TableKind,
     /// The layout of its rows, e.g. `window-slices/v1`.
     pub layout: String,
-    /// Deletions; they apply to the runs of earlier epochs, before this epoch's runs are added.
+    /// Deletions; they apply to the runs of earlier epochs, before this epoch's runs are added. In keyed tables they reach the
+    /// key groups of the worker that hands them over, in split tables the rows that it holds.
     pub tombstones: Vec<Tombstone>,
     /// Additions.
     pub runs: Vec<Run>,
@@ -64,5 +65,7 @@ pub struct StateDelta {
 /// Gives an operator the deltas of all epochs of a checkpoint.
 pub trait SnapshotReader {
     /// The deltas of `table` in the order of their epochs, reduced to the rows that this worker owns.
+    ///
+    /// A reader may have applied the tombstones: then their rows are left out, and so are they.
     fn deltas(&self, table: &str) -> Vec<TableDelta>;
 }

@@ -173,9 +173,10 @@ impl TextDecoder {
         self.framer.finish();
     }
 
-    /// Offset in the input of the first record that no batch holds. Valid after every [`Decoded`].
-    pub fn offset(&self) -> u64 {
-        self.framer.offset()
+    /// Where a decoder of the rest begins: behind all records that a batch holds or that were left out. Valid after every
+    /// [`Decoded`].
+    pub fn rest(&self) -> InputRange {
+        self.framer.rest()
     }
 
     /// Memory of the bytes that wait to be decoded.

@@ -61,6 +61,8 @@ pub(crate) struct Framer {
     line: u64,
     skipping: bool,
     at_start: bool,
+    /// The input began with a byte order mark, and nothing behind it has been consumed.
+    behind_bom: bool,
     finished: bool,
 }
 
@@ -82,6 +84,7 @@ impl Framer {
             line: 0,
             skipping: range.skip_first,
             at_start: range.offset == 0,
+            behind_bom: false,
             finished: false,
         }
     }
@@ -94,6 +97,16 @@ impl Framer {
     /// Offset in the input of the first byte that no record has consumed.
     pub(crate) fn offset(&self) -> u64 {
         self.base.wrapping_add(self.head as u64)
+    }
+
+    /// Where a framer of the rest begins.
+    pub(crate) fn rest(&self) -> InputRange {
+        InputRange { offset: self.begin(), skip_first: self.skipping, end: self.end }
+    }
+
+    /// Offset of the next record. A byte order mark is part of the first one.
+    fn begin(&self) -> u64 {
+        if self.behind_bom { 0 } else { self.offset() }
     }
 
     pub(crate) fn buffered_bytes(&self) -> usize {
@@ -146,9 +159,7 @@ impl Framer {
         if self.skipping && !self.pass_line() {
             return if self.finished { Frame::End } else { Frame::NeedInput };
         }
-        // A byte order mark is part of the first line.
-        let begin = if self.line == 0 && self.offset() == BOM.len() as u64 { 0 } else { self.offset() };
-        if self.end.is_some_and(|end| begin >= end) {
+        if self.end.is_some_and(|end| self.begin() >= end) {
             return Frame::End;
         }
         let rest = &self.buffer[self.head..];
@@ -160,6 +171,7 @@ impl Framer {
             Some((length, newlines, terminator)) if length <= self.record_bytes_max => {
                 let range = self.head..self.head + length;
                 self.head += length + terminator;
+                self.behind_bom = false;
                 self.scanned = 0;
                 self.line += newlines;
                 Frame::Record { range, line }
@@ -184,12 +196,14 @@ impl Framer {
         self.at_start = false;
         if start.starts_with(BOM) {
             self.head += BOM.len();
+            self.behind_bom = true;
         }
         true
     }
 
     /// Drops everything through the next newline; false if it has not come yet.
     fn pass_line(&mut self) -> bool {
+        self.behind_bom = false;
         match memchr(b'\n', &self.buffer[self.head..]) {
             Some(n) => {
                 self.head += n + 1;

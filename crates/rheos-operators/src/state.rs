@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use hashbrown::HashMap;
 use rheos_core::key::{KeyGroup, KeyGroupAssignment, hash_keys};
 use rheos_core::operator::OperatorInit;
-use rheos_core::state::{Run, SnapshotReader, TableDelta, TableKind};
+use rheos_core::state::{Run, SnapshotReader, TableDelta, TableKind, Tombstone};
 use rheos_core::{Error, ErrorKind, Result};
 
 use crate::evaluation::new_batch;
@@ -37,6 +37,7 @@ pub(crate) struct StateKeys {
     assignment: KeyGroupAssignment,
     owned: Vec<KeyGroup>,
     kind: TableKind,
+    writes: bool,
 }
 
 impl StateKeys {
@@ -46,7 +47,8 @@ impl StateKeys {
             0 => (vec![], TableKind::Single),
             _ => (init.assignment.groups_of(init.worker), TableKind::Keyed),
         };
-        Self { assignment: init.assignment.clone(), owned, kind }
+        let writes = kind == TableKind::Keyed || init.worker == 0;
+        Self { assignment: init.assignment.clone(), owned, kind, writes }
     }
 
     pub(crate) fn kind(&self) -> TableKind {
@@ -69,6 +71,8 @@ impl StateKeys {
 pub(crate) struct FiredMarks {
     groups: Vec<KeyGroup>,
     kind: TableKind,
+    /// Without keys the marks are worker 0's: another worker has no rows, and its watermark is not theirs.
+    writes: bool,
     /// What the last delta said.
     saved_ms: Option<i64>,
 }
@@ -79,12 +83,12 @@ pub(crate) struct ReadMarks(HashMap<KeyGroup, i64>);
 
 impl FiredMarks {
     pub(crate) fn new(keys: &StateKeys) -> Self {
-        Self { groups: keys.owned.clone(), kind: keys.kind, saved_ms: None }
+        Self { groups: keys.owned.clone(), kind: keys.kind, writes: keys.writes, saved_ms: None }
     }
 
     /// The table's change, if `mark` is news. `None` for what must not be said yet: some groups are behind.
     pub(crate) fn delta(&mut self, mark: Option<i64>) -> Result<Option<TableDelta>> {
-        let moved = mark.filter(|mark| self.saved_ms != Some(*mark) && *mark > i64::MIN);
+        let moved = mark.filter(|mark| self.writes && self.saved_ms != Some(*mark) && *mark > i64::MIN);
         let Some(mark) = moved else { return Ok(None) };
         self.saved_ms = Some(mark);
         let count = if self.kind == TableKind::Keyed { self.groups.len() } else { 1 };
@@ -92,7 +96,8 @@ impl FiredMarks {
         let rows = new_batch(&schema, vec![Arc::new(Int64Array::from(vec![mark; count]))], count)?;
         let runs = vec![Run { key_groups: self.groups.clone(), rows }];
         let (table, layout) = (FIRED.into(), FIRED_LAYOUT.into());
-        Ok(Some(TableDelta { table, kind: self.kind, layout, tombstones: vec![], runs }))
+        // All owned groups are here, so what was said of them before is void.
+        Ok(Some(TableDelta { table, kind: self.kind, layout, tombstones: vec![Tombstone::All], runs }))
     }
 
     /// The marks of the key groups that a worker owns now.

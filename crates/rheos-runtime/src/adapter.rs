@@ -4,9 +4,9 @@
 //!
 //! 1. the rest of an unfinished emission (`resume`), while the operator's own credit lasts;
 //! 2. the batches of the open epoch;
-//! 3. the effective watermarks, then event-time timers; when all is emitted, the capability follows;
-//! 4. the clock;
-//! 5. if all inputs have closed the epoch: `flush`, then the next epoch.
+//! 3. timers that are due;
+//! 4. if all inputs have closed the epoch: `flush`, then the next epoch;
+//! 5. the effective watermarks; when all is emitted, the capability follows.
 //!
 //! What a batch causes carries the batch's ticket; what the operator emits by itself (a window that fires) carries
 //! tickets of its own pool, and while they are out it gets no further input, so pressure reaches the sources.
@@ -35,6 +35,7 @@ use crate::chain::Chain;
 use crate::channel::{Packet, batch_bytes};
 use crate::intake::Intake;
 use crate::job::{JobShared, Packets, connect, is_stopped};
+use crate::parts::WorkerParts;
 use crate::time::EpochTime;
 
 /// Batches that are applied before the watermark is looked at again.
@@ -88,6 +89,7 @@ pub(crate) fn build<'scope>(
     inputs: Vec<(Packets<'scope>, Exchange)>,
     operator: Box<dyn Operator>,
     shared: &Arc<JobShared>,
+    parts: &Rc<WorkerParts>,
 ) -> Vec<(Port, Packets<'scope>)> {
     let name = format!("{}-{}", shared.graph.node(node).name, node.0);
     let mut builder = OperatorBuilder::new(name, scope);
@@ -110,15 +112,20 @@ pub(crate) fn build<'scope>(
         let _ = sync.activate();
     });
     let activator = scope.activator_for(Rc::clone(&address));
-    let shared = Arc::clone(shared);
-    builder.build(move |capabilities| {
+    let (shared, parts) = (Arc::clone(shared), Rc::clone(parts));
+    parts.register(node, shared.operator(node));
+    builder.build(move |mut capabilities| {
+        let first = shared.beginning.claim.first_epoch;
+        capabilities.iter_mut().for_each(|c| c.downgrade(&EpochTime::new(first, Watermark::MIN)));
+        let mut ctx = OperatorContext::default();
+        ctx.epoch = first;
         // Processing-time operators must begin to tick without any input.
         activator.activate();
         let mut adapter = Some(Adapter {
             node,
             operator,
-            ctx: OperatorContext::default(),
-            intake: Intake::new(),
+            ctx,
+            intake: Intake::new(first),
             capabilities,
             outputs,
             own: CreditPool::new(shared.config.credit_bytes, wake),
@@ -129,6 +136,7 @@ pub(crate) fn build<'scope>(
             activator,
             wake_up: WakeUp::default(),
             shared: Arc::clone(&shared),
+            parts,
         });
         move |frontiers: &[MutableAntichain<EpochTime>]| {
             for (index, drain) in drains.iter_mut().enumerate() {
@@ -185,6 +193,7 @@ struct Adapter {
     activator: Activator,
     wake_up: WakeUp,
     shared: Arc<JobShared>,
+    parts: Rc<WorkerParts>,
 }
 
 /// The earliest delayed activation that is out.
@@ -226,10 +235,14 @@ impl Adapter {
                 match std::mem::replace(&mut self.stage, Stage::Open) {
                     Stage::Open => {}
                     Stage::Fired => self.downgrade(),
-                    Stage::Flushed if self.intake.is_over(frontiers) => return Ok(self.over()),
                     Stage::Flushed => {
+                        self.hand_over()?;
+                        if self.intake.is_over(frontiers) {
+                            return Ok(self.over());
+                        }
                         self.intake.open_next_epoch(frontiers);
                         self.ctx.epoch = self.intake.epoch();
+                        self.parts.close_before(self.node, self.ctx.epoch);
                         self.downgrade();
                     }
                 }
@@ -262,16 +275,18 @@ impl Adapter {
             self.ship(progress, Some(&ticket));
             return Ok(true);
         }
-        if self.raise_watermark(frontiers)? || self.fire_timer()? {
+        if self.fire_timer()? {
             return Ok(true);
         }
+        // Before the watermark: that of a frontier that has left the epoch belongs to the next one. What fired in an epoch
+        // must not lie above the watermark that a checkpoint of the epoch goes on with.
         if self.intake.epoch_closed(frontiers) {
             let progress = self.operator.flush(&mut self.ctx)?;
             self.ship(progress, None);
             self.stage = Stage::Flushed;
             return Ok(true);
         }
-        Ok(false)
+        self.raise_watermark(frontiers)
     }
 
     fn raise_watermark(&mut self, frontiers: &[MutableAntichain<EpochTime>]) -> Result<bool> {
@@ -351,7 +366,17 @@ impl Adapter {
         metrics.absorb(&mut self.ctx);
     }
 
+    /// What the epoch has changed, where the job keeps state.
+    fn hand_over(&mut self) -> Result<()> {
+        if self.shared.config.state.is_some() {
+            let delta = self.operator.on_epoch_end(self.ctx.epoch, &mut self.ctx)?;
+            self.parts.changed(self.node, self.ctx.epoch, delta);
+        }
+        Ok(())
+    }
+
     fn over(&mut self) -> Next {
+        self.parts.close_all(self.node);
         if is_stopped(&self.shared.control) && self.combined() != Watermark::MAX {
             self.ctx.count(Counter::OpenWindows, self.operator.open_windows());
             self.shared.metrics.nodes[self.node.0].absorb(&mut self.ctx);

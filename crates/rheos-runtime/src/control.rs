@@ -6,6 +6,7 @@ use std::thread::Thread;
 
 use rheos_core::Error;
 use rheos_core::credit::Wake;
+use rheos_core::sink::EpochEnd;
 use rheos_core::time::Epoch;
 
 use crate::metrics::{Metrics, Snapshot};
@@ -31,6 +32,8 @@ struct Shared {
     failed: AtomicBool,
     failure: Mutex<Option<Error>>,
     epoch: AtomicU64,
+    /// The first epoch that does not run any more, where the last one has been announced; else 0.
+    end: AtomicU64,
     wakes: Mutex<Vec<Wake>>,
     threads: Mutex<Vec<Thread>>,
     metrics: Mutex<Option<Arc<Metrics>>>,
@@ -95,10 +98,24 @@ impl JobControl {
         Epoch(self.shared.epoch.load(Ordering::SeqCst))
     }
 
-    /// Announces the next epoch.
-    pub(crate) fn next_epoch(&self) {
+    /// The job's first epoch.
+    pub(crate) fn begin(&self, first: Epoch) {
+        self.shared.epoch.store(first.0, Ordering::SeqCst);
+    }
+
+    /// Announces that the open epoch ends, and whether another follows. Does not wake anybody.
+    pub(crate) fn announce(&self, end: EpochEnd) {
+        if end == EpochEnd::Last {
+            // First: who sees the epoch must see this too.
+            self.shared.end.store(self.epoch().0 + 1, Ordering::SeqCst);
+        }
         self.shared.epoch.fetch_add(1, Ordering::SeqCst);
-        self.wake_all();
+    }
+
+    /// Whether no rows belong into `epoch`: it lies behind the last.
+    pub(crate) fn is_behind_the_last(&self, epoch: Epoch) -> bool {
+        let end = self.shared.end.load(Ordering::SeqCst);
+        end != 0 && epoch.0 >= end
     }
 
     /// Wakes an operator on every `wake_all`.

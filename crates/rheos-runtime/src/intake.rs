@@ -27,8 +27,9 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    pub(crate) fn new() -> Self {
-        Self { current: Epoch(0), queue: VecDeque::new(), stash: BTreeMap::new() }
+    /// `first`: the job's first epoch.
+    pub(crate) fn new(first: Epoch) -> Self {
+        Self { current: first, queue: VecDeque::new(), stash: BTreeMap::new() }
     }
 
     /// The epoch that is open here.

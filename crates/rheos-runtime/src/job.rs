@@ -1,16 +1,23 @@
 //! Builds one dataflow a worker from a job graph, runs the workers, and completes epochs.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rheos_checkpoint::manifest::JobPhase;
+use rheos_checkpoint::rescale;
 use rheos_core::graph::NodeKind;
 use rheos_core::key::{KEY_GROUPS_DEFAULT, KeyGroupAssignment};
 use rheos_core::operator::OperatorInit;
-use rheos_core::time::{Epoch, Watermark};
-use rheos_core::{Error, ErrorKind, Exchange, JobGraph, NodeId, Operator, Port, Result};
+use rheos_core::sink::Sink;
+use rheos_core::time::Watermark;
+use rheos_core::{Error, ErrorKind, Exchange, JobGraph, NodeId, Operator, OperatorId, Port, Result, WorkerId};
+use rheos_state::holdings::Holdings;
+use rheos_state::restore::Restored;
 use timely::CommunicationConfig;
 use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
@@ -19,14 +26,17 @@ use timely::dataflow::{Scope, Stream};
 use timely::scheduling::Activator;
 use timely::worker::Worker;
 
+use crate::beginning::{self, Beginning, StateConfig};
 use crate::chain::{Chain, Link};
 use crate::channel::Packet;
-use crate::control::{JobControl, StopMode};
-use crate::epochs::EpochTracker;
+use crate::checkpoints::{CheckpointThread, Checkpoints, Message};
+use crate::control::{JobControl, StopMode, lock};
 use crate::exchange::{HashDistributor, HashSplit, SingleDistributor};
 use crate::metrics::{JobReport, Metrics};
+use crate::parts::WorkerParts;
 use crate::splits::SplitCoordinator;
 use crate::time::{EpochTime, frontier_parts};
+use crate::uploads::Uploads;
 use crate::{adapter, sink, source};
 
 /// The credit of a source worker, and of an operator that emits on its own, unless a job sets another.
@@ -48,6 +58,8 @@ pub struct RunConfig {
     pub credit_bytes: u64,
     /// Parts of the key space; at least `parallelism`.
     pub key_groups: u16,
+    /// Where the job keeps its state, if it does.
+    pub state: Option<StateConfig>,
 }
 
 impl Default for RunConfig {
@@ -58,6 +70,7 @@ impl Default for RunConfig {
             epoch_interval_ms: 1000,
             credit_bytes: CREDIT_BYTES_DEFAULT,
             key_groups: KEY_GROUPS_DEFAULT,
+            state: None,
         }
     }
 }
@@ -89,14 +102,20 @@ pub(crate) struct JobClock {
 }
 
 impl JobClock {
-    fn start() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { started_ms: since_epoch.as_millis() as i64, started: Instant::now() }
+    /// Not before `least_ms`, where an earlier attempt of the job has been.
+    fn start(least_ms: i64) -> Self {
+        Self { started_ms: wall_ms().max(least_ms), started: Instant::now() }
     }
 
     pub(crate) fn now_ms(&self) -> i64 {
         self.started_ms + self.started.elapsed().as_millis() as i64
     }
+}
+
+/// The clock on the wall, in ms since 1970.
+pub(crate) fn wall_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since_epoch.as_millis() as i64
 }
 
 /// What all workers of a job share.
@@ -106,7 +125,12 @@ pub(crate) struct JobShared {
     pub(crate) control: JobControl,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) coordinators: BTreeMap<NodeId, Arc<SplitCoordinator>>,
-    pub(crate) tracker: EpochTracker,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) beginning: Beginning,
+    /// By worker: what it has read of the checkpoint, until its operators have taken it.
+    restored: Vec<Mutex<Option<Restored>>>,
+    /// By worker, where the job keeps state.
+    pub(crate) uploads: Vec<Arc<Mutex<Uploads>>>,
     pub(crate) assignment: KeyGroupAssignment,
     pub(crate) clock: JobClock,
 }
@@ -126,66 +150,144 @@ pub fn check(graph: &JobGraph, config: &RunConfig) -> Result<()> {
 /// Errors: what a source, operator or sink reported first. A panic of an operator ends the job as `Internal`.
 pub fn run(graph: Arc<JobGraph>, config: &RunConfig, control: &JobControl) -> Result<JobReport> {
     config.check()?;
-    let shared = Arc::new(prepare(graph, config, control)?);
+    let (checkpoints, inbox) = Checkpoints::new();
+    let Some(shared) = prepare(graph, config, control, checkpoints)? else { return Ok(JobReport::of_an_earlier_run()) };
+    let shared = Arc::new(shared);
     control.set_metrics(Arc::clone(&shared.metrics));
-    let (ended, end) = mpsc::channel::<()>();
-    let clock = {
-        let shared = Arc::clone(&shared);
-        std::thread::Builder::new().name("rheos-epochs".into()).spawn(move || run_epochs(&shared, &end))
+    let to_checkpoints = shared.checkpoints.clone();
+    control.register_wake(Arc::new(move || to_checkpoints.tell(Message::Look)));
+    let mut thread = CheckpointThread::try_new(Arc::clone(&shared), inbox)?;
+    thread.prepare();
+    let for_thread = control.clone();
+    let keep = move || {
+        if let Err(error) = thread.run() {
+            for_thread.fail(error);
+        }
     };
-    let clock = clock.map_err(|e| Error::internal(format!("cannot start the epoch thread: {e}")))?;
+    let checkpoints = std::thread::Builder::new().name("rheos-checkpoints".into()).spawn(keep);
+    let checkpoints =
+        checkpoints.map_err(|e| Error::internal(format!("cannot start the thread of checkpoints: {e}")))?;
     let workers = start_workers(&shared);
     if let Err(error) = workers {
         control.fail(error);
     }
-    drop(ended);
-    if clock.join().is_err() {
-        control.fail(Error::internal("the epoch thread panicked"));
+    shared.checkpoints.tell(Message::WorkersEnded);
+    if checkpoints.join().is_err() {
+        control.fail(Error::internal("the thread of checkpoints panicked"));
     }
     if let Some(error) = control.take_failure() {
         return Err(error);
     }
-    shared.tracker.commit_through(Epoch(u64::MAX))?;
-    shared.tracker.finish()?;
+    // A job that was stopped and keeps state goes on: its sinks are not finished.
+    if config.state.is_none() || control.stop_mode() != Some(StopMode::Stop) {
+        shared.sinks().try_for_each(|(_, sink)| sink.finish())?;
+    }
     Ok(JobReport {
         snapshot: shared.metrics.snapshot(),
         stopped: control.stop_mode().is_some(),
+        finished_before: false,
         skipped: shared.metrics.first_skipped(),
         lateness: shared.metrics.lateness(),
         nodes: shared.metrics.node_stats(),
     })
 }
 
-fn prepare(graph: Arc<JobGraph>, config: &RunConfig, control: &JobControl) -> Result<JobShared> {
-    let metrics = Arc::new(Metrics::new(&graph));
-    let mut coordinators = BTreeMap::new();
-    let mut sinks = Vec::new();
-    for id in graph.ids() {
-        match &graph.node(id).kind {
-            NodeKind::Source { source, watermark } => {
-                let coordinator = SplitCoordinator::try_new(Arc::clone(source), watermark.clone(), config.parallelism)?;
-                metrics.add_bytes_total(coordinator.bytes_total());
-                coordinators.insert(id, Arc::new(coordinator));
+/// `None`: the job keeps state, and had come to its end before.
+fn prepare(
+    graph: Arc<JobGraph>,
+    config: &RunConfig,
+    control: &JobControl,
+    checkpoints: Checkpoints,
+) -> Result<Option<JobShared>> {
+    check_replaced(&graph)?;
+    let sinks: BTreeMap<OperatorId, Arc<dyn Sink>> = graph.nodes().iter().filter_map(sink_of).collect();
+    let mut beginning = match &config.state {
+        None => Beginning::stateless(),
+        Some(state) => {
+            let operators = graph.nodes().iter().map(|n| OperatorId(n.operator_id.clone())).collect();
+            match beginning::recover(state, &operators, &sinks)? {
+                Some(beginning) => beginning,
+                None => return Ok(None),
             }
-            NodeKind::Sink(sink) => sinks.push((id, Arc::clone(sink))),
-            _ => {}
+        }
+    };
+    let metrics = Arc::new(Metrics::new(&graph));
+    let draining = beginning.restored.as_ref().is_some_and(|m| m.phase == JobPhase::Draining);
+    let mut coordinators = BTreeMap::new();
+    for id in graph.ids() {
+        let node = graph.node(id);
+        if let NodeKind::Source { source, watermark } = &node.kind {
+            let (source, watermark) = (Arc::clone(source), watermark.clone());
+            let coordinator = match beginning.source(&OperatorId(node.operator_id.clone())) {
+                None => SplitCoordinator::try_new(source, watermark, config.parallelism)?,
+                Some(known) => SplitCoordinator::restored(source, watermark, config.parallelism, known, draining)?,
+            };
+            metrics.add_bytes_total(coordinator.bytes_total());
+            coordinators.insert(id, Arc::new(coordinator));
         }
     }
-    check_replaced(&graph)?;
+    let assignment = beginning.assignment(config.key_groups, config.parallelism);
+    let (restored, uploads) = match &config.state {
+        None => ((0..config.parallelism).map(|_| Mutex::new(None)).collect(), vec![]),
+        Some(state) => read_state(state, &beginning, &assignment, config.parallelism)?,
+    };
     // Sources have been looked at first: a missing input must not leave a sink half prepared.
-    for (_, sink) in &sinks {
-        sink.begin()?;
-    }
-    Ok(JobShared {
-        tracker: EpochTracker::new(sinks, config.parallelism),
-        assignment: KeyGroupAssignment::even(config.key_groups, config.parallelism),
+    beginning.settle(&sinks)?;
+    control.begin(beginning.claim.first_epoch);
+    let least_ms = beginning.restored.as_ref().map_or(i64::MIN, |m| m.processing_time_ms);
+    Ok(Some(JobShared {
+        checkpoints,
+        beginning,
+        restored,
+        uploads,
+        assignment,
         config: config.clone(),
         control: control.clone(),
         metrics,
         coordinators,
         graph,
-        clock: JobClock::start(),
-    })
+        clock: JobClock::start(least_ms),
+    }))
+}
+
+fn sink_of(node: &rheos_core::graph::Node) -> Option<(OperatorId, Arc<dyn Sink>)> {
+    match &node.kind {
+        NodeKind::Sink(sink) => Some((OperatorId(node.operator_id.clone()), Arc::clone(sink))),
+        _ => None,
+    }
+}
+
+type WorkerState = (Vec<Mutex<Option<Restored>>>, Vec<Arc<Mutex<Uploads>>>);
+
+/// What each worker goes on from, read by all at once.
+fn read_state(
+    state: &StateConfig,
+    beginning: &Beginning,
+    assignment: &KeyGroupAssignment,
+    parallelism: usize,
+) -> Result<WorkerState> {
+    let workers = u32::try_from(parallelism).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+    let plans = beginning.restored.as_ref().map(|manifest| rescale::plan(manifest, assignment, workers));
+    let read = |worker: usize| -> Result<(Option<Restored>, Uploads)> {
+        let id = WorkerId(worker as u32);
+        let store = Arc::clone(&state.store);
+        let groups = assignment.groups_of(worker).into_iter().collect();
+        let new = |holdings| Uploads::new(Arc::clone(&state.store), beginning.claim.generation, id, groups, holdings);
+        let (Some(plans), Some(manifest)) = (&plans, &beginning.restored) else {
+            return Ok((None, new(Holdings::new(id))));
+        };
+        let mut restored = rheos_state::restore::restore(store.as_ref(), manifest, &plans[worker], id)?;
+        let mut uploads = new(std::mem::replace(&mut restored.holdings, Holdings::new(id)));
+        uploads.rewrite(beginning.claim.first_epoch, &plans[worker].rewrites)?;
+        Ok((Some(restored), uploads))
+    };
+    let all: Vec<Result<_>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..parallelism).map(|worker| scope.spawn(move || read(worker))).collect();
+        let panicked = |_| Err(Error::internal("reading a checkpoint panicked"));
+        threads.into_iter().map(|t| t.join().unwrap_or_else(panicked)).collect()
+    });
+    let all = all.into_iter().collect::<Result<Vec<_>>>()?;
+    Ok(all.into_iter().map(|(restored, uploads)| (Mutex::new(restored), Arc::new(Mutex::new(uploads)))).unzip())
 }
 
 /// Refuses a job that would delete what it reads. Errors: `Conflict` (R0235).
@@ -206,23 +308,6 @@ fn check_replaced(graph: &JobGraph) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The clock of epochs: announces one each interval, unless the sinks lag behind, and commits what is complete.
-fn run_epochs(shared: &JobShared, end: &mpsc::Receiver<()>) {
-    const EPOCHS_IN_FLIGHT_MAX: u64 = 4;
-    let interval = Duration::from_millis(shared.config.epoch_interval_ms);
-    while let Err(mpsc::RecvTimeoutError::Timeout) = end.recv_timeout(interval) {
-        if let Some(epoch) = shared.tracker.complete()
-            && let Err(error) = shared.tracker.commit_through(epoch)
-        {
-            shared.control.fail(error);
-        }
-        let complete = shared.tracker.complete().map_or(0, |e| e.0 + 1);
-        if shared.control.epoch().0 < complete + EPOCHS_IN_FLIGHT_MAX {
-            shared.control.next_epoch();
-        }
-    }
 }
 
 fn start_workers(shared: &Arc<JobShared>) -> Result<()> {
@@ -260,7 +345,11 @@ fn run_worker(worker: &mut Worker, shared: Arc<JobShared>) {
         Err(error) => return shared.control.fail(error),
     };
     let probe = probe::Handle::new();
-    let sources = worker.dataflow::<EpochTime, _, _>(|scope| build(scope, &shared, operators, &probe));
+    let parts = {
+        let first = shared.beginning.claim.first_epoch;
+        WorkerParts::new(WorkerId(worker.index() as u32), first, shared.control.clone(), shared.checkpoints.clone())
+    };
+    let sources = worker.dataflow::<EpochTime, _, _>(|scope| build(scope, &shared, &parts, operators, &probe));
     let mut seen: Vec<EpochTime> = Vec::new();
     while !probe.done() && !shared.control.failed() {
         worker.step_or_park(Some(Duration::from_millis(100)));
@@ -281,8 +370,15 @@ fn run_worker(worker: &mut Worker, shared: Arc<JobShared>) {
 
 fn create_operators(worker: usize, shared: &JobShared) -> Result<Vec<Option<Box<dyn Operator>>>> {
     let init = OperatorInit { worker, parallelism: shared.config.parallelism, assignment: shared.assignment.clone() };
+    let mut restored = lock(&shared.restored[worker]).take();
     let create = |node: &rheos_core::graph::Node| match &node.kind {
-        NodeKind::Stateless(f) | NodeKind::Stateful(f) => f.create(&init).map(Some),
+        NodeKind::Stateless(f) | NodeKind::Stateful(f) => {
+            let mut operator = f.create(&init)?;
+            if let Some(restored) = &mut restored {
+                operator.restore(&restored.take(&OperatorId(node.operator_id.clone())))?;
+            }
+            Ok(Some(operator))
+        }
         _ => Ok(None),
     };
     shared.graph.nodes().iter().map(create).collect()
@@ -297,6 +393,7 @@ pub(crate) type Drain = Box<dyn FnMut(&mut dyn FnMut(EpochTime, Packet))>;
 fn build<'scope>(
     scope: Scope<'scope, EpochTime>,
     shared: &Arc<JobShared>,
+    parts: &Rc<WorkerParts>,
     mut operators: Vec<Option<Box<dyn Operator>>>,
     probe: &probe::Handle<EpochTime>,
 ) -> Vec<Activator> {
@@ -313,13 +410,13 @@ fn build<'scope>(
         match &node.kind {
             NodeKind::Source { source, watermark } => {
                 let (stream, activator) =
-                    source::build(scope, id, Arc::clone(source), watermark.clone(), shared, probe.clone());
+                    source::build(scope, id, Arc::clone(source), watermark.clone(), shared, parts, probe.clone());
                 activators.push(activator);
                 streams.insert((id, Port::MAIN), stream);
             }
             NodeKind::Union => {
-                let parts: Vec<_> = inputs().map(|(stream, _)| stream).collect();
-                streams.insert((id, Port::MAIN), scope.concatenate(parts));
+                let streams_in: Vec<_> = inputs().map(|(stream, _)| stream).collect();
+                streams.insert((id, Port::MAIN), scope.concatenate(streams_in));
             }
             NodeKind::Stateless(_) if node.inputs[0].exchange == Exchange::Forward => {
                 let nodes = chain_from(&graph, id);
@@ -333,13 +430,13 @@ fn build<'scope>(
             NodeKind::Stateless(_) | NodeKind::Stateful(_) => {
                 let operator = operators[id.0].take().expect("every operator node got its operator");
                 let inputs: Vec<_> = inputs().collect();
-                for (port, stream) in adapter::build(scope, id, inputs, operator, shared) {
+                for (port, stream) in adapter::build(scope, id, inputs, operator, shared, parts) {
                     streams.insert((id, port), stream);
                 }
             }
             NodeKind::Sink(sink) => {
                 let (stream, exchange) = inputs().next().expect("a sink has one input");
-                sink::build(scope, id, stream, exchange, Arc::clone(sink), shared).probe_with(probe);
+                sink::build(scope, id, stream, exchange, Arc::clone(sink), shared, parts).probe_with(probe);
             }
         }
     }

@@ -7,7 +7,9 @@
 //!   intake.rs    stash, effective watermark and epoch of an operator's inputs
 //!   adapter.rs   turns any `Operator` into a Timely operator
 //!   chain.rs     fused stateless operators
-//!   sink.rs      writers, staging; epochs.rs completes epochs and commits
+//!   sink.rs      writers, staging; parts.rs puts together what a worker has to say of an epoch
+//!   checkpoints.rs  the thread that announces epochs and, when all workers have told, commits (on errands.rs)
+//!   beginning.rs finds the checkpoint that the job goes on from; uploads.rs stores what operators changed
 //!   control.rs   stop, fail, wake; metrics.rs counts
 //! ```
 //!
@@ -15,19 +17,24 @@
 //! ownership, never by frontiers; the first error ends the whole job and is the one that is reported.
 
 mod adapter;
+mod beginning;
 mod chain;
 mod channel;
+mod checkpoints;
 mod control;
-mod epochs;
+mod errands;
 mod exchange;
 mod intake;
 mod job;
 mod metrics;
+mod parts;
 mod sink;
 mod source;
 mod splits;
 mod time;
+mod uploads;
 
+pub use beginning::StateConfig;
 pub use control::{JobControl, StopMode};
 pub use exchange::HashSplit;
 pub use job::{CREDIT_BYTES_DEFAULT, RunConfig, check, run};

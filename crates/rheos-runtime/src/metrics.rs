@@ -200,10 +200,26 @@ pub struct JobReport {
     pub snapshot: Snapshot,
     /// Whether it was stopped from outside before its input ended.
     pub stopped: bool,
+    /// Whether there was nothing to do: the job keeps state, and had come to its end in an earlier run.
+    pub finished_before: bool,
     /// For each table with skipped records one of them: its place, reason and text.
     pub skipped: Vec<String>,
     /// How late the late rows were.
     pub lateness: Lateness,
     /// The counts of each node, in the order of the graph.
     pub nodes: Vec<NodeStats>,
+}
+
+impl JobReport {
+    /// Of a job that had come to its end in an earlier run.
+    pub(crate) fn of_an_earlier_run() -> Self {
+        Self {
+            snapshot: Snapshot::default(),
+            stopped: false,
+            finished_before: true,
+            skipped: vec![],
+            lateness: Lateness::default(),
+            nodes: vec![],
+        }
+    }
 }

@@ -3,17 +3,18 @@
 //! Each activation: take the epoch's cut, move the capability to the source's watermark, then read while there is
 //! credit. Every worker holds its capability at the published watermark, also while it has no split, so that no worker's
 //! frontier runs ahead of a split that another will still read. At the end of the input the capability stands at
-//! (epoch, end of time) until the sinks have seen it; only then is it dropped. A stop drops it as it is, so operators can
-//! tell a stop from an end.
+//! (epoch, end of time) until the sinks have seen it; then the last cut is asked for. The last cut drops the capability,
+//! at a stop as it is, so operators can tell a stop from an end.
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rheos_checkpoint::manifest::{SplitProgress, SplitState};
 use rheos_core::credit::Wake;
 use rheos_core::event_time::event_time_range;
-use rheos_core::source::{ReaderContext, Source, SourcePoll, Split, SplitReader, WatermarkSpec};
-use rheos_core::time::Watermark;
+use rheos_core::source::{ReaderContext, Source, SourcePoll, SplitReader, WatermarkSpec};
+use rheos_core::time::{Epoch, Watermark};
 use rheos_core::{Batch, CreditPool, NodeId, Result};
 use timely::container::NoopBuilder;
 use timely::dataflow::Scope;
@@ -24,6 +25,7 @@ use timely::scheduling::Activator;
 use crate::channel::{Packet, batch_bytes};
 use crate::control::StopMode;
 use crate::job::{JobShared, Packets};
+use crate::parts::WorkerParts;
 use crate::splits::{Handout, SplitCoordinator};
 use crate::time::{EpochTime, frontier_parts};
 
@@ -40,12 +42,14 @@ pub(crate) fn build<'scope>(
     table: Arc<dyn Source>,
     watermark: Option<WatermarkSpec>,
     shared: &Arc<JobShared>,
+    parts: &Rc<WorkerParts>,
     probe: probe::Handle<EpochTime>,
 ) -> (Packets<'scope>, Activator) {
     let worker = scope.index();
     let name = format!("source-{}", node.0);
     let mut activator = None;
     let stream = source::<EpochTime, NoopBuilder<Packet>, _, _>(scope, &name, |capability, info| {
+        parts.register(node, shared.operator(node));
         let own = scope.activator_for(Rc::clone(&info.address));
         own.activate();
         activator = Some(own.clone());
@@ -62,7 +66,9 @@ pub(crate) fn build<'scope>(
             worker,
             table,
             watermark,
-            reader: None,
+            reading: None,
+            finished: Vec::new(),
+            epoch: shared.beginning.claim.first_epoch,
             capability: Some(capability),
             credit: CreditPool::new(shared.config.credit_bytes, Arc::clone(&wake)),
             wake,
@@ -70,6 +76,7 @@ pub(crate) fn build<'scope>(
             probe,
             activator: own,
             shared: Arc::clone(shared),
+            parts: Rc::clone(parts),
         };
         move |output| {
             if let Err(error) = operator.activate(output) {
@@ -86,7 +93,11 @@ struct SourceOperator {
     worker: usize,
     table: Arc<dyn Source>,
     watermark: Option<WatermarkSpec>,
-    reader: Option<(Split, Box<dyn SplitReader>)>,
+    reading: Option<Reading>,
+    /// Splits that were read to their end since the last cut.
+    finished: Vec<SplitState>,
+    /// The epoch that is open here.
+    epoch: Epoch,
     capability: Option<Capability<EpochTime>>,
     credit: Arc<CreditPool>,
     wake: Wake,
@@ -94,6 +105,20 @@ struct SourceOperator {
     probe: probe::Handle<EpochTime>,
     activator: Activator,
     shared: Arc<JobShared>,
+    parts: Rc<WorkerParts>,
+}
+
+/// A split that is being read.
+struct Reading {
+    state: SplitState,
+    reader: Box<dyn SplitReader>,
+}
+
+impl Reading {
+    /// What a checkpoint says of it now.
+    fn at(&self, progress: SplitProgress) -> SplitState {
+        SplitState { progress, ..self.state.clone() }
+    }
 }
 
 /// What follows an activation.
@@ -111,19 +136,23 @@ impl SourceOperator {
         if self.capability.is_none() {
             return Ok(());
         }
-        match self.shared.control.stop_mode() {
-            _ if self.shared.control.failed() => return self.end(),
-            Some(StopMode::Stop) => return self.end(),
-            Some(StopMode::Drain) => {
-                self.reader = None;
-                self.coordinator.close();
-            }
-            None => {}
+        if self.shared.control.failed() {
+            self.end();
+            return Ok(());
         }
         self.advance();
+        if self.shared.control.is_behind_the_last(self.epoch) {
+            self.end();
+            return Ok(());
+        }
+        if self.shared.control.stop_mode() == Some(StopMode::Drain) {
+            self.reading = None;
+            self.coordinator.close();
+            self.advance();
+        }
         if self.coordinator.published() == Watermark::MAX {
             if self.sinks_saw_the_end() {
-                return self.end();
+                self.shared.checkpoints.input_ended();
             }
             return Ok(());
         }
@@ -138,13 +167,14 @@ impl SourceOperator {
         Ok(())
     }
 
-    fn end(&mut self) -> Result<()> {
-        self.reader = None;
+    /// Nothing is read any more.
+    fn end(&mut self) {
+        self.parts.close_all(self.node);
+        self.reading = None;
         self.capability = None;
-        Ok(())
     }
 
-    /// Moves the capability to the announced epoch and the published watermark.
+    /// Moves the capability to the published watermark, and to the announced epoch behind a cut.
     fn advance(&mut self) {
         let Some(capability) = &mut self.capability else { return };
         if self.coordinator.is_idle() {
@@ -154,7 +184,16 @@ impl SourceOperator {
                 self.coordinator.follow(lowest);
             }
         }
-        let time = EpochTime::new(self.shared.control.epoch(), self.coordinator.published());
+        // In this order: see `SplitCoordinator::look_at_all`.
+        let watermark = self.coordinator.published();
+        let epoch = self.shared.control.epoch();
+        if self.epoch < epoch {
+            let reading = self.reading.as_ref().map(|r| r.at(SplitProgress::Reading(r.reader.position())));
+            let splits = self.finished.drain(..).chain(reading).collect();
+            self.parts.cut(self.node, self.epoch, epoch, watermark, splits);
+            self.epoch = epoch;
+        }
+        let time = EpochTime::new(epoch, watermark);
         if capability.time() != &time {
             capability.downgrade(&time);
         }
@@ -178,9 +217,11 @@ impl SourceOperator {
             if !self.credit.has_credit() {
                 return Ok(Next::Sleep);
             }
-            let Some((split, reader)) = &mut self.reader else {
-                match self.coordinator.next_split()? {
-                    Handout::Split(split) => self.open(split)?,
+            let Some(Reading { state, reader }) = &mut self.reading else {
+                let (control, epoch) = (&self.shared.control, self.epoch);
+                match self.coordinator.next_split(|| control.epoch() == epoch)? {
+                    Handout::CutFirst => self.advance(),
+                    Handout::Split(state) => self.open(state)?,
                     Handout::Wait => {
                         if self.watermark.as_ref().is_some_and(|w| w.idle_timeout_ms.is_some()) {
                             self.coordinator.tick();
@@ -205,13 +246,14 @@ impl SourceOperator {
                     let capability = self.capability.as_ref().expect("checked at the activation's start");
                     output.session_with_builder(capability).give_container(&mut packet);
                     self.shared.metrics.nodes[self.node.0].add_out(rows);
-                    self.coordinator.observe(split, max_ms);
+                    state.max_event_time_ms = state.max_event_time_ms.max(max_ms);
+                    self.coordinator.observe(&state.split, max_ms);
                     self.advance();
                 }
                 SourcePoll::Pending => return Ok(self.pending()),
                 SourcePoll::Finished => {
-                    self.coordinator.finish(split);
-                    self.reader = None;
+                    self.coordinator.finish(&state.split);
+                    self.finished.extend(self.reading.take().map(|r| r.at(SplitProgress::Finished)));
                     self.advance();
                     if self.coordinator.published() == Watermark::MAX {
                         return Ok(Next::Again);
@@ -222,14 +264,18 @@ impl SourceOperator {
         Ok(Next::Again)
     }
 
-    fn open(&mut self, split: Split) -> Result<()> {
+    fn open(&mut self, state: SplitState) -> Result<()> {
         let context = ReaderContext {
             wake: Arc::clone(&self.wake),
             batch_rows: self.shared.config.batch_rows,
             counters: self.shared.metrics.source_counters(self.node.0),
         };
-        let reader = self.table.open(&split, None, context)?;
-        self.reader = Some((split, reader));
+        let position = match &state.progress {
+            SplitProgress::Reading(position) => Some(position.as_str()),
+            SplitProgress::Pending | SplitProgress::Finished => None,
+        };
+        let reader = self.table.open(&state.split, position, context)?;
+        self.reading = Some(Reading { state, reader });
         Ok(())
     }
 

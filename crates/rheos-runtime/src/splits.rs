@@ -17,31 +17,36 @@
 //! The next split comes from the sequence whose watermark is lowest, so that sequences stay close in event time and no
 //! state piles up.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rheos_core::Result;
+use rheos_checkpoint::coordinator::SourceLook;
+use rheos_checkpoint::manifest::{SequenceState, SourceState, SplitProgress, SplitState};
 use rheos_core::credit::Wake;
 use rheos_core::source::{Source, Split, WatermarkSpec};
 use rheos_core::time::Watermark;
+use rheos_core::{Error, ErrorKind, OperatorId, Result};
 
 use crate::control::lock;
 
 /// What a worker that asks for a split gets.
 pub(crate) enum Handout {
-    Split(Split),
+    /// With how far it was read when it was found or restored.
+    Split(SplitState),
     /// None now; more may be found.
     Wait,
     /// None ever.
     Finished,
+    /// The worker has to take its cut first: what it is given belongs to the next epoch.
+    CutFirst,
 }
 
 /// A split that a worker reads or has read.
 struct Taken {
-    id: String,
-    not_before_ms: Option<i64>,
+    /// As it was handed out.
+    split: SplitState,
     max_ms: Option<i64>,
     done: bool,
     active_at: Instant,
@@ -49,7 +54,7 @@ struct Taken {
 
 #[derive(Default)]
 struct Sequence {
-    pending: VecDeque<Split>,
+    pending: VecDeque<SplitState>,
     taken: VecDeque<Taken>,
     prefix_max_ms: Option<i64>,
 }
@@ -71,8 +76,8 @@ impl Sequence {
         let front = self.taken.front();
         let seen = self.prefix_max_ms.max(front.and_then(|t| t.max_ms)).map(|ms| ms.saturating_sub(delay_ms));
         let known = match front {
-            Some(taken) => taken.not_before_ms,
-            None => self.pending.front().and_then(|s| s.not_before_ms),
+            Some(taken) => taken.split.split.not_before_ms,
+            None => self.pending.front().and_then(|s| s.split.not_before_ms),
         };
         Watermark(seen.max(known).unwrap_or(i64::MIN))
     }
@@ -90,11 +95,46 @@ struct State {
     /// When something was last found or read.
     active_at: Instant,
     enumerated: bool,
+    /// Splits that were read to their end since the last look.
+    finished: BTreeSet<String>,
+    /// All splits that were found, while more may be.
+    found: Vec<Split>,
 }
 
 impl State {
     fn new() -> Self {
-        Self { sequences: BTreeMap::new(), over_max_ms: None, active_at: Instant::now(), enumerated: false }
+        Self {
+            sequences: BTreeMap::new(),
+            over_max_ms: None,
+            active_at: Instant::now(),
+            enumerated: false,
+            finished: BTreeSet::new(),
+            found: vec![],
+        }
+    }
+
+    /// What a checkpoint says of the source, but for what workers have read of the splits that they hold.
+    fn look(&mut self, operator: OperatorId) -> SourceLook {
+        let taken = || self.sequences.values().flat_map(|s| &s.taken).filter(|t| !t.done).map(|t| &t.split);
+        let pending = self.sequences.values().flat_map(|s| &s.pending);
+        let over = |(number, sequence): (&u32, &Sequence)| {
+            let finished = sequence.taken.iter().filter(|t| t.done).filter_map(|t| t.max_ms);
+            let finished_max_ms = sequence.prefix_max_ms.into_iter().chain(finished).max()?;
+            Some(SequenceState { sequence: *number, finished_max_ms })
+        };
+        SourceLook {
+            operator,
+            enumerated: self.enumerated,
+            enumerator: if self.enumerated {
+                String::new()
+            } else {
+                serde_json::to_string(&self.found).unwrap_or_default()
+            },
+            sequences: self.sequences.iter().filter_map(over).collect(),
+            splits: taken().chain(pending).cloned().collect(),
+            taken: taken().map(|s| s.split.id.clone()).collect(),
+            finished: std::mem::take(&mut self.finished),
+        }
     }
 
     /// Folds what is done, and forgets the sequences that are over: there may be one for every file of a folder.
@@ -149,9 +189,58 @@ impl SplitCoordinator {
         Ok(coordinator)
     }
 
+    /// Where a checkpoint left it. `is_over`: nothing is read any more, the job was being drained.
+    ///
+    /// Errors: `Corrupt` (R0404) for a manifest whose list of splits cannot be read; what the source says.
+    pub(crate) fn restored(
+        source: Arc<dyn Source>,
+        watermark: Option<WatermarkSpec>,
+        parallelism: usize,
+        known: &SourceState,
+        is_over: bool,
+    ) -> Result<Self> {
+        let mut state = State::new();
+        state.enumerated = known.enumerated || is_over;
+        if state.enumerated {
+            source.restore(&known.splits.iter().map(|s| s.split.clone()).collect::<Vec<_>>())?;
+        } else {
+            state.found = serde_json::from_str(&known.enumerator).map_err(|e| {
+                let message = format!("the splits of '{}' cannot be read from the checkpoint: {e}", known.operator);
+                Error::new(ErrorKind::Corrupt, 404, message).with_hint("go on from another checkpoint")
+            })?;
+            source.restore(&state.found)?;
+        }
+        let mut open: Vec<SplitState> =
+            known.splits.iter().filter(|s| !is_over && s.progress != SplitProgress::Finished).cloned().collect();
+        let position = |s: &SplitState| match &s.progress {
+            SplitProgress::Reading(position) => Some(position.clone()),
+            SplitProgress::Pending | SplitProgress::Finished => None,
+        };
+        source.resume(&open.iter().map(|s| (s.split.clone(), position(s))).collect::<Vec<_>>())?;
+        // Those that were begun come before those that were not; among these, by number, as they were found.
+        open.sort_by_cached_key(|s| (s.split.sequence, s.progress == SplitProgress::Pending, natural(&s.split.id)));
+        for split in open {
+            state.sequences.entry(split.split.sequence).or_default().pending.push_back(split);
+        }
+        for sequence in &known.sequences {
+            state.over_max_ms = state.over_max_ms.max(Some(sequence.finished_max_ms));
+        }
+        let coordinator = Self {
+            source,
+            watermark,
+            parallelism,
+            state: Mutex::new(state),
+            published: AtomicI64::new(known.watermark_ms),
+            idle: AtomicBool::new(false),
+            workers: (0..parallelism).map(|_| Waiting::default()).collect(),
+        };
+        coordinator.publish(&mut lock(&coordinator.state));
+        Ok(coordinator)
+    }
+
     /// Bytes of all splits that are known.
     pub(crate) fn bytes_total(&self) -> u64 {
-        lock(&self.state).sequences.values().flat_map(|s| &s.pending).map(|s| s.size_bytes).sum()
+        lock(&self.state).sequences.values().flat_map(|s| &s.pending).map(|s| s.split.size_bytes).sum()
     }
 
     pub(crate) fn register_wake(&self, worker: usize, wake: Wake) {
@@ -174,9 +263,13 @@ impl SplitCoordinator {
         self.published() == seen
     }
 
-    /// A split for a worker that has none.
-    pub(crate) fn next_split(&self) -> Result<Handout> {
+    /// A split for a worker that has none. `is_current`: whether the worker has taken all cuts that were announced; asked
+    /// while no look at the source can be under way. So what is in a worker's part was there when its epoch was looked at.
+    pub(crate) fn next_split(&self, is_current: impl FnOnce() -> bool) -> Result<Handout> {
         let mut state = lock(&self.state);
+        if !is_current() {
+            return Ok(Handout::CutFirst);
+        }
         if !state.enumerated && state.sequences.values().all(|s| s.pending.is_empty()) {
             self.discover(&mut state)?;
         }
@@ -187,13 +280,8 @@ impl SplitCoordinator {
             return Ok(if over { Handout::Finished } else { Handout::Wait });
         };
         let split = sequence.pending.pop_front().expect("sequences without pending splits were left out");
-        sequence.taken.push_back(Taken {
-            id: split.id.clone(),
-            not_before_ms: split.not_before_ms,
-            max_ms: None,
-            done: false,
-            active_at: Instant::now(),
-        });
+        let max_ms = split.max_event_time_ms;
+        sequence.taken.push_back(Taken { split: split.clone(), max_ms, done: false, active_at: Instant::now() });
         Ok(Handout::Split(split))
     }
 
@@ -213,6 +301,7 @@ impl SplitCoordinator {
         let mut state = lock(&self.state);
         if let Some(taken) = find(&mut state, split) {
             taken.done = true;
+            state.finished.insert(split.id.clone());
         }
         state.active_at = Instant::now();
         self.publish(&mut state);
@@ -233,9 +322,26 @@ impl SplitCoordinator {
 
     /// The watermark of a wholly idle source follows the job's other sources.
     pub(crate) fn follow(&self, others: Watermark) {
+        // Only under the lock may it move: see `look_at_all`.
+        let _state = lock(&self.state);
         if self.is_idle() {
             self.raise(others);
         }
+    }
+
+    /// Looks at all sources of a job and calls `announce` before any watermark moves on.
+    ///
+    /// So no source stamps a batch of the epoch that ends here with a watermark above the one of this moment, as long as it
+    /// asks for the watermark first and for the epoch then. Operators fire nothing beyond it in that epoch, and a restored
+    /// job, which goes on at the watermarks of the cuts, takes the same rows for late as this one.
+    pub(crate) fn look_at_all<'a>(
+        coordinators: impl Iterator<Item = (OperatorId, &'a SplitCoordinator)>,
+        announce: impl FnOnce(),
+    ) -> Vec<SourceLook> {
+        let mut locked: Vec<_> = coordinators.map(|(id, c)| (id, lock(&c.state))).collect();
+        let looks = locked.iter_mut().map(|(id, state)| state.look(id.clone())).collect();
+        announce();
+        looks
     }
 
     fn delay_ms(&self) -> i64 {
@@ -248,8 +354,15 @@ impl SplitCoordinator {
         if !found.splits.is_empty() {
             state.active_at = Instant::now();
         }
+        if state.enumerated {
+            state.found = vec![];
+        } else {
+            state.found.extend(found.splits.iter().cloned());
+        }
         for split in found.splits {
-            state.sequences.entry(split.sequence).or_default().pending.push_back(split);
+            let sequence = state.sequences.entry(split.sequence).or_default();
+            let new = SplitState { split, progress: SplitProgress::Pending, max_event_time_ms: None };
+            sequence.pending.push_back(new);
         }
         Ok(())
     }
@@ -289,9 +402,29 @@ impl SplitCoordinator {
     }
 }
 
+/// A key by which texts sort as people count: `part-9` before `part-10`.
+fn natural(text: &str) -> Vec<(u64, char)> {
+    let mut key = Vec::new();
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let mut number = u64::from(c.to_digit(10).unwrap_or(0));
+        if !c.is_ascii_digit() {
+            key.push((0, c));
+            continue;
+        }
+        while let Some(digit) = rest.peek().and_then(|c| c.to_digit(10)) {
+            number = number.saturating_mul(10).saturating_add(u64::from(digit));
+            rest.next();
+        }
+        // A number stands where its digits would among other characters.
+        key.push((number, '0'));
+    }
+    key
+}
+
 fn find<'a>(state: &'a mut State, split: &Split) -> Option<&'a mut Taken> {
     let sequence = state.sequences.get_mut(&split.sequence)?;
-    sequence.taken.iter_mut().find(|t| t.id == split.id)
+    sequence.taken.iter_mut().find(|t| t.split.split.id == split.id)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! columns are a projection above the source (see `program`).
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
@@ -117,6 +118,22 @@ impl Source for ComputedSource {
         // Statistics are of stored columns; nothing is known of a computed one before it is read.
         let stored = time_column.map(|c| self.output[c]).filter(|c| *c != self.computed_at());
         self.inner.discover(stored, parallelism)
+    }
+
+    fn restore(&self, known: &[Split]) -> Result<()> {
+        self.inner.restore(known)
+    }
+
+    fn resume(&self, open: &[(Split, Option<String>)]) -> Result<()> {
+        self.inner.resume(open)
+    }
+
+    fn is_replayable(&self) -> bool {
+        self.inner.is_replayable()
+    }
+
+    fn reads_in(&self, folder: &Path) -> bool {
+        self.inner.reads_in(folder)
     }
 
     fn open(&self, split: &Split, position: Option<&str>, ctx: ReaderContext) -> Result<Box<dyn SplitReader>> {

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use arrow::record_batch::RecordBatch;
 use rheos_core::error::{Error, Result};
-use rheos_core::graph::JobGraph;
+use rheos_core::graph::{Guarantee, JobGraph, NodeId, NodeKind};
 use rheos_core::source::Boundedness;
 use rheos_runtime::{JobControl, JobReport, RunConfig};
 use rheos_sql::PlanFormat;
@@ -86,6 +86,18 @@ impl Job {
     /// Errors: `Invalid` for a parallelism out of range; `Conflict` for a job that would delete what it reads.
     pub fn check(&self) -> Result<()> {
         self.graph.as_ref().map_or(Ok(()), |graph| rheos_runtime::check(graph, &self.config))
+    }
+
+    /// Whether the job keeps state.
+    pub fn keeps_state(&self) -> bool {
+        self.config.state.is_some()
+    }
+
+    /// By the name of each sink, what holds for its output: rows of a job that keeps no state are lost or repeated by a crash.
+    pub fn guarantees(&self) -> Vec<(String, Guarantee)> {
+        let Some(graph) = &self.graph else { return vec![] };
+        let is_sink = |id: &NodeId| matches!(graph.node(*id).kind, NodeKind::Sink(_));
+        graph.ids().filter(is_sink).map(|id| (graph.node(id).name.clone(), graph.guarantee(id))).collect()
     }
 
     /// Worker threads that the job will have.

@@ -51,6 +51,7 @@ mod job;
 mod lower;
 mod program;
 mod results;
+mod state_options;
 mod stream;
 mod table;
 mod windowing;
@@ -58,6 +59,7 @@ mod windowing;
 pub use job::{Finished, Job, Output, RunningJob};
 pub use program::{SqlProgram, sql};
 pub use results::{Rows, RowsPoll};
+pub use state_options::StateOptions;
 pub use stream::{KeyedStream, Pipeline, RunOptions, Stream, WindowedStream};
 pub use table::{Table, types};
 pub use windowing::{Cumulate, Hop, IntoWindow, Session, Tumble};
@@ -79,6 +81,18 @@ pub use datafusion_expr::{Expr, ident as col, lit};
 /// SQL below the level of [`sql`]: the parts that tools need.
 pub mod query {
     pub use rheos_sql::{FunctionInfo, check_setting, functions, render};
+}
+
+/// Checkpoints of a job as they are stored: for tools that look at them.
+pub mod state {
+    pub use rheos_checkpoint::journal::{EntryNumber, Journal};
+    pub use rheos_checkpoint::manifest::{JobPhase, Manifest, SinkState, SourceState, SplitProgress};
+    pub use rheos_checkpoint::recovery::RestoreFrom;
+    pub use rheos_core::state::TableKind;
+    pub use rheos_core::temporal::write_timestamp;
+    pub use rheos_state::inspect::{Freed, Listing, Standing, delete, find, list, verify};
+    pub use rheos_state::journal::read as read_journal;
+    pub use rheos_state::store::{CheckpointStore, LocalStore};
 }
 
 /// Functions for expressions.

@@ -13,6 +13,7 @@ use rheos_sql::PlanOptions;
 
 use crate::job::{Finished, Job, Planned};
 use crate::results::ResultSink;
+use crate::state_options::{OpenState, StateOptions};
 
 /// A SQL program that has not been looked at yet.
 ///
@@ -30,6 +31,7 @@ pub fn sql(text: impl Into<String>) -> SqlProgram {
         batch_rows: None,
         query_time_ms: None,
         discards_rows: false,
+        state: None,
     }
 }
 
@@ -43,6 +45,7 @@ pub struct SqlProgram {
     batch_rows: Option<usize>,
     query_time_ms: Option<i64>,
     discards_rows: bool,
+    state: Option<StateOptions>,
 }
 
 impl SqlProgram {
@@ -81,6 +84,12 @@ impl SqlProgram {
         self
     }
 
+    /// Keeps state, and goes on from what is there. See [`StateOptions`].
+    pub fn state(mut self, state: StateOptions) -> Self {
+        self.state = Some(state);
+        self
+    }
+
     /// Computes the rows of bare `SELECT`s on all workers and forgets them, as the connector `blackhole` does: for
     /// measuring. The job then has no results.
     pub fn discard_rows(mut self) -> Self {
@@ -95,10 +104,17 @@ impl SqlProgram {
         let sinks: Arc<Mutex<BTreeMap<usize, ResultSink>>> = Arc::default();
         let made = Arc::clone(&sinks);
         let discards = self.discards_rows;
+        let mut state = self.state.map(StateOptions::open).transpose()?;
+        // A job that goes on is planned as it was at first.
+        let planned_ms = state.as_ref().and_then(|s| s.context.query_time_ms);
+        let query_time_ms = planned_ms.or(self.query_time_ms).unwrap_or_else(now_ms);
+        if let Some(state) = &mut state {
+            state.context.query_time_ms = Some(query_time_ms);
+        }
         let options = PlanOptions {
             variables: self.variables,
             settings: self.settings,
-            query_time_ms: self.query_time_ms.unwrap_or_else(now_ms),
+            query_time_ms,
             result_sink: Arc::new(move |index, schema| {
                 if discards {
                     return rheos_connectors::discard(schema);
@@ -120,7 +136,7 @@ impl SqlProgram {
                 ),
             });
         }
-        let mut config = RunConfig::default();
+        let mut config = RunConfig { state: state.map(OpenState::into_config).transpose()?, ..RunConfig::default() };
         if let Some(parallelism) = program.settings.parallelism {
             config.parallelism = parallelism;
         }

@@ -318,7 +318,7 @@ mod tests {
     }
 
     fn writer(sink: &ResultSink) -> Box<dyn SinkWriter> {
-        sink.open(WriterContext { worker: 0, wake: Arc::new(|| ()) }).unwrap()
+        sink.open(WriterContext::detached()).unwrap()
     }
 
     fn numbers(rows: Rows) -> Vec<i64> {

@@ -7,6 +7,7 @@
 mod bad_input;
 mod bench;
 mod cases;
+mod checkpoints;
 mod completion;
 mod config;
 mod docs;
@@ -14,4 +15,5 @@ mod explain;
 mod files;
 mod nexmark;
 mod process;
+mod state;
 mod streams;

@@ -87,6 +87,12 @@ impl Columns {
     }
 }
 
+/// The rows of a split: from the first, before the second.
+fn range(split: &Split) -> Result<[u64; 2]> {
+    let damaged = |_| Error::internal(format!("a datagen split has the descriptor {}", split.descriptor));
+    serde_json::from_str(&split.descriptor).map_err(damaged)
+}
+
 impl Source for DatagenSource {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.table.schema)
@@ -117,17 +123,33 @@ impl Source for DatagenSource {
         Ok(Discovery { splits, finished: true })
     }
 
+    fn restore(&self, known: &[Split]) -> Result<()> {
+        for split in known {
+            let [_, end] = range(split)?;
+            self.next_row.fetch_max(end, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    fn resume(&self, open: &[(Split, Option<String>)]) -> Result<()> {
+        let next = |(split, position): &(Split, Option<String>)| match position {
+            Some(position) => Ok(position.parse().unwrap_or(u64::MAX)),
+            None => Ok(range(split)?[0]),
+        };
+        let lowest = open.iter().map(next).collect::<Result<Vec<u64>>>()?.into_iter().min();
+        if let (Some(pace), Some(lowest)) = (&self.pace, lowest) {
+            pace.begin_at(lowest);
+        }
+        Ok(())
+    }
+
     fn open(&self, split: &Split, position: Option<&str>, ctx: ReaderContext) -> Result<Box<dyn SplitReader>> {
         let damaged = |what: &str| Error::internal(format!("a datagen split has the {what}"));
-        let [first, end]: [u64; 2] = serde_json::from_str(&split.descriptor)
-            .map_err(|_| damaged(&format!("descriptor {}", split.descriptor)))?;
+        let [first, end] = range(split)?;
         let next = match position {
             None => first,
             Some(p) => p.parse().map_err(|_| damaged(&format!("position {p}")))?,
         };
-        if let (Some(pace), Some(_)) = (&self.pace, position) {
-            pace.anchor(next);
-        }
         let (table, pace) = (Arc::clone(&self.table), self.pace.clone());
         Ok(Box::new(DatagenReader { table, pace, next, end, ctx }))
     }

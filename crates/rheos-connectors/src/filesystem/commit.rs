@@ -1,157 +1,188 @@
-//! Declares partitions complete: an empty `_SUCCESS` beside their files, for whoever waits for the whole of an hour.
+//! Makes staged parts visible.
 //!
 //! ```text
-//!   writers ──stage──► parts, and how far each worker's watermark is ──commit──► rename parts, then write _SUCCESS
+//!   no state    hidden part ──rename──► visible part
+//!   with state  1. the plan into the ledger: through which epochs, and how large a visible part is
+//!               2. by partition: hidden parts ──merge──► hidden file ──fsync, rename──► visible part, named as the first of them
+//!               3. _SUCCESS of the partitions that are complete
+//!               4. "committed" into the ledger
+//!               5. the hidden parts go
 //! ```
 //!
-//! Invariant: `_SUCCESS` is written behind all parts whose rows came before the watermark that made the partition
-//! complete, since a writer closes those before it tells that watermark. A part that comes later makes the partition wait
-//! once more: it is added, and `_SUCCESS` written anew. At the end of the input every partition is complete; at a stop
-//! only those whose time has come.
+//! A commit that died is repeated, and may bring what was staged later too. Behind step 4 the ledger says that all is
+//! done, wherever the visible parts are by now. Before it all hidden parts are there, but those that became visible under
+//! their own names; what is visible is passed over, and the rest is made as the plan says. So the same parts come to be
+//! wherever it died, each once.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
-use rheos_core::sink::Committable;
+use rheos_core::sink::{Admission, Committable, Fence};
 use rheos_core::{Error, Result};
-use serde::{Deserialize, Serialize};
 
-use super::part::ClosedPart;
-use super::partition::Partitioning;
-use super::partition_time::PartitionTime;
+use super::disk;
+use super::folder::Leftovers;
+use super::ledger::{Ledger, Plan};
+use super::merge::{Input, disappeared, merge, outputs};
 use super::paths::shown;
-use super::sink_options::{PartitionCommitOptions, Trigger};
-use crate::io::pool::lock;
+use super::staged::{Staged, StagedPart, merging_name};
+use super::success::{PartitionCommit, now_ms};
+use super::writer::Target;
 
-/// What a writer stages.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Staged {
-    /// A part, to be renamed.
-    Part(ClosedPart),
-    /// All parts with rows from before the watermark have been staged by this worker.
-    Progress {
-        /// The worker.
-        worker: usize,
-        /// Its watermark; `i64::MAX` at the end of the input.
-        watermark_ms: i64,
-    },
+/// What a sink commits to.
+pub(crate) struct Commit<'a> {
+    target: &'a Target,
+    table: &'a Path,
 }
 
-impl Staged {
-    pub(crate) fn to_committable(&self) -> Committable {
-        Committable(serde_json::to_string(self).expect("names and numbers are always JSON"))
+impl<'a> Commit<'a> {
+    pub(crate) fn new(target: &'a Target) -> Self {
+        Self { target, table: Path::new(&target.options.path) }
     }
 
-    pub(crate) fn parse(committable: &Committable) -> Result<Self> {
-        serde_json::from_str(&committable.0).map_err(|e| Error::internal(format!("a committable cannot be read: {e}")))
-    }
-}
-
-/// See the module.
-#[derive(Debug)]
-pub(crate) struct PartitionCommit {
-    options: PartitionCommitOptions,
-    /// `None`: the clock decides.
-    time: Option<PartitionTime>,
-    /// Writers that were opened here: none of them may be missing when the lowest watermark is taken.
-    writers: AtomicUsize,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// By worker, in ms.
-    watermarks: BTreeMap<usize, i64>,
-    /// The partitions that got parts since they were last declared complete, with the first part's moment.
-    pending: BTreeMap<String, Instant>,
-}
-
-impl PartitionCommit {
-    /// Errors: `Invalid` for options that do not fit the partition columns.
-    pub(crate) fn try_new(partitioning: &Arc<Partitioning>, options: &PartitionCommitOptions) -> Result<Self> {
-        let time = match options.trigger {
-            Trigger::ProcessTime => None,
-            Trigger::PartitionTime => Some(PartitionTime::try_new(partitioning, options)?),
-        };
-        Ok(Self { options: options.clone(), time, writers: AtomicUsize::new(0), state: Mutex::default() })
+    pub(crate) fn parse(committables: &[Committable]) -> Result<Vec<Staged>> {
+        committables.iter().map(Staged::parse).collect()
     }
 
-    /// The watermark (ms) at which a partition is complete; `i64::MAX`: at the end of the input, or by the clock.
-    ///
-    /// Errors: `User` for a partition whose values make no time.
-    pub(crate) fn complete_at(&self, folder: &str) -> Result<i64> {
-        let Some(time) = &self.time else { return Ok(i64::MAX) };
-        let delay_ms = i64::try_from(self.options.delay.as_millis()).unwrap_or(i64::MAX);
-        Ok(time.of(folder)?.map_or(i64::MAX, |ms| ms.saturating_add(delay_ms)))
-    }
-
-    /// Whether watermarks make partitions complete.
-    pub(crate) fn follows_watermark(&self) -> bool {
-        self.time.is_some()
-    }
-
-    /// The name of the file.
-    pub(crate) fn success_file(&self) -> &str {
-        &self.options.success_file
-    }
-
-    pub(crate) fn add_writer(&self) {
-        self.writers.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// A new job begins.
-    pub(crate) fn reset(&self) {
-        self.writers.store(0, Ordering::SeqCst);
-        *lock(&self.state) = State::default();
-    }
-
-    /// Notes what has become visible, and declares the partitions complete that are so now. May block.
-    pub(crate) fn commit(&self, table: &Path, staged: &[Staged]) -> Result<()> {
-        let due = {
-            let mut state = lock(&self.state);
-            for staged in staged {
-                match staged {
-                    Staged::Part(part) => {
-                        state.pending.entry(part.folder().to_string()).or_insert_with(Instant::now);
-                    }
-                    Staged::Progress { worker, watermark_ms } => {
-                        let last = state.watermarks.entry(*worker).or_insert(*watermark_ms);
-                        *last = (*last).max(*watermark_ms);
-                    }
-                }
+    /// The output of a job without state. `waiting`: the partitions that are not declared complete.
+    pub(crate) fn closed(&self, staged: &[Staged], waiting: &mut BTreeMap<String, i64>) -> Result<()> {
+        let mut folders = BTreeSet::new();
+        for staged in staged {
+            for part in &staged.parts {
+                self.create_folder(&part.folder)?;
+                self.publish(staged, part)?;
+                folders.insert(part.folder.as_str());
             }
-            self.due(&state)?
-        };
-        for folder in due {
-            let path = table.join(&folder).join(&self.options.success_file);
-            let written =
-                File::create(&path).and_then(|file| file.sync_all()).and_then(|()| sync_folder(&table.join(&folder)));
-            written.map_err(|e| Error::output("write", &shown(&path), &e))?;
-            lock(&self.state).pending.remove(&folder);
+        }
+        self.sync_folders(&folders)?;
+        let staged: Vec<_> = staged.iter().collect();
+        self.declare(&staged, &folders, waiting)
+    }
+
+    /// The output of a job with state.
+    pub(crate) fn released(&self, fence: Option<&Fence>, staged: &[Staged]) -> Result<()> {
+        let _alone = disk::lock_folder(self.table)?;
+        let mut ledger = Ledger::read(self.table)?;
+        match ledger.admits(fence) {
+            Admission::Apply => {}
+            Admission::Done => return staged.iter().try_for_each(|staged| self.remove_hidden(staged)),
+            Admission::Replaced => return Ok(()),
+        }
+        let (done, mut new): (Vec<_>, Vec<_>) = staged.iter().partition(|s| ledger.has(s));
+        let has_output = |staged: &[&Staged]| staged.iter().any(|s| !s.parts.is_empty() || s.replaces_below.is_some());
+        if let Some(plan) = ledger.plan().cloned() {
+            let (begun, later): (Vec<_>, Vec<_>) = new.into_iter().partition(|s| plan.covers(s));
+            if !begun.is_empty() {
+                self.carry_out(&begun, &plan, &mut ledger, fence.filter(|_| !has_output(&later)))?;
+            }
+            new = later;
+        }
+        if has_output(&new) {
+            let plan = Plan::of(&new, self.target.options.sink.rolling.part_bytes_max);
+            ledger.begin(plan.clone());
+            ledger.write(self.table)?;
+            self.carry_out(&new, &plan, &mut ledger, fence)?;
+        } else {
+            let waiting = ledger.waiting.clone();
+            self.declare(&new, &BTreeSet::new(), &mut ledger.waiting)?;
+            if ledger.waiting != waiting {
+                ledger.write(self.table)?;
+            }
+        }
+        // A commit that died behind its last step may have left them.
+        done.into_iter().try_for_each(|staged| self.remove_hidden(staged))
+    }
+
+    fn carry_out(&self, staged: &[&Staged], plan: &Plan, ledger: &mut Ledger, fence: Option<&Fence>) -> Result<()> {
+        let mut partitions: BTreeMap<&str, Vec<Input<'_>>> = BTreeMap::new();
+        for staged in staged {
+            ledger.replaces_below = ledger.replaces_below.max(staged.replaces_below);
+            for part in &staged.parts {
+                ledger.next_part = ledger.next_part.max(part.n + 1);
+                partitions.entry(&part.folder).or_default().push(Input { staged, part });
+            }
+        }
+        if !partitions.is_empty() {
+            self.replace(ledger)?;
+        }
+        let folders: BTreeSet<&str> = partitions.keys().copied().collect();
+        for (folder, inputs) in partitions {
+            self.create_folder(folder)?;
+            for output in outputs(inputs, plan.part_bytes_max) {
+                self.put(&output)?;
+            }
+        }
+        self.sync_folders(&folders)?;
+        self.declare(staged, &folders, &mut ledger.waiting)?;
+        ledger.end(fence);
+        ledger.write(self.table)?;
+        staged.iter().try_for_each(|staged| self.remove_hidden(staged))
+    }
+
+    /// Makes one visible part.
+    fn put(&self, inputs: &[Input<'_>]) -> Result<()> {
+        let [first, rest @ ..] = inputs else { return Ok(()) };
+        let visible = self.table.join(first.staged.visible_name(first.part));
+        if visible.exists() {
+            return Ok(());
+        }
+        if rest.is_empty() {
+            return self.publish(first.staged, first.part);
+        }
+        let merged = self.table.join(merging_name(&first.staged.hidden_name(first.part)));
+        merge(self.table, inputs, &merged, &self.target.options)?;
+        disk::rename(&merged, &visible).map_err(|e| Error::output("write", &shown(&visible), &e))
+    }
+
+    /// Makes a part visible as it is; does nothing where an earlier call has done it.
+    fn publish(&self, staged: &Staged, part: &StagedPart) -> Result<()> {
+        let (from, to) = (self.table.join(staged.hidden_name(part)), self.table.join(staged.visible_name(part)));
+        match disk::rename(&from, &to) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == ErrorKind::NotFound && to.exists() => Ok(()),
+            Err(e) if e.kind() == ErrorKind::NotFound => Err(disappeared(&from, "has disappeared")),
+            Err(e) => Err(Error::output("write", &shown(&to), &e)),
+        }
+    }
+
+    /// Removes what the first parts of this job replace. Once more after a crash: its own parts have higher numbers.
+    pub(crate) fn replace(&self, ledger: &mut Ledger) -> Result<()> {
+        let Some(below) = ledger.replaces_below else { return Ok(()) };
+        let success_file = self.target.commit.as_ref().map(PartitionCommit::success_file);
+        Leftovers::find(self.table, self.target.partitioning.as_deref(), success_file)?.remove_parts(below)?;
+        ledger.replaces_below = None;
+        Ok(())
+    }
+
+    /// Notes what has become visible in `folders`, and declares the partitions complete that are so now.
+    fn declare(&self, staged: &[&Staged], folders: &BTreeSet<&str>, waiting: &mut BTreeMap<String, i64>) -> Result<()> {
+        let Some(commit) = &self.target.commit else { return Ok(()) };
+        let now_ms = now_ms();
+        for folder in folders {
+            waiting.entry(folder.to_string()).or_insert(now_ms);
+        }
+        staged.iter().for_each(|staged| commit.note(staged));
+        for folder in commit.due(waiting)? {
+            commit.declare(self.table, &folder)?;
+            waiting.remove(&folder);
         }
         Ok(())
     }
 
-    fn due(&self, state: &State) -> Result<Vec<String>> {
-        let all_told = state.watermarks.len() >= self.writers.load(Ordering::SeqCst).max(1);
-        let lowest = state.watermarks.values().min().copied().filter(|_| all_told).unwrap_or(i64::MIN);
-        let mut due = vec![];
-        for (folder, since) in &state.pending {
-            let by_clock = self.time.is_none() && since.elapsed() >= self.options.delay;
-            if by_clock || self.complete_at(folder)? <= lowest {
-                due.push(folder.clone());
-            }
-        }
-        Ok(due)
+    fn remove_hidden(&self, staged: &Staged) -> Result<()> {
+        let path = |part| self.table.join(staged.hidden_name(part));
+        staged.parts.iter().try_for_each(|part| disk::remove(&path(part)))
     }
-}
 
-/// The names in a folder are on the disk only when the folder is.
-pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    fs::File::open(folder)?.sync_all()
+    fn create_folder(&self, folder: &str) -> Result<()> {
+        disk::create_folder(&self.table.join(folder))
+    }
+
+    /// A new folder is on the disk only when the one that it lies in is. The table's comes last: a part must not be gone from
+    /// there before it is in its partition.
+    fn sync_folders(&self, folders: &BTreeSet<&str>) -> Result<()> {
+        let all: BTreeSet<&Path> = folders.iter().flat_map(|folder| Path::new(folder).ancestors()).collect();
+        all.into_iter().rev().try_for_each(|folder| disk::sync_folder(&self.table.join(folder)))
+    }
 }

@@ -1,14 +1,15 @@
 //! What is in a table's folder when a job begins to write to it.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rheos_core::{Error, Result};
 
-use super::part::{is_unfinished, part_number};
+use super::disk;
 use super::partition::Partitioning;
 use super::paths::{is_hidden, shown};
+use super::staged::{is_hidden_part, part_number, run_of};
 
 /// The files and folders that are there.
 #[derive(Debug, Default)]
@@ -17,10 +18,13 @@ pub(crate) struct Leftovers {
     pub(crate) visible: Option<String>,
     /// Anything that readers see and that no job wrote.
     pub(crate) foreign: Option<String>,
-    /// The number behind that of the last part.
+    /// The number behind that of the last visible part.
     pub(crate) next_part: u64,
-    parts: Vec<PathBuf>,
-    unfinished: Vec<PathBuf>,
+    /// The highest run in the name of a hidden part.
+    pub(crate) runs: u64,
+    /// Visible parts with their numbers, and files that declare a partition complete.
+    parts: Vec<(PathBuf, Option<u64>)>,
+    unfinished: Vec<(PathBuf, String)>,
     /// The folders of partitions, those inside others behind them.
     folders: Vec<PathBuf>,
 }
@@ -51,14 +55,15 @@ impl Leftovers {
                 self.visible.get_or_insert_with(relative);
                 self.folders.push(path.clone());
                 self.look(table, &path, depth + 1, partitioning, success_file)?;
-            } else if is_unfinished(&name) {
-                self.unfinished.push(path);
+            } else if is_hidden_part(&name) {
+                self.runs = self.runs.max(run_of(&name));
+                self.unfinished.push((path, name));
             } else if success_file == Some(name.as_str()) {
-                self.parts.push(path);
+                self.parts.push((path, None));
             } else if let Some(n) = part_number(&name) {
                 self.visible.get_or_insert_with(relative);
                 self.next_part = self.next_part.max(n + 1);
-                self.parts.push(path);
+                self.parts.push((path, Some(n)));
             } else if !is_hidden(&path) {
                 self.visible.get_or_insert_with(relative);
                 self.foreign.get_or_insert_with(relative);
@@ -67,26 +72,25 @@ impl Leftovers {
         Ok(())
     }
 
-    /// Removes what failed jobs left unfinished.
-    pub(crate) fn remove_unfinished(&self) -> Result<()> {
-        self.unfinished.iter().try_for_each(|path| remove(path))
+    /// Removes what earlier attempts left unfinished, except the hidden parts that `keep` names.
+    pub(crate) fn remove_unfinished(&self, keep: impl Fn(&str) -> bool) -> Result<()> {
+        self.unfinished.iter().filter(|(_, name)| !keep(name)).try_for_each(|(path, _)| disk::remove(path))
     }
 
-    /// Removes what jobs wrote, and the folders that are empty then.
-    pub(crate) fn remove_parts(&self) -> Result<()> {
-        self.parts.iter().try_for_each(|path| remove(path))?;
-        for folder in self.folders.iter().rev() {
-            // One that holds hidden files of others stays.
-            let _ = fs::remove_dir(folder);
+    /// Removes the visible parts with a number below `below`, what declares partitions complete, and the folders that are
+    /// empty then; for good.
+    pub(crate) fn remove_parts(&self, below: u64) -> Result<()> {
+        let mut changed = BTreeSet::new();
+        for (path, _) in self.parts.iter().filter(|(_, n)| n.is_none_or(|n| n < below)) {
+            disk::remove(path)?;
+            changed.extend(path.parent());
         }
-        Ok(())
-    }
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        // Somebody else has removed it since it was found.
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
-        result => result.map_err(|e| Error::output("remove", &shown(path), &e)),
+        for folder in self.folders.iter().rev() {
+            // One that holds parts, or hidden files of others, stays.
+            if fs::remove_dir(folder).is_ok() {
+                changed.extend(folder.parent());
+            }
+        }
+        changed.into_iter().filter(|folder| folder.is_dir()).try_for_each(disk::sync_folder)
     }
 }

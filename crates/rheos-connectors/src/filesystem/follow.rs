@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A file that is replaced (rotated: renamed away, or removed and made anew) is read to its end, then the new one from its
-//! beginning. A file that becomes shorter is an error: which lines were lost cannot be known.
+//! beginning; also if that happened between a checkpoint and its restore (see `rotation`). A file that becomes shorter is an
+//! error: which lines were lost cannot be known.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -20,13 +21,15 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use rheos_core::credit::Wake;
 use rheos_core::source::{ReaderContext, SourcePoll, SplitReader};
-use rheos_core::{Error, ErrorKind, Result};
-use rheos_formats::{DecodeError, DecodeLimits, Decoded, InputRange, TextDecoder, TextFormat};
+use rheos_core::{Error, Result};
+use rheos_formats::{DecodeError, DecodeLimits, Decoded, InputRange, TextDecoder, TextFormat, first_record};
 
-use super::input::{count_lines, read_header};
+use super::input::count_lines;
 use super::options::{Compression, FileOptions};
 use super::paths::{is_glob, missing, shown};
+use super::position::{BytePosition, FileIdentity, GrowingPosition, parse};
 use super::reader::count_records;
+use super::rotation::{find, lost, read_head};
 use crate::io::pool::lock;
 
 /// Bytes of a chunk, at most.
@@ -67,22 +70,48 @@ pub(crate) struct RowDecoder {
 }
 
 impl RowDecoder {
-    fn at(&self, offset: u64) -> Result<TextDecoder> {
-        let range = InputRange { offset, skip_first: false, end: None };
+    fn at(&self, range: InputRange) -> Result<TextDecoder> {
         TextDecoder::try_new(&self.format, &self.declared, &self.columns, self.limits, range)
     }
 }
 
 /// What the thread tells.
 enum News {
-    /// The inode of the file that is read.
-    Opened(u64),
+    /// The inode of the file that is read, and the bytes before the place where reading begins, or the first of them.
+    Opened(u64, Vec<u8>),
     /// The record that names the columns, where reading does not begin with it.
     Header(Vec<u8>),
     /// What has been appended.
     Bytes(Vec<u8>),
     /// The file was replaced by one with this inode, and is at its end.
     Replaced(u64),
+}
+
+/// What is known of a file.
+struct Known {
+    inode: u64,
+    /// What has been read of its first bytes.
+    head: Vec<u8>,
+    /// As the position says, until the file has been found.
+    before: Option<FileIdentity>,
+}
+
+impl Known {
+    fn new(inode: u64) -> Self {
+        Self { inode, head: Vec::new(), before: None }
+    }
+
+    /// Its identity at `offset`, which needs no byte behind it.
+    fn identity(&self, offset: u64) -> FileIdentity {
+        let length = self.head.len().min(usize::try_from(offset).unwrap_or(usize::MAX));
+        self.before.unwrap_or_else(|| FileIdentity::new(self.inode, &self.head[..length]))
+    }
+
+    /// Notes bytes that follow those before.
+    fn read(&mut self, bytes: &[u8]) {
+        let missing = FileIdentity::HEAD_BYTES - self.head.len();
+        self.head.extend_from_slice(&bytes[..missing.min(bytes.len())]);
+    }
 }
 
 /// See the module.
@@ -92,8 +121,9 @@ pub(crate) struct GrowingReader {
     decoder: TextDecoder,
     /// Where the decoder began.
     offset: u64,
-    /// The inode of the file that the decoder reads, and of the one that follows it.
-    inode: u64,
+    /// The file that the decoder reads; absent until one was opened.
+    file: Option<Known>,
+    /// The inode of the file that follows it.
     next_inode: u64,
     news: Receiver<Result<News>>,
     sleep: Arc<Sleep>,
@@ -109,7 +139,13 @@ impl GrowingReader {
         rows: RowDecoder,
         ctx: ReaderContext,
     ) -> Result<Self> {
-        let start = position.map(parse_position).transpose()?;
+        let position = position.map_or(Ok(GrowingPosition::Start), |text| parse(text, "a growing file"))?;
+        let (range, file) = match position {
+            GrowingPosition::Start => (InputRange::default(), None),
+            GrowingPosition::At(at, file) => {
+                (at.range(None), Some(Known { inode: file.inode, head: Vec::new(), before: Some(file) }))
+            }
+        };
         let (sender, news) = sync_channel(AHEAD);
         let sleep = Arc::<Sleep>::default();
         let tail = Tail {
@@ -122,10 +158,10 @@ impl GrowingReader {
         };
         std::thread::Builder::new()
             .name("rheos-follow".into())
-            .spawn(move || tail.run(start))
+            .spawn(move || tail.run(position))
             .map_err(|e| Error::io("start a thread for", &shown(&path), &e))?;
-        let (offset, inode) = start.unwrap_or_default();
-        Ok(Self { decoder: rows.at(offset)?, path, rows, offset, inode, next_inode: inode, news, sleep, ctx })
+        let decoder = rows.at(range)?;
+        Ok(Self { decoder, path, rows, offset: range.offset, file, next_inode: 0, news, sleep, ctx })
     }
 
     fn decode_error(&self, error: DecodeError) -> Error {
@@ -135,12 +171,15 @@ impl GrowingReader {
 
     fn hear(&mut self, news: News) -> Result<()> {
         match news {
-            News::Opened(inode) => self.inode = inode,
+            News::Opened(inode, head) => self.file = Some(Known { inode, head, before: None }),
             News::Header(record) => {
                 self.decoder.set_header(&record).map_err(|e| self.decode_error(DecodeError::Other(e)))?;
             }
             News::Bytes(bytes) => {
                 self.ctx.counters.add_bytes(bytes.len() as u64);
+                if let Some(file) = &mut self.file {
+                    file.read(&bytes);
+                }
                 self.decoder.push(&bytes);
             }
             News::Replaced(inode) => {
@@ -169,8 +208,8 @@ impl SplitReader for GrowingReader {
                     return Ok(SourcePoll::Batch(batch));
                 }
                 Decoded::End => {
-                    (self.offset, self.inode) = (0, self.next_inode);
-                    self.decoder = self.rows.at(0)?;
+                    (self.offset, self.file) = (0, Some(Known::new(self.next_inode)));
+                    self.decoder = self.rows.at(InputRange::default())?;
                 }
                 Decoded::NeedInput => match self.news.try_recv() {
                     Ok(news) => self.hear(news?)?,
@@ -184,7 +223,12 @@ impl SplitReader for GrowingReader {
     }
 
     fn position(&self) -> String {
-        format!("{}@{}", self.decoder.offset(), self.inode)
+        let at = BytePosition::of(self.decoder.rest());
+        let position = match &self.file {
+            Some(file) => GrowingPosition::At(at, file.identity(at.offset)),
+            None => GrowingPosition::Start,
+        };
+        position.to_string()
     }
 }
 
@@ -192,11 +236,6 @@ impl Drop for GrowingReader {
     fn drop(&mut self) {
         self.sleep.end();
     }
-}
-
-fn parse_position(text: &str) -> Result<(u64, u64)> {
-    let parts = text.split_once('@').and_then(|(offset, inode)| Some((offset.parse().ok()?, inode.parse().ok()?)));
-    parts.ok_or_else(|| Error::internal(format!("'{text}' is no position in a growing file")))
 }
 
 /// The thread's side.
@@ -210,7 +249,7 @@ struct Tail {
 }
 
 impl Tail {
-    fn run(self, start: Option<(u64, u64)>) {
+    fn run(self, start: GrowingPosition) {
         if let Err(error) = self.follow(start) {
             // The reader may have gone.
             let _ = self.sender.send(Err(error));
@@ -218,24 +257,39 @@ impl Tail {
         }
     }
 
+    /// Opens the file that reading begins in. `None`: the reader has gone.
+    fn begin(&self, start: GrowingPosition) -> Result<Option<(File, u64)>> {
+        let GrowingPosition::At(at, identity) = start else {
+            let (file, inode) = self.open().map_err(|e| self.failed(&e))?;
+            return Ok(self.tell(News::Opened(inode, Vec::new())).then_some((file, 0)));
+        };
+        let mut file = find(&self.path, &identity, at.offset)?;
+        let mut head = read_head(&file).map_err(|e| self.failed(&e))?;
+        head.truncate(usize::try_from(at.offset).unwrap_or(usize::MAX));
+        if !self.tell(News::Opened(identity.inode, head)) {
+            return Ok(None);
+        }
+        if let Some((format, bytes_max)) = self.header.as_ref().filter(|_| at.offset > 0)
+            && !self.tell(News::Header(self.read_header(&file, format, *bytes_max, at.offset)?))
+        {
+            return Ok(None);
+        }
+        file.seek(SeekFrom::Start(at.offset)).map_err(|e| self.failed(&e))?;
+        Ok(Some((file, at.offset)))
+    }
+
+    /// The first record, which ends before `offset`. The file may have another name by now.
+    fn read_header(&self, mut file: &File, format: &TextFormat, bytes_max: usize, offset: u64) -> Result<Vec<u8>> {
+        let length = offset.min(bytes_max as u64 + 1);
+        let mut bytes = Vec::new();
+        let read = file.rewind().and_then(|()| file.take(length).read_to_end(&mut bytes));
+        read.map_err(|e| self.failed(&e))?;
+        Ok(first_record(format, &bytes, true).unwrap_or_default())
+    }
+
     /// Returns when the reader has gone. Errors: the file cannot be read, or has become shorter.
-    fn follow(&self, start: Option<(u64, u64)>) -> Result<()> {
-        let (mut file, mut inode) = self.open().map_err(|e| self.failed(&e))?;
-        if !self.tell(News::Opened(inode)) {
-            return Ok(());
-        }
-        let mut offset = 0;
-        if let Some((at, of)) = start {
-            if of != inode {
-                return Err(self.lost("has been replaced since it was read"));
-            }
-            if let Some((format, bytes_max)) = self.header.as_ref().filter(|_| at > 0)
-                && !self.tell(News::Header(read_header(&self.path, Compression::None, format, *bytes_max)?))
-            {
-                return Ok(());
-            }
-            offset = file.seek(SeekFrom::Start(at)).map_err(|e| self.failed(&e))?;
-        }
+    fn follow(&self, start: GrowingPosition) -> Result<()> {
+        let Some((mut file, mut offset)) = self.begin(start)? else { return Ok(()) };
         loop {
             // Looked at first: what was appended before the file was replaced is read behind the look.
             let replaced = self.is_replaced(&file)?;
@@ -251,10 +305,10 @@ impl Tail {
                 }
             }
             if file.metadata().map_err(|e| self.failed(&e))?.len() < offset {
-                return Err(self.lost("has become shorter while it was followed"));
+                return Err(lost(&self.path, "has become shorter while it was followed"));
             }
-            if replaced && let Ok(opened) = self.open() {
-                ((file, inode), offset) = (opened, 0);
+            if replaced && let Ok((opened, inode)) = self.open() {
+                (file, offset) = (opened, 0);
                 if !self.tell(News::Replaced(inode)) {
                     return Ok(());
                 }
@@ -290,12 +344,6 @@ impl Tail {
 
     fn failed(&self, error: &io::Error) -> Error {
         Error::io("read", &shown(&self.path), error)
-    }
-
-    fn lost(&self, what: &str) -> Error {
-        Error::new(ErrorKind::Corrupt, 233, format!("'{}' {what}, so lines may be lost", shown(&self.path))).with_hint(
-            "rotate the file by renaming it and beginning a new one; start the job anew to read what is there",
-        )
     }
 }
 

@@ -4,6 +4,7 @@
 //!   [header record, if the reading begins behind it]  chunk  chunk  ...  (small ones behind the split's end)
 //! ```
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
@@ -81,9 +82,14 @@ impl FileInput {
     fn open(&self) -> io::Result<Opened> {
         if self.compression.of(&self.path) == Compression::None {
             let file = File::open(&self.path)?;
+            let about = file.metadata()?;
             // A pipe has no offsets.
-            if file.metadata()?.is_file() {
-                return Ok(Opened::Plain(file));
+            if about.is_file() {
+                return if about.len() < self.offset {
+                    Err(io::Error::other(Shorter))
+                } else {
+                    Ok(Opened::Plain(file))
+                };
             }
         }
         let unpacked = open(&self.path, self.compression, self.offset)?;
@@ -228,13 +234,38 @@ fn open(path: &Path, compression: Compression, offset: u64) -> io::Result<Unpack
         Compression::None | Compression::Auto => Box::new(counted),
     };
     if offset > 0 && compression != Compression::None {
-        io::copy(&mut (&mut reader).take(offset), &mut io::sink())?;
+        let passed = io::copy(&mut (&mut reader).take(offset), &mut io::sink())?;
+        if passed < offset {
+            return Err(io::Error::other(Shorter));
+        }
     }
     Ok(Unpacked { reader, disk_bytes })
 }
 
+/// The end of a file comes before the place where its reading is to begin.
+#[derive(Debug)]
+struct Shorter;
+
+impl fmt::Display for Shorter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the file is shorter than it was")
+    }
+}
+
+impl std::error::Error for Shorter {}
+
+/// The error for a file that is not any more as it was when it was cut into splits, or read up to a position.
+pub(super) fn shorter(path: &Path) -> Error {
+    let message = format!("'{}' has become shorter since it was found, so rows may be lost", shown(path));
+    Error::new(ErrorKind::Corrupt, 233, message)
+        .with_hint("leave files alone while a job reads them; put the file back, or start the job without its state")
+}
+
 /// An error of reading a text file: damaged compression is told apart from the rest.
 fn read_error(path: &Path, compression: Compression, error: &io::Error) -> Error {
+    if error.get_ref().is_some_and(|e| e.is::<Shorter>()) {
+        return shorter(path);
+    }
     let name = shown(path);
     let packed = match compression.of(path) {
         Compression::Gzip => "gzip",

@@ -3,15 +3,18 @@
 //! ```text
 //!   path ──► files in byte order ──► splits (row groups, byte ranges of lines, whole files) ──► readers
 //!     └─ looked at again and again (watch), or one file that becomes longer (follow)
-//!   rows ──► .part-<worker>-<n>.inprogress ──stage──► closed, on disk ──commit──► [day=../]part-<worker>-<n>.csv
+//!   rows ──► hidden parts ──stage──► closed, on disk ──commit (merge, ledger)──► [day=../]part-<worker>-<n>.csv
 //!                                                                          └──► day=../_SUCCESS when it is complete
 //! ```
 
 mod commit;
+mod disk;
 mod folder;
 mod follow;
 mod gzip;
 mod input;
+mod ledger;
+mod merge;
 mod metadata;
 mod options;
 mod parquet;
@@ -19,11 +22,15 @@ mod part;
 mod partition;
 mod partition_time;
 mod paths;
+mod position;
 mod reader;
+mod rotation;
 mod sink;
 mod sink_options;
 mod source;
 mod splits;
+mod staged;
+mod success;
 #[cfg(test)]
 mod tests;
 mod watch;

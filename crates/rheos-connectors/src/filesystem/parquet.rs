@@ -12,7 +12,9 @@ use rheos_core::{Error, Result};
 use rheos_formats::OnError;
 use rheos_formats::parquet::read::{ParquetDecoder, ParquetFooter, ParquetStep, truncated};
 
+use super::input::shorter;
 use super::paths::shown;
+use super::position::{RowPosition, parse};
 use super::reader::{Progress, count_records};
 use crate::io::buffers;
 use crate::io::once::Once;
@@ -82,12 +84,7 @@ impl ParquetReader {
         on_error: OnError,
         ctx: ReaderContext,
     ) -> Result<Self> {
-        let rows_done = match position {
-            None => 0,
-            Some(text) => {
-                text.parse().map_err(|_| Error::internal(format!("'{text}' is no position in a row group")))?
-            }
-        };
+        let RowPosition(rows_done) = position.map_or(Ok(RowPosition(0)), |text| parse(text, "a row group"))?;
         let opening = path.clone();
         let state = match footer {
             Some(_) => State::Decoding,
@@ -102,6 +99,9 @@ impl ParquetReader {
     }
 
     fn begin(&mut self, footer: &ParquetFooter) -> Result<()> {
+        if self.group >= footer.row_groups() || self.rows_done > footer.row_group_rows(self.group) {
+            return Err(shorter(&self.path));
+        }
         let decoder = ParquetDecoder::try_new(
             footer,
             self.group,
@@ -184,6 +184,6 @@ impl SplitReader for ParquetReader {
     }
 
     fn position(&self) -> String {
-        self.rows_done.to_string()
+        RowPosition(self.rows_done).to_string()
     }
 }

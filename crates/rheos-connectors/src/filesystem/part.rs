@@ -1,8 +1,11 @@
-//! One part of a table: rows are encoded into a hidden file, which is closed once and then made visible by renaming it.
+//! One part of a table: rows are encoded into a hidden file, which is closed once and then made visible by the commit.
 //!
 //! ```text
-//!   batch ──► encoder ──► compression ──► .part-<worker>-<n>.inprogress ──close──► fsync ──► ClosedPart
+//!   batch ──► encoder ──► compression ──► .part-<worker>-<n>.inprogress ──close──► fsync ──► StagedPart
 //! ```
+//!
+//! Parts of text can be put together byte by byte: the header of a csv is a compressed member of its own, whose length is
+//! known, so the rest of the file can follow another.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -16,42 +19,10 @@ use flate2::write::GzEncoder;
 use rheos_core::{Error, Result};
 use rheos_formats::parquet::write::ParquetWriter;
 use rheos_formats::{TextFormat, csv, json};
-use serde::{Deserialize, Serialize};
 
 use super::options::{Compression, FileFormat, FileOptions};
 use super::paths::shown;
-
-/// The suffix of unfinished parts.
-pub(crate) const IN_PROGRESS: &str = ".inprogress";
-
-/// A part that is written and becomes visible by renaming it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ClosedPart {
-    /// Its name while it is hidden, in the table's folder: the folder of a partition begins with its first visible part.
-    pub(crate) from: String,
-    /// Its name for everybody, behind the folder of its partition.
-    pub(crate) to: String,
-}
-
-impl ClosedPart {
-    /// The folder of its partition, relative to the table's; empty without partitions.
-    pub(crate) fn folder(&self) -> &str {
-        self.to.rsplit_once('/').map_or("", |(folder, _)| folder)
-    }
-}
-
-/// The number in `part-<worker>-<n>.<suffix>`, the name of a visible part of any format.
-pub(crate) fn part_number(name: &str) -> Option<u64> {
-    let (stem, suffix) = name.strip_prefix("part-")?.split_once('.')?;
-    let (worker, n) = stem.split_once('-')?;
-    let known = ["csv", "json", "parquet", "csv.gz", "json.gz", "csv.zst", "json.zst"];
-    (known.contains(&suffix) && worker.parse::<u64>().is_ok()).then(|| n.parse().ok()).flatten()
-}
-
-/// Whether `name` is that of an unfinished part.
-pub(crate) fn is_unfinished(name: &str) -> bool {
-    name.starts_with(".part-") && name.ends_with(IN_PROGRESS)
-}
+use super::staged::StagedPart;
 
 /// The suffix of the parts of a table.
 pub(crate) fn suffix(options: &FileOptions) -> &'static str {
@@ -69,7 +40,7 @@ pub(crate) fn suffix(options: &FileOptions) -> &'static str {
 
 /// A part that is being written.
 pub(crate) struct OpenPart {
-    name: ClosedPart,
+    staged: StagedPart,
     path: PathBuf,
     encoder: Encoder,
     /// Bytes that have reached the file.
@@ -103,6 +74,14 @@ impl Write for Output {
 }
 
 impl Packer {
+    fn new(compression: Compression, out: Output) -> io::Result<Self> {
+        Ok(match compression {
+            Compression::Gzip => Packer::Gzip(GzEncoder::new(out, flate2::Compression::default())),
+            Compression::Zstd => Packer::Zstd(zstd::stream::write::Encoder::new(out, 3)?),
+            Compression::None | Compression::Auto => Packer::Plain(out),
+        })
+    }
+
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Packer::Plain(out) => out.write_all(bytes),
@@ -125,43 +104,38 @@ fn write_failed(path: &Path, error: &io::Error) -> Error {
 }
 
 impl OpenPart {
-    /// Begins part `n` of a worker, for the partition of `folder`.
+    /// Begins part `n` in the hidden file `name` of the table's folder, for the partition of `folder`.
     pub(crate) fn create(
         options: &FileOptions,
         schema: &SchemaRef,
-        folder: &str,
-        worker: usize,
-        n: u64,
+        name: &str,
+        (n, folder): (u64, &str),
         buffer_bytes: usize,
     ) -> Result<Self> {
-        let stem = format!("part-{worker}-{n}");
-        let separator = if folder.is_empty() { "" } else { "/" };
-        let to = format!("{folder}{separator}{stem}.{}", suffix(options));
-        let name = ClosedPart { from: format!(".{stem}{IN_PROGRESS}"), to };
-        let path = Path::new(&options.path).join(&name.from);
+        let path = Path::new(&options.path).join(name);
         let failed = |e: io::Error| write_failed(&path, &e);
         let file = File::options().write(true).create_new(true).open(&path).map_err(failed)?;
         let written = Arc::<AtomicU64>::default();
-        let out = Output(BufWriter::with_capacity(buffer_bytes, file), Arc::clone(&written));
+        let mut out = Output(BufWriter::with_capacity(buffer_bytes, file), Arc::clone(&written));
+        let mut staged = StagedPart { n, folder: folder.to_string(), bytes: 0, header_bytes: 0 };
         let encoder = match &options.format {
             FileFormat::Parquet => {
                 Encoder::Parquet(ParquetWriter::try_new(out, schema, options.sink.parquet_compression)?)
             }
             FileFormat::Text(format) => {
-                let mut packer = match options.compression {
-                    Compression::Gzip => Packer::Gzip(GzEncoder::new(out, flate2::Compression::default())),
-                    Compression::Zstd => Packer::Zstd(zstd::stream::write::Encoder::new(out, 3).map_err(failed)?),
-                    Compression::None | Compression::Auto => Packer::Plain(out),
-                };
                 if let TextFormat::Csv(csv) = format {
                     let mut header = Vec::new();
                     csv::write::write_header(schema, csv, &mut header);
-                    packer.write_all(&header).map_err(failed)?;
+                    if !header.is_empty() {
+                        let mut packer = Packer::new(options.compression, out).map_err(failed)?;
+                        out = packer.write_all(&header).and_then(|()| packer.finish()).map_err(failed)?;
+                        staged.header_bytes = written.load(Ordering::Relaxed);
+                    }
                 }
-                Encoder::Text(format.clone(), packer)
+                Encoder::Text(format.clone(), Packer::new(options.compression, out).map_err(failed)?)
             }
         };
-        Ok(Self { name, path, encoder, written })
+        Ok(Self { staged, path, encoder, written })
     }
 
     /// Adds rows. `scratch` holds their text for a moment.
@@ -196,7 +170,7 @@ impl OpenPart {
     }
 
     /// Everything to the disk, so that a commit is a rename.
-    pub(crate) fn close(self) -> Result<ClosedPart> {
+    pub(crate) fn close(mut self) -> Result<StagedPart> {
         let failed = |e: io::Error| write_failed(&self.path, &e);
         let output = match self.encoder {
             Encoder::Parquet(writer) => writer.finish()?,
@@ -204,21 +178,7 @@ impl OpenPart {
         };
         let file = output.0.into_inner().map_err(|e| write_failed(&self.path, e.error()))?;
         file.sync_all().map_err(failed)?;
-        Ok(self.name)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_our_own_names_are_parts() {
-        assert_eq!(part_number("part-0-12.csv"), Some(12));
-        assert_eq!(part_number("part-3-0.json.gz"), Some(0));
-        for foreign in ["part-0.csv", "part-a-1.csv", "part-0-1.txt", "part-0-1", "data.csv", "part-0-1.csv.bak"] {
-            assert_eq!(part_number(foreign), None, "{foreign}");
-        }
-        assert!(is_unfinished(".part-0-1.inprogress") && !is_unfinished(".other"));
+        self.staged.bytes = self.written.load(Ordering::Relaxed);
+        Ok(self.staged)
     }
 }

@@ -11,6 +11,7 @@ use rheos_formats::{DecodeError, DecodeLimits, Decoded, InputRange, TextDecoder,
 use super::input::{FileInput, Piece, ROOM_BYTES, count_lines};
 use super::options::{Compression, FileOptions};
 use super::paths::shown;
+use super::position::{BytePosition, parse};
 use super::splits::{FileSplit, Part};
 use crate::io::buffers;
 use crate::io::fetch::{Fetched, Fetcher};
@@ -24,8 +25,6 @@ pub(crate) struct TextReader {
     ctx: ReaderContext,
     /// Where the decoder began.
     offset: u64,
-    /// Where a restart would go on.
-    position: u64,
     progress: Progress,
 }
 
@@ -52,7 +51,7 @@ impl Progress {
 }
 
 impl TextReader {
-    /// A reader of `columns` of the `declared` table. `position` is a byte offset from [`SplitReader::position`].
+    /// A reader of `columns` of the `declared` table. `position`: from [`SplitReader::position`].
     #[expect(clippy::too_many_arguments, reason = "everything that a split and its table say, once")]
     pub(crate) fn try_new(
         split: FileSplit,
@@ -64,19 +63,13 @@ impl TextReader {
         columns: &[usize],
         ctx: ReaderContext,
     ) -> Result<Self> {
-        let position = match position {
-            None => None,
-            Some(text) => {
-                Some(text.parse::<u64>().map_err(|_| Error::internal(format!("'{text}' is no position in a file")))?)
-            }
-        };
         let (start, end) = match split.part {
             Part::Lines { start, end } => (start, Some(end)),
             _ => (0, None),
         };
-        // A line that begins at `start` is known by the newline before it.
         let range = match position {
-            Some(offset) => InputRange { offset, skip_first: false, end },
+            Some(text) => parse::<BytePosition>(text, "a file of text")?.range(end),
+            // A line that begins at `start` is known by the newline before it.
             None => InputRange { offset: start.saturating_sub(1), skip_first: start > 0, end },
         };
         let behind_header = range.offset > 0 || range.skip_first;
@@ -92,7 +85,6 @@ impl TextReader {
             fetcher: Fetcher::new(input, ctx.wake.clone()),
             compression: options.compression,
             offset: range.offset,
-            position: position.unwrap_or(range.offset),
             progress: Progress::new(size_bytes),
             path: split.path,
             ctx,
@@ -118,7 +110,6 @@ impl SplitReader for TextReader {
             }
             match decoded.map_err(|e| self.decode_error(e))? {
                 Decoded::Batch(batch) => {
-                    self.position = self.decoder.offset();
                     count_records(&self.ctx, batch.num_rows());
                     return Ok(SourcePoll::Batch(batch));
                 }
@@ -144,7 +135,7 @@ impl SplitReader for TextReader {
     }
 
     fn position(&self) -> String {
-        self.position.to_string()
+        BytePosition::of(self.decoder.rest()).to_string()
     }
 }
 

@@ -1,30 +1,32 @@
 //! A table of files for writing: a folder of parts.
 //!
 //! Invariants: a visible part is complete and never changes; a commit that is repeated does nothing; what a failed job left
-//! unfinished is gone when the next one begins. Two jobs must not write to one folder at the same time.
+//! unfinished is gone when the next one begins, or when it goes on without it. Two jobs must not write to one folder at the
+//! same time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use rheos_core::connector::TableDefinition;
-use rheos_core::sink::{Committable, EpochEnd, Sink, SinkWriter, WriterContext};
+use rheos_core::sink::{Committable, EpochEnd, Fence, Sink, SinkWriter, Staging, WriterContext};
 use rheos_core::time::Watermark;
 use rheos_core::{Batch, Epoch, Error, ErrorKind, Result};
 
-use super::commit::{PartitionCommit, Staged, sync_folder};
+use super::commit::Commit;
+use super::disk;
 use super::folder::Leftovers;
+use super::ledger::Ledger;
 use super::options::{FileFormat, FileOptions};
-use super::part::{ClosedPart, suffix};
+use super::part::suffix;
 use super::partition::Partitioning;
-use super::paths::shown;
 use super::sink_options::{IfExists, PARTITION_COMMIT};
+use super::staged::{Attempt, Staged};
+use super::success::PartitionCommit;
 use super::writer::{Closed, Message, PartWriter, Target};
 use crate::io::pool::lock;
 use crate::io::strand::Strand;
@@ -33,10 +35,9 @@ use crate::io::strand::Strand;
 pub(crate) struct FileSink {
     target: Arc<Target>,
     schema: SchemaRef,
-    /// The first number of this job's parts.
-    first_part: AtomicU64,
-    /// What the first commit replaces: a job that fails before it leaves all as it was.
-    replaced: Mutex<Option<Leftovers>>,
+    start: Mutex<Start>,
+    /// Partitions of a job without state that are not declared complete, and since when they wait, in ms since 1970.
+    waiting: Mutex<BTreeMap<String, i64>>,
 }
 
 impl fmt::Debug for FileSink {
@@ -69,74 +70,46 @@ impl FileSink {
             )?;
         }
         let target = Arc::new(Target { options, file_schema, partitioning, commit });
-        Ok(Self {
-            target,
-            schema: Arc::clone(&table.schema),
-            first_part: AtomicU64::new(0),
-            replaced: Mutex::default(),
-        })
+        Ok(Self { target, schema: Arc::clone(&table.schema), start: Mutex::default(), waiting: Mutex::default() })
     }
 
-    /// Decides what happens to the folder's files. Gives the number of the next part.
-    fn clear(&self, folder: &Path) -> Result<u64> {
-        let path = &self.target.options.path;
+    fn reset_progress(&self) {
+        if let Some(commit) = &self.target.commit {
+            commit.reset();
+        }
+    }
+
+    fn look(&self, folder: &Path) -> Result<Leftovers> {
         let success_file = self.target.commit.as_ref().map(PartitionCommit::success_file);
-        let found = Leftovers::find(folder, self.target.partitioning.as_deref(), success_file)?;
-        match self.target.options.sink.if_exists {
-            IfExists::Append => {}
-            IfExists::Fail => {
-                if let Some(name) = &found.visible {
-                    let message = format!("the folder '{path}' has files already, such as '{name}'");
-                    return Err(Error::new(ErrorKind::Conflict, 213, message)
-                        .with_hint("remove them, or set 'sink.if-exists' to 'append' or 'replace'"));
-                }
-            }
-            IfExists::Replace => {
-                if let Some(name) = &found.foreign {
-                    let message =
-                        format!("'sink.if-exists' = 'replace' would mix with '{name}' in '{path}', which no job wrote");
-                    return Err(Error::new(ErrorKind::Conflict, 214, message)
-                        .with_hint("move that file away, or write to a folder of its own"));
-                }
-                found.remove_unfinished()?;
-                *lock(&self.replaced) = Some(found);
-                return Ok(0);
-            }
-        }
-        found.remove_unfinished()?;
-        Ok(found.next_part)
+        Leftovers::find(folder, self.target.partitioning.as_deref(), success_file)
     }
 
-    /// Deletes what this job replaces, once: its own rows are complete now.
+    /// Decides what happens to the folder's files.
+    fn check(&self, found: &Leftovers) -> Result<()> {
+        let path = &self.target.options.path;
+        match (self.target.options.sink.if_exists, &found.visible, &found.foreign) {
+            (IfExists::Fail, Some(name), _) => {
+                let message = format!("the folder '{path}' has files already, such as '{name}'");
+                Err(Error::new(ErrorKind::Conflict, 213, message)
+                    .with_hint("remove them, or set 'sink.if-exists' to 'append' or 'replace'"))
+            }
+            (IfExists::Replace, _, Some(name)) => {
+                let message =
+                    format!("'sink.if-exists' = 'replace' would mix with '{name}' in '{path}', which no job wrote");
+                Err(Error::new(ErrorKind::Conflict, 214, message)
+                    .with_hint("move that file away, or write to a folder of its own"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes what a job without state replaces, once: its own rows are complete now.
     fn replace(&self) -> Result<()> {
-        let replaced = lock(&self.replaced).take();
-        replaced.map_or(Ok(()), |found| found.remove_parts())
+        let replaced = lock(&self.start).replaced.take();
+        replaced.map_or(Ok(()), |found| found.remove_parts(u64::MAX))
     }
 
-    /// Makes a part visible; gives nothing to do where an earlier call has done it.
-    fn publish(&self, table: &Path, part: &ClosedPart) -> Result<()> {
-        let (from, to) = (table.join(&part.from), table.join(&part.to));
-        let folder = table.join(part.folder());
-        fs::create_dir_all(&folder).map_err(|e| Error::output("create the folder", &shown(&folder), &e))?;
-        match fs::rename(&from, &to) {
-            Ok(()) => Ok(()),
-            // Done by an earlier call.
-            Err(e) if e.kind() == io::ErrorKind::NotFound && to.exists() => Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let message = format!("the finished part '{}' has disappeared before it was committed", shown(&from));
-                Err(Error::new(ErrorKind::Corrupt, 215, message).with_hint("let one job at a time write to the folder"))
-            }
-            Err(e) => Err(Error::output("write", &shown(&to), &e)),
-        }
-    }
-}
-
-impl Sink for FileSink {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    fn begin(&self) -> Result<()> {
+    fn create_folder(&self) -> Result<&Path> {
         let path = &self.target.options.path;
         let folder = Path::new(path);
         if fs::metadata(folder).is_ok_and(|m| !m.is_dir()) {
@@ -147,61 +120,147 @@ impl Sink for FileSink {
             )
             .with_hint("name a folder; it will hold one part or more"));
         }
+        let missing = folder.ancestors().take_while(|f| !f.as_os_str().is_empty() && !f.exists()).count();
         fs::create_dir_all(folder).map_err(|e| Error::output("create the folder", path, &e))?;
-        let next = self.clear(folder)?;
-        self.first_part.store(next, Ordering::SeqCst);
-        if let Some(commit) = &self.target.commit {
-            commit.reset();
+        // What a checkpoint lists must be found again, and its folder with it.
+        for made_in in folder.ancestors().skip(1).take(missing) {
+            disk::sync_folder(if made_in.as_os_str().is_empty() { Path::new(".") } else { made_in })?;
         }
+        Ok(folder)
+    }
+}
+
+/// What a job begins with.
+#[derive(Debug, Default)]
+struct Start {
+    /// The number of its first part.
+    first_part: u64,
+    /// Its number in the folder.
+    run: u64,
+    /// What the first commit replaces: a job that fails before it leaves all as it was.
+    replaced: Option<Leftovers>,
+}
+
+impl Start {
+    fn new(found: &Leftovers, ledger: &Ledger) -> Self {
+        let first_part = found.next_part.max(ledger.next_part);
+        Self { first_part, run: found.runs.max(ledger.runs) + 1, replaced: None }
+    }
+}
+
+impl Sink for FileSink {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn begin(&self) -> Result<()> {
+        let folder = self.create_folder()?;
+        let found = self.look(folder)?;
+        self.check(&found)?;
+        found.remove_unfinished(|_| false)?;
+        let mut ledger = Ledger::read(folder)?;
+        let mut start = Start::new(&found, &ledger);
+        if !ledger.is_empty() {
+            ledger.reset();
+            ledger.write(folder)?;
+        }
+        if self.target.options.sink.if_exists == IfExists::Replace {
+            start.replaced = Some(found);
+        }
+        *lock(&self.start) = start;
+        lock(&self.waiting).clear();
+        self.reset_progress();
         Ok(())
+    }
+
+    fn resume(&self, keep: &[Committable]) -> Result<()> {
+        let folder = self.create_folder()?;
+        let _alone = disk::lock_folder(folder)?;
+        let (found, ledger) = (self.look(folder)?, Ledger::read(folder)?);
+        let kept = Commit::parse(keep)?;
+        let mut start = Start::new(&found, &ledger);
+        let mut names = HashSet::new();
+        for staged in &kept {
+            start.run = start.run.max(staged.attempt.map_or(0, |a| a.run + 1));
+            for part in &staged.parts {
+                start.first_part = start.first_part.max(part.n + 1);
+                if !ledger.has(staged) {
+                    names.insert(staged.hidden_name(part));
+                }
+            }
+        }
+        found.remove_unfinished(|name| names.contains(name))?;
+        *lock(&self.start) = start;
+        self.reset_progress();
+        Ok(())
+    }
+
+    fn is_transactional(&self) -> bool {
+        true
+    }
+
+    fn commit_interval(&self) -> Duration {
+        // Parts that an age closes become visible at that age.
+        let sink = &self.target.options.sink;
+        sink.commit_interval.min(sink.rolling.rollover).min(sink.rolling.inactivity)
     }
 
     fn open(&self, ctx: WriterContext) -> Result<Box<dyn SinkWriter>> {
         let closed = Closed::default();
-        let first = self.first_part.load(Ordering::SeqCst);
-        let writer = PartWriter::new(Arc::clone(&self.target), ctx.worker, first, Arc::clone(&closed));
-        if let Some(commit) = &self.target.commit {
-            commit.add_writer();
-        }
+        let (attempt, first_part, replaces_below) = {
+            let mut start = lock(&self.start);
+            match ctx.staging {
+                Staging::EveryEpoch => {
+                    let attempt = Attempt { run: start.run, generation: ctx.generation.0 };
+                    // What is replaced travels with the first output of one writer; the commit finds it by its numbers.
+                    let replaces = ctx.worker == 0 && start.replaced.take().is_some();
+                    (Some(attempt), start.first_part, replaces.then_some(start.first_part))
+                }
+                Staging::WhenComplete if start.replaced.is_some() => (None, 0, None),
+                Staging::WhenComplete => (None, start.first_part, None),
+            }
+        };
+        let writer = PartWriter::new(Arc::clone(&self.target), attempt, ctx.worker, first_part, Arc::clone(&closed));
         let now = Instant::now();
         Ok(Box::new(FileWriter {
             strand: Strand::new(writer, ctx.wake),
             closed,
             target: Arc::clone(&self.target),
+            attempt,
             worker: ctx.worker,
+            workers: ctx.workers,
+            replaces_below,
+            written: false,
             last_close: now,
             last_check: now,
             watermark: Watermark::MIN,
             told: Watermark::MIN,
+            staged_watermark: None,
             staging: false,
         }))
     }
 
-    fn commit(&self, committables: &[Committable]) -> Result<()> {
-        let table = Path::new(&self.target.options.path);
-        let staged = committables.iter().map(Staged::parse).collect::<Result<Vec<_>>>()?;
-        if staged.iter().any(|staged| matches!(staged, Staged::Part(_))) {
-            self.replace()?;
-        }
-        let mut folders = BTreeSet::new();
-        for staged in &staged {
-            if let Staged::Part(part) = staged {
-                self.publish(table, part)?;
-                // A new folder is on the disk only when the one that it lies in is.
-                folders.extend(Path::new(part.folder()).ancestors());
+    fn commit(&self, fence: Option<&Fence>, committables: &[Committable]) -> Result<()> {
+        let staged = Commit::parse(committables)?;
+        let (released, closed): (Vec<_>, Vec<_>) = staged.into_iter().partition(|s| s.attempt.is_some());
+        let commit = Commit::new(&self.target);
+        if !closed.is_empty() {
+            if closed.iter().any(|s| !s.parts.is_empty()) {
+                self.replace()?;
             }
+            commit.closed(&closed, &mut lock(&self.waiting))?;
         }
-        for folder in folders {
-            sync_folder(&table.join(folder)).map_err(|e| Error::output("write", &shown(&table.join(folder)), &e))?;
-        }
-        match &self.target.commit {
-            Some(commit) => commit.commit(table, &staged),
-            None => Ok(()),
-        }
+        if released.is_empty() { Ok(()) } else { commit.released(fence, &released) }
     }
 
     fn finish(&self) -> Result<()> {
         // A job without rows replaces by nothing.
+        let folder = Path::new(&self.target.options.path);
+        let mut ledger = Ledger::read(folder)?;
+        if ledger.replaces_below.is_some() {
+            Commit::new(&self.target).replace(&mut ledger)?;
+            ledger.write(folder)?;
+        }
         self.replace()
     }
 
@@ -229,12 +288,21 @@ struct FileWriter {
     strand: Strand<PartWriter>,
     closed: Closed,
     target: Arc<Target>,
+    /// Absent in a job without state.
+    attempt: Option<Attempt>,
     worker: usize,
+    workers: usize,
+    /// To be told with the next output.
+    replaces_below: Option<u64>,
+    /// Rows have come since parts were closed for good.
+    written: bool,
     last_close: Instant,
     last_check: Instant,
     watermark: Watermark,
     /// The watermark through which parts have been closed.
     told: Watermark,
+    /// The last one that was staged.
+    staged_watermark: Option<Watermark>,
     /// A stage waits for the I/O thread.
     staging: bool,
 }
@@ -242,6 +310,10 @@ struct FileWriter {
 impl FileWriter {
     /// What has to be closed before the epoch is staged.
     fn closing(&mut self, end: EpochEnd) -> Option<Message> {
+        if self.attempt.is_some() {
+            self.told = self.watermark;
+            return std::mem::take(&mut self.written).then_some(Message::CloseForGood);
+        }
         let sink = &self.target.options.sink;
         let passed = |since: Instant, interval: Duration| since.elapsed() >= interval;
         if end == EpochEnd::Last || passed(self.last_close, sink.commit_interval) {
@@ -257,6 +329,30 @@ impl FileWriter {
         self.told = self.watermark;
         Some(Message::Roll(self.watermark.ms()))
     }
+
+    /// What there is to tell behind the closing; nothing where nothing has happened.
+    fn staged(&mut self, epoch: Epoch) -> Option<Staged> {
+        let parts = std::mem::take(&mut *lock(&self.closed));
+        let moved = self.staged_watermark != Some(self.told);
+        // A commit looks at the clock, so where that decides there must be commits.
+        let tells = self.target.commit.as_ref().is_some_and(|c| moved || !c.follows_watermark() && self.worker == 0);
+        if parts.is_empty() && !tells && self.replaces_below.is_none() {
+            return None;
+        }
+        if tells {
+            self.staged_watermark = Some(self.told);
+        }
+        Some(Staged {
+            attempt: self.attempt,
+            epoch: epoch.0,
+            worker: self.worker,
+            workers: self.workers,
+            suffix: suffix(&self.target.options).to_string(),
+            parts,
+            watermark_ms: tells.then(|| self.told.ms()),
+            replaces_below: self.replaces_below.take(),
+        })
+    }
 }
 
 impl SinkWriter for FileWriter {
@@ -265,6 +361,7 @@ impl SinkWriter for FileWriter {
     }
 
     fn write(&mut self, batch: Batch) -> Result<()> {
+        self.written = true;
         self.strand.send(Message::Write(batch))
     }
 
@@ -272,7 +369,7 @@ impl SinkWriter for FileWriter {
         self.watermark = watermark;
     }
 
-    fn stage(&mut self, _epoch: Epoch, end: EpochEnd) -> Result<Option<Vec<Committable>>> {
+    fn stage(&mut self, epoch: Epoch, end: EpochEnd) -> Result<Option<Vec<Committable>>> {
         if !self.staging
             && let Some(message) = self.closing(end)
         {
@@ -285,10 +382,6 @@ impl SinkWriter for FileWriter {
             }
             self.staging = false;
         }
-        let closed = std::mem::take(&mut *lock(&self.closed));
-        let parts = closed.into_iter().map(Staged::Part);
-        let progress = Staged::Progress { worker: self.worker, watermark_ms: self.told.ms() };
-        let progress = self.target.commit.is_some().then_some(progress);
-        Ok(Some(parts.chain(progress).map(|staged| staged.to_committable()).collect()))
+        Ok(Some(self.staged(epoch).map(|staged| staged.to_committable()).into_iter().collect()))
     }
 }

@@ -20,14 +20,14 @@ pub(crate) const SINK: &[OptionDef] = &[
         "sink.commit-interval",
         OptionType::Duration,
         "",
-        "How often, at an epoch's end, all parts are closed and become visible while the job runs; the end of the job always does it. \
+        "How often, at an epoch's end, all output becomes visible while the job runs; the end of the job always does it. \
          `60 s` unless it, `sink.rolling-policy.rollover-interval` or `sink.rolling-policy.inactivity-interval` is given.",
     ),
     OptionDef::new(
         "sink.rolling-policy.file-size",
         OptionType::Size,
         "128 MiB",
-        "A part of this size is closed and the next one begun.",
+        "A part of this size is closed and the next one begun; in a job that keeps state, parts are put together up to it.",
     ),
     OptionDef::new(
         "sink.rolling-policy.rollover-interval",

@@ -304,6 +304,13 @@ impl Source for FileSource {
         Ok(Discovery { splits, finished: true })
     }
 
+    fn restore(&self, known: &[Split]) -> Result<()> {
+        match self.options.growth {
+            Growth::Files { .. } => self.watch.restore(known, self.options.file_order),
+            Growth::Fixed | Growth::Lines { .. } => Ok(()),
+        }
+    }
+
     fn open(&self, split: &Split, position: Option<&str>, ctx: ReaderContext) -> Result<Box<dyn SplitReader>> {
         let size = split.size_bytes;
         let split = FileSplit::parse(split)?;

@@ -20,6 +20,7 @@ use rheos_core::{ErrorKind, Result};
 use super::options::FileOrder;
 use super::paths::{NoFiles, input_files};
 use super::source::FileSource;
+use super::splits::FileSplit;
 use crate::io::once::Once;
 use crate::io::pool::lock;
 
@@ -46,6 +47,19 @@ struct Known {
 }
 
 impl FolderWatch {
+    /// Before the first look: what a checkpoint knows is not found again, as long as it is there.
+    pub(crate) fn restore(&self, known: &[Split], order: FileOrder) -> Result<()> {
+        let mut restored = Known::default();
+        for split in known {
+            restored.paths.insert(FileSplit::parse(split)?.path);
+            if order == FileOrder::Unknown {
+                restored.sequence = restored.sequence.max(split.sequence.saturating_add(1));
+            }
+        }
+        lock(&self.state).known = Some(restored);
+        Ok(())
+    }
+
     /// The splits that are new. Blocks only the first time.
     pub(crate) fn look(&self, source: &FileSource, time: Option<&str>, interval: Duration) -> Result<Discovery> {
         let mut state = lock(&self.state);
@@ -57,7 +71,7 @@ impl FolderWatch {
                     None
                 }
             },
-            (None, None) => Some(find(source, Known::default(), time)?),
+            (None, None) => Some(find(source, state.known.take().unwrap_or_default(), time)?),
             (None, Some(at)) if at.elapsed() >= interval => {
                 let (source, time) = (source.clone(), time.map(str::to_string));
                 let known = state.known.take().unwrap_or_default();

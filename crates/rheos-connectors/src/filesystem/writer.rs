@@ -8,6 +8,7 @@
 //! partition begins with its next row.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -15,10 +16,12 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use rheos_core::{Batch, Result};
 
-use super::commit::PartitionCommit;
+use super::disk;
 use super::options::FileOptions;
-use super::part::{ClosedPart, OpenPart};
+use super::part::OpenPart;
 use super::partition::Partitioning;
+use super::staged::{Attempt, StagedPart, hidden_name};
+use super::success::PartitionCommit;
 use crate::io::pool::lock;
 use crate::io::strand::Handler;
 
@@ -39,10 +42,12 @@ pub(crate) enum Message {
     Roll(i64),
     /// Close all parts.
     Close,
+    /// Close all parts, and make their names durable: who restores the job finds them.
+    CloseForGood,
 }
 
 /// Closed parts on their way from the I/O thread to the worker.
-pub(crate) type Closed = Arc<Mutex<Vec<ClosedPart>>>;
+pub(crate) type Closed = Arc<Mutex<Vec<StagedPart>>>;
 
 /// What all writers of a table share.
 #[derive(Debug)]
@@ -57,6 +62,7 @@ pub(crate) struct Target {
 /// See the module.
 pub(crate) struct PartWriter {
     target: Arc<Target>,
+    attempt: Option<Attempt>,
     worker: usize,
     /// Number of the next part.
     next: u64,
@@ -80,8 +86,8 @@ struct Slot {
 
 impl PartWriter {
     /// A writer whose parts are numbered from `next`.
-    pub(crate) fn new(target: Arc<Target>, worker: usize, next: u64, closed: Closed) -> Self {
-        Self { target, worker, next, open: BTreeMap::new(), batches: 0, closed, scratch: Vec::new() }
+    pub(crate) fn new(target: Arc<Target>, attempt: Option<Attempt>, worker: usize, next: u64, closed: Closed) -> Self {
+        Self { target, attempt, worker, next, open: BTreeMap::new(), batches: 0, closed, scratch: Vec::new() }
     }
 
     fn close(&mut self, folder: &str) -> Result<()> {
@@ -108,7 +114,8 @@ impl PartWriter {
         };
         let buffer_bytes = if self.target.partitioning.is_some() { PARTITION_BUFFER_BYTES } else { BUFFER_BYTES };
         let (options, schema) = (&self.target.options, &self.target.file_schema);
-        let part = OpenPart::create(options, schema, folder, self.worker, self.next, buffer_bytes)?;
+        let name = hidden_name(self.attempt, self.worker, self.next);
+        let part = OpenPart::create(options, schema, &name, (self.next, folder), buffer_bytes)?;
         self.next += 1;
         let now = Instant::now();
         let slot = Slot { part, opened: now, used: now, batch: self.batches, complete_at };
@@ -150,6 +157,10 @@ impl Handler for PartWriter {
     fn handle(&mut self, message: Message) -> Result<()> {
         match message {
             Message::Close => self.close_where(|_| true),
+            Message::CloseForGood => {
+                self.close_where(|_| true)?;
+                disk::sync_folder(Path::new(&self.target.options.path))
+            }
             Message::Roll(watermark_ms) => {
                 let (rollover, inactivity) =
                     (self.target.options.sink.rolling.rollover, self.target.options.sink.rolling.inactivity);

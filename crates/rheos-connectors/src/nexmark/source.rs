@@ -85,6 +85,13 @@ impl NexmarkSource {
     }
 }
 
+impl Range {
+    fn of(split: &Split) -> Result<Self> {
+        let damaged = |_| Error::internal(format!("a nexmark split has the descriptor {}", split.descriptor));
+        serde_json::from_str(&split.descriptor).map_err(damaged)
+    }
+}
+
 impl Source for NexmarkSource {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.table.schema)
@@ -121,17 +128,32 @@ impl Source for NexmarkSource {
         Ok(Discovery { splits, finished: !self.config().keep_alive })
     }
 
+    fn restore(&self, known: &[Split]) -> Result<()> {
+        for split in known {
+            self.next_event.fetch_max(Range::of(split)?.end, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    fn resume(&self, open: &[(Split, Option<String>)]) -> Result<()> {
+        let next = |(split, position): &(Split, Option<String>)| match position {
+            Some(position) => Ok(position.parse().unwrap_or(u64::MAX)),
+            None => Ok(Range::of(split)?.first),
+        };
+        let lowest = open.iter().map(next).collect::<Result<Vec<u64>>>()?.into_iter().min();
+        if let (Some(pace), Some(lowest)) = (&self.pace, lowest) {
+            pace.begin_at(lowest);
+        }
+        Ok(())
+    }
+
     fn open(&self, split: &Split, position: Option<&str>, ctx: ReaderContext) -> Result<Box<dyn SplitReader>> {
         let damaged = |what: &str| Error::internal(format!("a nexmark split has the {what}"));
-        let range: Range = serde_json::from_str(&split.descriptor)
-            .map_err(|_| damaged(&format!("descriptor {}", split.descriptor)))?;
+        let range = Range::of(split)?;
         let next = match position {
             None => range.first,
             Some(p) => p.parse().map_err(|_| damaged(&format!("position {p}")))?,
         };
-        if let (Some(pace), Some(_)) = (&self.pace, position) {
-            pace.anchor(next);
-        }
         Ok(Box::new(NexmarkReader {
             table: Arc::clone(&self.table),
             generator: Arc::clone(&self.generator),

@@ -66,6 +66,11 @@ impl ParquetFooter {
         columns.iter().map(|c| u64::try_from(c.compressed_size()).unwrap_or(0)).sum()
     }
 
+    /// Rows of a row group.
+    pub fn row_group_rows(&self, group: usize) -> u64 {
+        u64::try_from(self.metadata.metadata().row_group(group).num_rows()).unwrap_or(0)
+    }
+
     /// Rows before a row group.
     pub fn rows_before(&self, group: usize) -> u64 {
         let groups = &self.metadata.metadata().row_groups()[..group];
@@ -318,7 +323,7 @@ fn projection(footer: &ParquetFooter, schema: &SchemaRef, roots: &[usize]) -> Pr
 
 /// Runs a call into the Parquet library. Damaged files make some of its decoders panic; that is an error of the file,
 /// and what panicked is not used again.
-fn guarded<T>(call: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+pub(super) fn guarded<T>(call: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
     let _silence = Silence::begin();
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(call))
         .unwrap_or_else(|_| Err(ParquetError::General("its data is damaged".into())))

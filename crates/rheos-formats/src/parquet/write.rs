@@ -16,7 +16,7 @@ use crate::names::unique_names;
 
 /// A row group is closed when it takes this much memory: a writer holds one for each partition, a reader one a worker.
 /// With groups of 32 MiB files of Nexmark bids are 2 % smaller, and two workers need 90 MiB more to read them.
-const ROW_GROUP_BYTES: usize = 12 << 20;
+pub(super) const ROW_GROUP_BYTES: usize = 12 << 20;
 
 /// How the pages of a file are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,13 +58,22 @@ impl<W: Write + Send> fmt::Debug for ParquetWriter<W> {
     }
 }
 
-fn failed(error: ParquetError) -> Error {
+pub(super) fn failed(error: ParquetError) -> Error {
     match error {
         ParquetError::NYI(what) => Error::invalid(309, format!("Parquet cannot hold a column: {what}"))
             .with_hint("cast the column to a type that Parquet has, such as VARCHAR"),
         other => Error::new(ErrorKind::External, 208, format!("cannot write Parquet: {other}"))
             .with_hint("check the free space of the disk"),
     }
+}
+
+pub(super) fn arrow_writer<W: Write + Send>(
+    out: W,
+    schema: &SchemaRef,
+    compression: ParquetCompression,
+) -> Result<ArrowWriter<W>> {
+    let properties = WriterProperties::builder().set_compression(compression.codec()).build();
+    ArrowWriter::try_new(out, Arc::clone(schema), Some(properties)).map_err(failed)
 }
 
 impl<W: Write + Send> ParquetWriter<W> {
@@ -75,8 +84,7 @@ impl<W: Write + Send> ParquetWriter<W> {
         let names = unique_names(schema.fields().iter().map(|f| f.name().as_str()));
         let fields = schema.fields().iter().zip(names).map(|(f, name)| f.as_ref().clone().with_name(name));
         let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<Field>>()));
-        let properties = WriterProperties::builder().set_compression(compression.codec()).build();
-        let writer = ArrowWriter::try_new(out, Arc::clone(&schema), Some(properties)).map_err(failed)?;
+        let writer = arrow_writer(out, &schema, compression)?;
         Ok(Self { writer, schema })
     }
 

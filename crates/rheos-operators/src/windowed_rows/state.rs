@@ -112,7 +112,8 @@ impl WindowState {
         let rows = new_batch(&schema, vec![Arc::new(Int64Array::from_value(watermark_ms, count))], count)?;
         let (table, layout) = (FIRED.to_string(), FIRED_LAYOUT.to_string());
         let runs = vec![Run { key_groups: self.owned.clone(), rows }];
-        Ok(TableDelta { table, kind: self.kind, layout, tombstones: vec![], runs })
+        // All owned groups are here, so what was said of them before is void.
+        Ok(TableDelta { table, kind: self.kind, layout, tombstones: vec![Tombstone::All], runs })
     }
 
     /// Puts the rows of a checkpoint into `tables`. Returns the watermark that the furthest group had come to; windows

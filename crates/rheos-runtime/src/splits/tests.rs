@@ -78,8 +78,8 @@ fn coordinator(splits: &[(u32, Option<i64>)], idle_timeout_ms: Option<i64>) -> S
 }
 
 fn take(c: &SplitCoordinator) -> Split {
-    match c.next_split().unwrap() {
-        Handout::Split(split) => split,
+    match c.next_split(|| true).unwrap() {
+        Handout::Split(state) => state.split,
         _ => panic!("there is another split"),
     }
 }
@@ -99,7 +99,7 @@ fn the_watermark_follows_the_unbroken_prefix_and_not_the_newest_split() {
     let last = take(&c);
     c.finish(&last);
     assert_eq!(c.published(), Watermark::MAX);
-    assert!(matches!(c.next_split().unwrap(), Handout::Finished));
+    assert!(matches!(c.next_split(|| true).unwrap(), Handout::Finished));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, 
 use arrow::record_batch::RecordBatch;
 use rheos_core::graph::{Edge, NodeKind};
 use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, WatermarkChange};
-use rheos_core::sink::{Committable, EpochEnd, Sink, SinkWriter, WriterContext};
+use rheos_core::sink::{Committable, EpochEnd, Fence, Sink, SinkWriter, WriterContext};
 use rheos_core::source::{
     Boundedness, Discovery, ReaderContext, Source, SourcePoll, Split, SplitReader, WatermarkSpec,
 };
@@ -263,8 +263,8 @@ impl Sink for TestSink {
         }))
     }
 
-    fn commit(&self, committables: &[Committable]) -> Result<()> {
-        let rows: u64 = committables.iter().map(|c| c.0.parse::<u64>().unwrap()).sum();
+    fn commit(&self, _fence: Option<&Fence>, committables: &[Committable]) -> Result<()> {
+        let rows: u64 = committables.iter().map(|c| std::str::from_utf8(&c.0).unwrap().parse::<u64>().unwrap()).sum();
         self.committed.fetch_add(rows, Ordering::SeqCst);
         Ok(())
     }
@@ -317,7 +317,7 @@ impl SinkWriter for TestWriter {
             return Ok(None);
         }
         let staged = std::mem::take(&mut self.staged);
-        Ok(Some(if staged > 0 { vec![Committable(staged.to_string())] } else { vec![] }))
+        Ok(Some(if staged > 0 { vec![Committable(staged.to_string().into_bytes())] } else { vec![] }))
     }
 }
 

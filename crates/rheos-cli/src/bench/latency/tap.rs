@@ -155,9 +155,21 @@ impl Source for TimedSource {
         self.source.discover(time_column, parallelism)
     }
 
+    fn restore(&self, known: &[Split]) -> Result<()> {
+        self.source.restore(known)
+    }
+
     fn open(&self, split: &Split, position: Option<&str>, ctx: ReaderContext) -> Result<Box<dyn SplitReader>> {
         let reader = self.source.open(split, position, ctx)?;
         Ok(Box::new(TimedReader { reader, start: Arc::clone(&self.start) }))
+    }
+
+    fn resume(&self, open: &[(Split, Option<String>)]) -> Result<()> {
+        self.source.resume(open)
+    }
+
+    fn is_replayable(&self) -> bool {
+        self.source.is_replayable()
     }
 
     fn reads_in(&self, folder: &Path) -> bool {

@@ -14,18 +14,22 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 use rheos_core::connector::TableDefinition;
-use rheos_core::sink::{Committable, EpochEnd, Sink, SinkWriter, WriterContext};
+use rheos_core::sink::{Committable, EpochEnd, Sink, SinkWriter, Staging, WriterContext};
 use rheos_core::source::{ReaderContext, Source, SourcePoll, Split};
 use rheos_core::{Batch, CreditPool, Epoch, Error, ErrorKind, Result, Ticket};
 
+mod exactly_once;
 mod following;
 mod metadata;
 mod partitions;
+mod positions;
 mod reading;
+mod restoring;
 mod writing;
 
 use super::sink::FileSink;
 use super::source::{FileSource, infer_schema};
+use super::staged::Staged;
 
 const TS: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
@@ -124,10 +128,24 @@ fn sink(path: &Path, options: &[(&str, &str)]) -> Result<FileSink> {
     FileSink::try_new(&table(path, &schema(&[("a", DataType::Int64)]), options))
 }
 
+/// The context of one of several workers.
+fn worker(worker: usize, workers: usize) -> WriterContext {
+    WriterContext { worker, workers, ..WriterContext::detached() }
+}
+
+/// The parts that are staged in committables.
+fn parts(staged: &[Committable]) -> usize {
+    staged.iter().map(|c| Staged::parse(c).unwrap().parts.len()).sum()
+}
+
 fn stage(writer: &mut dyn SinkWriter, end: EpochEnd) -> Vec<Committable> {
+    stage_epoch(writer, 1, end)
+}
+
+fn stage_epoch(writer: &mut dyn SinkWriter, epoch: u64, end: EpochEnd) -> Vec<Committable> {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        if let Some(staged) = writer.stage(Epoch(1), end).unwrap() {
+        if let Some(staged) = writer.stage(Epoch(epoch), end).unwrap() {
             return staged;
         }
         assert!(Instant::now() < deadline, "the writer hangs");
@@ -145,14 +163,14 @@ fn put(writer: &mut dyn SinkWriter, batch: RecordBatch, ticket: Ticket) {
 fn run_job(sink: &FileSink, workers: usize, batches: usize) -> Vec<Committable> {
     sink.begin().unwrap();
     let mut staged = vec![];
-    for worker in 0..workers {
-        let mut writer = sink.open(WriterContext { worker, wake: Arc::new(|| ()) }).unwrap();
+    for n in 0..workers {
+        let mut writer = sink.open(worker(n, workers)).unwrap();
         for n in 0..batches as i64 {
             put(writer.as_mut(), rows(n * 100..(n + 1) * 100), Ticket::none());
         }
         staged.extend(stage(writer.as_mut(), EpochEnd::Last));
     }
-    sink.commit(&staged).unwrap();
+    sink.commit(None, &staged).unwrap();
     staged
 }
 

@@ -47,8 +47,8 @@ fn event_sink(path: &Path, options: &[(&str, &str)]) -> FileSink {
     FileSink::try_new(&partitioned(path, &schema, &["day", "hour"], options)).unwrap()
 }
 
-fn writer(sink: &FileSink, worker: usize) -> Box<dyn SinkWriter> {
-    sink.open(WriterContext { worker, wake: Arc::new(|| ()) }).unwrap()
+fn writer(sink: &FileSink, n: usize) -> Box<dyn SinkWriter> {
+    sink.open(worker(n, n + 1)).unwrap()
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn rows_lie_in_the_folders_of_their_values() {
     let day = Some("2024-05-01");
     put(writer.as_mut(), events(&[(day, 7, 1), (day, 8, 2), (day, 7, 3), (None, 7, 4)]), Ticket::none());
     put(writer.as_mut(), events(&[(Some("a/b=1"), 7, 5), (day, 8, 6), (Some(""), 7, 7)]), Ticket::none());
-    sink.commit(&stage(writer.as_mut(), EpochEnd::Last)).unwrap();
+    sink.commit(None, &stage(writer.as_mut(), EpochEnd::Last)).unwrap();
     let files = tree(folder.path());
     // A part begins with the first row of its partition, and the columns of the partition are not in it.
     let want = [
@@ -104,7 +104,7 @@ fn every_type_comes_back_from_its_path() {
         sink.begin().unwrap();
         let mut writer = writer(&sink, 0);
         put(writer.as_mut(), rows.clone(), Ticket::none());
-        sink.commit(&stage(writer.as_mut(), EpochEnd::Last)).unwrap();
+        sink.commit(None, &stage(writer.as_mut(), EpochEnd::Last)).unwrap();
         let files = tree(folder.path());
         assert!(
             files[0].starts_with("flag=false/text=ü,%0A/day=1969-12-31/at=1970-01-01 00%3A00%3A00/small=0/part-0-1")
@@ -192,7 +192,7 @@ fn few_files_are_open_and_the_one_that_waited_longest_is_closed() {
         put(writer.as_mut(), events(&[(Some("d"), hour, n as i64)]), Ticket::none());
     }
     let staged = stage(writer.as_mut(), EpochEnd::Last);
-    sink.commit(&staged).unwrap();
+    sink.commit(None, &staged).unwrap();
     let text = |name: &str| fs::read_to_string(folder.path().join("day=d").join(name)).unwrap();
     let want = ["hour=1/part-0-0.csv", "hour=2/part-0-1.csv", "hour=2/part-0-3.csv", "hour=3/part-0-2.csv"];
     assert_eq!(tree(&folder.path().join("day=d")), want);
@@ -211,7 +211,7 @@ fn parts_are_closed_by_age_and_inactivity_when_those_are_looked_at() {
         sink.begin().unwrap();
         let mut writer = writer(&sink, 0);
         put(writer.as_mut(), events(&[(Some("d"), 1, 1), (Some("d"), 2, 2)]), Ticket::none());
-        assert_eq!(stage(writer.as_mut(), EpochEnd::Running).len(), closed, "{option:?}");
+        assert_eq!(parts(&stage(writer.as_mut(), EpochEnd::Running)), closed, "{option:?}");
     }
 }
 
@@ -225,7 +225,7 @@ fn a_partition_is_complete_when_the_watermark_of_every_worker_says_so() {
     ];
     let sink = event_sink(folder.path(), &[&COMMIT[..], &by_time[..]].concat());
     sink.begin().unwrap();
-    let mut writers = [writer(&sink, 0), writer(&sink, 1)];
+    let mut writers = [0, 1].map(|n| sink.open(worker(n, 2)).unwrap());
     let day = Some("2024-05-01");
     for (n, writer) in writers.iter_mut().enumerate() {
         put(writer.as_mut(), events(&[(day, 7, n as i64), (day, 8, 9), (None, 8, 9)]), Ticket::none());
@@ -237,8 +237,8 @@ fn a_partition_is_complete_when_the_watermark_of_every_worker_says_so() {
             writer.on_watermark(Watermark(watermark));
             staged.extend(stage(writer.as_mut(), end));
         }
-        sink.commit(&staged).unwrap();
-        sink.commit(&staged).unwrap();
+        sink.commit(None, &staged).unwrap();
+        sink.commit(None, &staged).unwrap();
         tree(folder.path()).into_iter().filter(|name| !name.starts_with('.')).collect::<Vec<_>>()
     };
     let eight = MAY + 8 * HOUR;
@@ -264,7 +264,7 @@ fn a_late_part_is_added_and_the_partition_declared_complete_again() {
     let mut step = |n: i64, end: EpochEnd| {
         put(writer.as_mut(), events(&[(Some("2024-05-01"), 7, n)]), Ticket::none());
         writer.on_watermark(Watermark(MAY));
-        sink.commit(&stage(writer.as_mut(), end)).unwrap();
+        sink.commit(None, &stage(writer.as_mut(), end)).unwrap();
     };
     step(1, EpochEnd::Running);
     let success = folder.path().join("day=2024-05-01/hour=7/_SUCCESS");
@@ -288,9 +288,9 @@ fn the_clock_declares_partitions_complete_after_the_delay() {
         let mut writer = writer(&sink, 0);
         let success = folder.path().join("day=d/hour=7/_ok");
         put(writer.as_mut(), events(&[(Some("d"), 7, 1)]), Ticket::none());
-        sink.commit(&stage(writer.as_mut(), EpochEnd::Running)).unwrap();
+        sink.commit(None, &stage(writer.as_mut(), EpochEnd::Running)).unwrap();
         assert_eq!(success.exists(), running, "{delay}");
-        sink.commit(&stage(writer.as_mut(), EpochEnd::Last)).unwrap();
+        sink.commit(None, &stage(writer.as_mut(), EpochEnd::Last)).unwrap();
         assert_eq!(success.exists(), stopped, "{delay}");
     }
 }
@@ -323,7 +323,7 @@ fn partitions_are_numbered_on_and_replaced_with_what_belongs_to_them() {
         let mut writer = writer(&sink, 0);
         put(writer.as_mut(), events(&[(Some("d"), hour, 1)]), Ticket::none());
         writer.on_watermark(Watermark::MAX);
-        sink.commit(&stage(writer.as_mut(), EpochEnd::Last))
+        sink.commit(None, &stage(writer.as_mut(), EpochEnd::Last))
     };
     let day = |names: &[&str]| names.iter().map(|n| format!("day=d/{n}")).collect::<Vec<_>>();
     run(&[], 1).unwrap();
@@ -364,7 +364,7 @@ proptest! {
             put(writer.as_mut(), events(&rows), Ticket::none());
             want.extend(rows.iter().map(|r| (r.0.map(str::to_string), r.1, r.2)));
         }
-        sink.commit(&stage(writer.as_mut(), EpochEnd::Last)).unwrap();
+        sink.commit(None, &stage(writer.as_mut(), EpochEnd::Last)).unwrap();
         let definition = partitioned(folder.path(), &events(&[]).schema(), &["day", "hour"], &[CSV]);
         let got = read_source(&FileSource::try_new(&definition).unwrap()).unwrap();
         let mut rows: Vec<_> = got.batches.iter().flat_map(|b| {

@@ -46,18 +46,18 @@ fn parts_become_visible_by_a_commit_that_can_be_repeated() {
     let folder = tempfile::tempdir().unwrap();
     let sink = sink(folder.path(), &[CSV, ("sink.commit-interval", "1 h")]).unwrap();
     sink.begin().unwrap();
-    let mut writer = sink.open(WriterContext { worker: 3, wake: Arc::new(|| ()) }).unwrap();
+    let mut writer = sink.open(worker(3, 4)).unwrap();
     let pool = CreditPool::new(1, Arc::new(|| ()));
     put(writer.as_mut(), rows(0..10), pool.take(80));
     assert!(stage(writer.as_mut(), EpochEnd::Running).is_empty(), "the interval has not passed");
     let staged = stage(writer.as_mut(), EpochEnd::Last);
     assert_eq!(pool.outstanding_bytes(), 0, "written rows return their credit");
     assert_eq!(names(folder.path()), [".part-3-0.inprogress"]);
-    sink.commit(&staged).unwrap();
-    sink.commit(&staged).unwrap();
+    sink.commit(None, &staged).unwrap();
+    sink.commit(None, &staged).unwrap();
     assert_eq!(names(folder.path()), ["part-3-0.csv"]);
     fs::remove_file(folder.path().join("part-3-0.csv")).unwrap();
-    assert_eq!(sink.commit(&staged).unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(sink.commit(None, &staged).unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
 #[test]
@@ -67,17 +67,17 @@ fn parts_roll_by_size_and_by_interval() {
     // The file is buffered, so a part is rolled when the buffer first goes to the disk.
     let sink_ = sink(folder.path(), &options).unwrap();
     sink_.begin().unwrap();
-    let mut writer = sink_.open(WriterContext { worker: 0, wake: Arc::new(|| ()) }).unwrap();
+    let mut writer = sink_.open(worker(0, 1)).unwrap();
     (0..3).for_each(|_| put(writer.as_mut(), rows(0..50_000), Ticket::none()));
-    assert_eq!(stage(writer.as_mut(), EpochEnd::Last).len(), 3);
+    assert_eq!(parts(&stage(writer.as_mut(), EpochEnd::Last)), 3);
 
     let folder = tempfile::tempdir().unwrap();
     let sink_ = sink(folder.path(), &[JSON, ("sink.commit-interval", "0 s")]).unwrap();
     sink_.begin().unwrap();
-    let mut writer = sink_.open(WriterContext { worker: 0, wake: Arc::new(|| ()) }).unwrap();
+    let mut writer = sink_.open(worker(0, 1)).unwrap();
     for _ in 0..2 {
         put(writer.as_mut(), rows(0..5), Ticket::none());
-        assert_eq!(stage(writer.as_mut(), EpochEnd::Running).len(), 1);
+        assert_eq!(parts(&stage(writer.as_mut(), EpochEnd::Running)), 1);
     }
     assert!(stage(writer.as_mut(), EpochEnd::Last).is_empty(), "no rows, no part");
 }
@@ -90,7 +90,7 @@ fn leftovers_go_and_earlier_parts_stay_or_are_replaced() {
     // A job that dies: its rows were never committed.
     let dying = sink(path, &[CSV]).unwrap();
     dying.begin().unwrap();
-    let mut writer = dying.open(WriterContext { worker: 0, wake: Arc::new(|| ()) }).unwrap();
+    let mut writer = dying.open(worker(0, 1)).unwrap();
     put(writer.as_mut(), rows(0..10), Ticket::none());
     stage(writer.as_mut(), EpochEnd::Last);
     assert_eq!(names(path), [".part-0-1.inprogress", "part-0-0.csv"]);
@@ -120,12 +120,12 @@ fn what_is_replaced_stays_until_the_new_rows_are_complete() {
     // A job that fails.
     let dying = replacing();
     dying.begin().unwrap();
-    let mut writer = dying.open(WriterContext { worker: 0, wake: Arc::new(|| ()) }).unwrap();
+    let mut writer = dying.open(worker(0, 1)).unwrap();
     put(writer.as_mut(), rows(0..10), Ticket::none());
     let staged = stage(writer.as_mut(), EpochEnd::Last);
     assert_eq!(read(path, &schema(&[("a", DataType::Int64)]), &[CSV]).unwrap().ints(), earlier);
-    dying.commit(&staged).unwrap();
-    dying.commit(&staged).unwrap();
+    dying.commit(None, &staged).unwrap();
+    dying.commit(None, &staged).unwrap();
     assert_eq!(names(path), ["part-0-0.json"]);
     // A job that has no rows.
     let empty = replacing();
@@ -142,7 +142,7 @@ fn a_folder_that_disappears_is_an_error_not_a_hang() {
     let sink = sink(&path, &[CSV]).unwrap();
     sink.begin().unwrap();
     fs::remove_dir(&path).unwrap();
-    let mut writer = sink.open(WriterContext { worker: 0, wake: Arc::new(|| ()) }).unwrap();
+    let mut writer = sink.open(worker(0, 1)).unwrap();
     let pool = CreditPool::new(1, Arc::new(|| ()));
     let _ = writer.write(Batch::new(rows(0..10), pool.take(80)));
     let deadline = Instant::now() + Duration::from_secs(60);

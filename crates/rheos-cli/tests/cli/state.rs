@@ -1,0 +1,129 @@
+//! `rheos run --state-dir`: jobs that go on where they were.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::Command;
+
+use crate::process::{Sandbox, start};
+
+const NUMBERS: &str = "CREATE TABLE n (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '2000/s', \
+    'fields.id.kind' = 'sequence');";
+const FILES: &str =
+    "WITH ('connector' = 'filesystem', 'path' = 'out', 'format' = 'csv', 'sink.commit-interval' = '0 s');";
+
+/// The first column of all visible parts.
+fn written(sandbox: &Sandbox) -> Vec<u64> {
+    let mut ids = vec![];
+    for file in fs::read_dir(sandbox.path("out")).unwrap() {
+        let file = file.unwrap();
+        if !file.file_name().to_string_lossy().starts_with('.') {
+            let text = fs::read_to_string(file.path()).unwrap();
+            ids.extend(text.lines().skip(1).map(|line| line.split(',').next().unwrap().parse::<u64>().unwrap()));
+        }
+    }
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn a_job_that_is_stopped_or_killed_goes_on_without_a_gap() {
+    let sandbox = Sandbox::new();
+    let sql = format!(
+        "{NUMBERS} CREATE TABLE o (id BIGINT) {FILES} CREATE TABLE seen (id BIGINT) WITH ('connector' = 'print');
+         INSERT INTO o SELECT id FROM n; INSERT INTO seen SELECT id FROM n WHERE id % 100 = 0"
+    );
+    for (workers, signal) in [("1", "INT"), ("3", "KILL"), ("2", "TERM"), ("1", "KILL"), ("3", "INT")] {
+        let args = ["run", "-c", &sql, "--state-dir", "state", "-p", workers, "--set", "checkpoint.interval=50 ms"];
+        let mut child = start(sandbox.command(&args));
+        let mut rows = BufReader::new(child.stdout.take().unwrap()).lines();
+        for _ in 0..5 {
+            rows.next().unwrap().unwrap();
+        }
+        let done = Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status().unwrap();
+        assert!(done.success());
+        rows.for_each(drop);
+        let mut talk = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut talk).unwrap();
+        let code = child.wait().unwrap().code();
+        assert_eq!(code, (signal != "KILL").then_some(0), "{signal}: {talk}");
+        assert!(
+            talk.contains("o is written exactly-once\n") && talk.contains("seen is written at-least-once"),
+            "{talk}"
+        );
+    }
+    let ids = written(&sandbox);
+    assert!(ids.len() > 1000, "{}", ids.len());
+    // Of what was staged when the job was killed, the last commits may be missing, but nothing in between.
+    let all: Vec<u64> = (0..ids.len() as u64).collect();
+    assert_eq!(ids, all, "each number once, without a gap");
+}
+
+#[test]
+fn a_finished_job_has_nothing_to_do() {
+    let sandbox = Sandbox::with(&[("in.csv", b"id,at\n1,2024-01-01 00:00:00\n2,2024-01-01 00:00:01\n")]);
+    let sql = format!(
+        "CREATE TABLE t (id BIGINT, at TIMESTAMP(3), WATERMARK FOR at AS at) WITH ('connector' = 'filesystem', 'path' = 'in.csv', \
+         'format' = 'csv'); CREATE TABLE o (n BIGINT) {FILES} INSERT INTO o SELECT count(*) FROM TABLE(TUMBLE(TABLE t, \
+         DESCRIPTOR(at), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end"
+    );
+    let args = ["run", "-c", &sql, "--state-dir", "state"];
+    sandbox.run(&args).expect_code(0).expect_talk("state in state");
+    assert_eq!(written(&sandbox), [2]);
+    sandbox.run(&args).expect_code(0).expect_talk("the job had come to its end before: there is nothing to do");
+    assert_eq!(written(&sandbox), [2]);
+    let list = sandbox.run(&["checkpoint", "list", "state"]);
+    assert!(list.expect_code(0).stdout.contains("the job had finished"), "{}", list.stdout);
+    // Another start from nothing would show the row twice.
+    let fresh = ["run", "-c", &sql, "--state-dir", "state", "--from", "none"];
+    sandbox.run(&fresh).expect_code(65).expect_talk("error[R0609]");
+    assert_eq!(written(&sandbox), [2]);
+    sandbox.run(&[&fresh[..], &["--accept-duplicates"]].concat()).expect_code(0);
+    assert_eq!(written(&sandbox), [2, 2]);
+}
+
+#[test]
+fn a_program_that_lacks_a_step_with_state_is_refused() {
+    let sandbox = Sandbox::new();
+    let windows = |length: &str| {
+        format!(
+            "CREATE TABLE n (id BIGINT, at TIMESTAMP, WATERMARK FOR at AS at) WITH ('connector' = 'datagen', \
+             'rows-per-second' = '1000/s', 'fields.id.kind' = 'sequence'); CREATE TABLE o (n BIGINT) {FILES} \
+             CREATE TABLE seen (id BIGINT) WITH ('connector' = 'print'); INSERT INTO seen SELECT id FROM n; \
+             INSERT INTO o SELECT count(*) FROM TABLE(TUMBLE(TABLE n, DESCRIPTOR(at), INTERVAL '{length}' DAY)) \
+             GROUP BY window_start, window_end"
+        )
+    };
+    let sql = windows("365000");
+    let mut child = start(sandbox.command(&["run", "-c", &sql, "--state-dir", "state"]));
+    let mut rows = BufReader::new(child.stdout.take().unwrap()).lines();
+    rows.next().unwrap().unwrap();
+    // A checkpoint with the window's state.
+    let has_state = |list: &str| list.lines().nth(1).is_some_and(|newest| !newest.contains(" 0 B "));
+    while !has_state(&sandbox.run(&["checkpoint", "list", "state"]).stdout) {
+        rows.next().unwrap().unwrap();
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    rows.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let other = windows("300000");
+    let changed = sandbox.run(&["run", "-c", &other, "--state-dir", "state"]);
+    changed.expect_code(65).expect_talk("error[R0611]").expect_talk("--allow-dropped-state");
+}
+
+#[test]
+fn a_state_directory_is_for_one_run_and_for_state() {
+    let sandbox = Sandbox::with(&[("data/a.csv", b"a\n1\n")]);
+    let sql = format!("{NUMBERS} SELECT id FROM n");
+    let mut child = start(sandbox.command(&["run", "-c", &sql, "--state-dir", "state"]));
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let second = sandbox.run(&["run", "-c", &sql, "--state-dir", "state"]);
+    second.expect_code(75).expect_talk("error[R0623]").expect_talk(&format!("process {}", child.id()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    sandbox.run(&["run", "-c", "SELECT 1", "--state-dir", "data"]).expect_code(65).expect_talk("error[R0625]");
+    sandbox.run(&["run", "-c", "SELECT 1", "--from", "3"]).expect_code(2).expect_talk("--state-dir");
+    let names: BTreeSet<_> = fs::read_dir(sandbox.path("data")).unwrap().map(|f| f.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 1, "nothing was put there: {names:?}");
+}

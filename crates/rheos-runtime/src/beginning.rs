@@ -1,0 +1,207 @@
+//! How a job begins: without state, or with what its newest checkpoint holds.
+//!
+//! ```text
+//!   journal ──► next_step ──► verify objects ──► claim, read the journal again ──► Beginning
+//!                                                                         ├─► restore: sources, key groups, operators
+//!                                                                         └─► commit again, then resume sinks
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use rheos_checkpoint::coordinator::{SinkCommit, WriteOutcome};
+use rheos_checkpoint::journal::{Claim, Entry, Journal, Nonce};
+use rheos_checkpoint::manifest::{Manifest, SourceState};
+use rheos_checkpoint::recovery::{DroppedState, Duplicates, Options, RestoreFrom, SinkStaged, Step, next_step};
+use rheos_checkpoint::rescale;
+use rheos_core::key::KeyGroupAssignment;
+use rheos_core::sink::Sink;
+use rheos_core::time::Epoch;
+use rheos_core::{Error, ErrorKind, Generation, JobId, OperatorId, Result};
+use rheos_state::journal;
+use rheos_state::store::CheckpointStore;
+
+/// Claims that are tried before others are taken to be faster for ever.
+const CLAIMS_MAX: usize = 10;
+
+/// Where a job keeps its state, and how it goes on from it.
+#[derive(Clone)]
+pub struct StateConfig {
+    /// The store; of this job alone.
+    pub store: Arc<dyn CheckpointStore>,
+    /// From where to go on.
+    pub from: RestoreFrom,
+    /// Whether output may show twice.
+    pub duplicates: Duplicates,
+    /// Whether state may be lost that the program has no operator for.
+    pub dropped_state: DroppedState,
+    /// Checkpoints that are kept, beside savepoints.
+    pub checkpoints_kept: NonZeroU32,
+    /// What was resolved when the program was planned, and is given back by a restore.
+    pub context: Vec<u8>,
+    /// Told of what goes wrong and does not end the job.
+    pub warn: Arc<dyn Fn(&Error) + Send + Sync>,
+}
+
+impl fmt::Debug for StateConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StateConfig({:?}, {:?})", self.store, self.from)
+    }
+}
+
+/// How a generation begins.
+pub(crate) struct Beginning {
+    pub(crate) claim: Claim,
+    pub(crate) restored: Option<Arc<Manifest>>,
+    /// The journal, with the claim; empty for a job without state.
+    pub(crate) journal: Journal,
+    commit: Vec<SinkCommit>,
+    keep_staged: Vec<SinkStaged>,
+}
+
+impl Beginning {
+    /// Of a job that keeps no state.
+    pub(crate) fn stateless() -> Self {
+        let claim = Claim {
+            generation: Generation(1),
+            nonce: Nonce(0),
+            job: JobId(0),
+            restored: None,
+            first_epoch: Epoch(0),
+            checkpoints_kept: NonZeroU32::MIN,
+            damaged: vec![],
+        };
+        Self { claim, restored: None, journal: Journal::default(), commit: vec![], keep_staged: vec![] }
+    }
+
+    /// What is known of a source.
+    pub(crate) fn source(&self, operator: &OperatorId) -> Option<&SourceState> {
+        self.restored.as_ref()?.sources.iter().find(|s| s.operator == *operator)
+    }
+
+    /// Who owns which key groups: as few as possible move.
+    pub(crate) fn assignment(&self, key_groups: u16, parallelism: usize) -> KeyGroupAssignment {
+        let workers = u32::try_from(parallelism).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        match &self.restored {
+            Some(manifest) => rescale::assign(&manifest.assignment(), &rescale::even(workers)),
+            None => KeyGroupAssignment::even(key_groups, parallelism),
+        }
+    }
+
+    /// Brings the sinks to where the job goes on: what has been released is visible, what belongs to nobody is gone.
+    pub(crate) fn settle(&mut self, sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>) -> Result<()> {
+        commit_again(std::mem::take(&mut self.commit), sinks)?;
+        let keep: BTreeMap<OperatorId, _> = self.keep_staged.drain(..).map(|s| (s.operator, s.committables)).collect();
+        for (operator, sink) in sinks {
+            match (&self.restored, keep.get(operator)) {
+                (None, None) => sink.begin()?,
+                (_, kept) => sink.resume(kept.map_or(&[][..], Vec::as_slice))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Finds where to go on and claims it. `None`: the job had come to its end, and now all its output is committed.
+///
+/// Errors: those of the store; what [`next_step`] says; `Conflict` (R0402) if other runs claim faster, again and again.
+pub(crate) fn recover(
+    state: &StateConfig,
+    operators: &BTreeSet<OperatorId>,
+    sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>,
+) -> Result<Option<Beginning>> {
+    let store = state.store.as_ref();
+    for _ in 0..CLAIMS_MAX {
+        let found = journal::read(store)?;
+        let options = Options {
+            from: state.from.clone(),
+            duplicates: state.duplicates,
+            dropped_state: state.dropped_state,
+            operators: operators.clone(),
+            checkpoints_kept: state.checkpoints_kept,
+            nonce: nonce(),
+        };
+        let (claim, restored, commit, keep_staged) = match verified(store, &found, &options)? {
+            Step::AlreadyFinished(_) => return Ok(None),
+            Step::FinishCommit(step) => {
+                if take(store, &step.claim)?.is_none() {
+                    continue;
+                }
+                commit_again(step.commit, sinks)?;
+                let entry = Entry::Committed(step.committed);
+                written(journal::write(store, step.committed.entry, &entry))?;
+                return Ok(None);
+            }
+            Step::Fresh(step) => (step.claim, None, vec![], step.keep_staged),
+            Step::Restore(step) => {
+                for (entry, why) in &step.skipped {
+                    (state.warn)(&Error::new(
+                        ErrorKind::Corrupt,
+                        403,
+                        format!("checkpoint {entry} is passed over: {why}"),
+                    ));
+                }
+                for dropped in &step.dropped {
+                    (state.warn)(&Error::new(ErrorKind::User, 406, format!("state is let go: {dropped}")));
+                }
+                (step.claim, Some(step.manifest), step.commit, step.keep_staged)
+            }
+            Step::Verify { .. } => return Err(Error::internal("objects were verified and are asked for again")),
+        };
+        if let Some(journal) = take(store, &claim)? {
+            return Ok(Some(Beginning { claim, restored, journal, commit, keep_staged }));
+        }
+    }
+    let message = format!("other runs go on from the state in '{}' at the same time", store.place());
+    Err(Error::new(ErrorKind::Conflict, 402, message).with_hint("let only one run use a state directory"))
+}
+
+/// The next step behind all verifications.
+fn verified(store: &dyn CheckpointStore, journal: &Journal, options: &Options) -> Result<Step> {
+    let mut checks = BTreeMap::new();
+    loop {
+        match next_step(journal, &checks, options)? {
+            Step::Verify { objects, entry } => {
+                let before = checks.len();
+                checks.extend(journal::verify(store, &objects)?);
+                if checks.len() == before {
+                    return Err(Error::internal(format!("the objects of checkpoint {entry} cannot be told apart")));
+                }
+            }
+            step => return Ok(step),
+        }
+    }
+}
+
+/// Writes a claim. Gives the journal if it is the claimer's now.
+fn take(store: &dyn CheckpointStore, claim: &Claim) -> Result<Option<Journal>> {
+    match journal::write(store, claim.entry(), &Entry::Claim(claim.clone())) {
+        WriteOutcome::Taken(_) => return Ok(None),
+        outcome => written(outcome)?,
+    }
+    let journal = journal::read(store)?;
+    Ok(journal.is_held_by(claim).then_some(journal))
+}
+
+fn written(outcome: WriteOutcome) -> Result<()> {
+    match outcome {
+        WriteOutcome::Written => Ok(()),
+        WriteOutcome::Taken(error) | WriteOutcome::Failed(error) | WriteOutcome::Unknown(error) => Err(error),
+    }
+}
+
+fn commit_again(commits: Vec<SinkCommit>, sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>) -> Result<()> {
+    commits.into_iter().try_for_each(|SinkCommit { fence, committables }| match sinks.get(&fence.owner.operator) {
+        Some(sink) => sink.commit(Some(&fence), &committables),
+        None => Err(Error::internal(format!("there is no sink '{}' to commit", fence.owner.operator))),
+    })
+}
+
+/// Random: its keys are the system's.
+fn nonce() -> Nonce {
+    let half = || u128::from(RandomState::new().hash_one(std::process::id()));
+    Nonce(half() << 64 | half())
+}

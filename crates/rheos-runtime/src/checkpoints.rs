@@ -1,0 +1,431 @@
+//! The thread that keeps a job's epochs: it asks the protocol's [`Coordinator`] what to do and does it.
+//!
+//! ```text
+//!   workers ──parts──► ┌────────────────────┐ ──cut──► sources
+//!   control ──stop───► │ inbox ─► on(event) │ ──commit──► errands ──► sinks
+//!   errands ──done───► └────────────────────┘
+//! ```
+//!
+//! Invariants: what may block (the store, a commit) is done elsewhere, on errands; nothing is committed before the coordinator
+//! says so. A job without state keeps its epochs just so, but that nothing is written: a checkpoint is complete when all workers
+//! have staged it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use rheos_checkpoint::coordinator::{
+    Config, Coordinator, Decision, Event, GenerationEnd, Outcome, Report, SinkCommit, SinkConfig, Snapshot, Start,
+    WriteOutcome,
+};
+use rheos_checkpoint::garbage::{self, StoredObject};
+use rheos_checkpoint::journal::{Entry, EntryNumber, Journal};
+use rheos_checkpoint::manifest::{OperatorInfo, Program, Repeat};
+use rheos_core::graph::{Node, NodeKind};
+use rheos_core::sink::{EpochEnd, ReleaseNumber, Sink};
+use rheos_core::time::Epoch;
+use rheos_core::{Error, ErrorKind, NodeId, OperatorId, Result, WorkerId};
+use rheos_state::journal;
+
+use crate::beginning::StateConfig;
+use crate::control::{StopMode, lock};
+use crate::errands::Errands;
+use crate::job::{JobShared, wall_ms};
+use crate::splits::SplitCoordinator;
+use crate::uploads::{Deltas, Uploads};
+
+/// Epochs that are announced and not complete, at most.
+const EPOCHS_IN_FLIGHT_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
+
+/// Longest wait behind a failure, where the job keeps state.
+const BACKOFF_MS_MAX: u64 = 60_000;
+
+/// How long a stop may take where the job keeps state.
+const STOP_MS_MAX: u64 = 10_000;
+
+/// What the thread is told.
+pub(crate) enum Message {
+    /// A worker's part of an epoch.
+    Part { worker: WorkerId, epoch: Epoch, part: Snapshot, deltas: Deltas },
+    /// A worker's part has been stored, or could not be.
+    Report { worker: WorkerId, epoch: Epoch, outcome: Outcome },
+    /// A write to the journal has ended.
+    Written { number: EntryNumber, entry: Entry, outcome: WriteOutcome },
+    /// What the store holds, to look for garbage.
+    Stored(Vec<StoredObject>),
+    /// Sources have ended, and sinks have seen the end of time.
+    InputEnded,
+    /// A commit has been carried out.
+    Committed { operator: OperatorId, release: ReleaseNumber },
+    /// A commit has failed.
+    CommitFailed { operator: OperatorId, release: ReleaseNumber, error: Error },
+    /// Something changed that [`crate::JobControl`] tells.
+    Look,
+    /// The workers are gone.
+    WorkersEnded,
+}
+
+/// Tells the thread. Cheap to clone; to a thread that is gone it says nothing.
+#[derive(Clone)]
+pub(crate) struct Checkpoints(mpsc::Sender<Message>);
+
+impl Checkpoints {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Message>) {
+        let (sender, inbox) = mpsc::channel();
+        (Self(sender), inbox)
+    }
+
+    pub(crate) fn tell(&self, message: Message) {
+        let _ = self.0.send(message);
+    }
+
+    pub(crate) fn part(&self, worker: WorkerId, epoch: Epoch, part: Snapshot, deltas: Deltas) {
+        self.tell(Message::Part { worker, epoch, part, deltas });
+    }
+
+    pub(crate) fn input_ended(&self) {
+        self.tell(Message::InputEnded);
+    }
+}
+
+/// See the module.
+pub(crate) struct CheckpointThread {
+    shared: Arc<JobShared>,
+    coordinator: Coordinator,
+    inbox: mpsc::Receiver<Message>,
+    /// Commits.
+    commits: Errands,
+    /// Where the job keeps state.
+    state: Option<StateThreads>,
+    started: Instant,
+    tick: Duration,
+    /// The stop that the coordinator knows of.
+    asked: Option<StopMode>,
+    /// Whether the last cut has been announced.
+    last_cut: bool,
+}
+
+impl CheckpointThread {
+    /// Errors: `External` where no thread can be started.
+    pub(crate) fn try_new(shared: Arc<JobShared>, inbox: mpsc::Receiver<Message>) -> Result<Self> {
+        let interval_ms = NonZeroU64::new(shared.config.epoch_interval_ms).unwrap_or(NonZeroU64::MIN);
+        let keeps_state = shared.config.state.is_some();
+        let commit_interval_ms = |sink: &Arc<dyn Sink>| match keeps_state {
+            true => u64::try_from(sink.commit_interval().as_millis()).unwrap_or(u64::MAX),
+            // Without state a writer stages what is to be committed now.
+            false => 0,
+        };
+        let sinks = shared.sinks().map(|(node, sink)| SinkConfig {
+            operator: shared.operator(node),
+            repeat: Repeat::Duplicates,
+            commit_interval_ms: commit_interval_ms(sink),
+        });
+        let config = Config {
+            interval_ms,
+            in_flight_max: EPOCHS_IN_FLIGHT_MAX,
+            backoff_ms_min: interval_ms,
+            backoff_ms_max: BACKOFF_MS_MAX.max(interval_ms.get()),
+            // Threads do not get lost, and a reader of results may take any time.
+            answer_ms_max: u64::MAX,
+            stop_ms_max: if keeps_state { STOP_MS_MAX } else { u64::MAX },
+            sinks: sinks.collect(),
+        };
+        let beginning = &shared.beginning;
+        let info = |node: &Node| OperatorInfo {
+            id: OperatorId(node.operator_id.clone()),
+            name: node.name.clone(),
+            facts: node.describe(),
+        };
+        let mut operators: Vec<OperatorInfo> = shared.graph.nodes().iter().map(info).collect();
+        operators.sort_by(|a, b| a.id.cmp(&b.id));
+        let program = Program {
+            fingerprint: format!("{:016x}", shared.graph.fingerprint()),
+            context: shared.config.state.as_ref().map_or_else(Vec::new, |s| s.context.clone()),
+            operators,
+        };
+        let parallelism = u32::try_from(shared.config.parallelism).ok().and_then(NonZeroU32::new);
+        let start = Start {
+            claim: beginning.claim.clone(),
+            program,
+            assignment: shared.assignment.clone(),
+            parallelism: parallelism.unwrap_or(NonZeroU32::MIN),
+            restored: beginning.restored.clone(),
+            savepoints: beginning.journal.savepoints().map(|(_, name, _)| name.to_string()).collect(),
+        };
+        let state = match &shared.config.state {
+            Some(state) => Some(StateThreads::start(state, shared.config.parallelism, beginning.journal.clone())?),
+            None => None,
+        };
+        Ok(Self {
+            coordinator: Coordinator::try_new(config, start, 0)?,
+            inbox,
+            commits: Errands::start("rheos-commits")?,
+            state,
+            started: Instant::now(),
+            tick: Duration::from_millis((interval_ms.get() / 4).clamp(1, 100)),
+            asked: None,
+            last_cut: false,
+            shared,
+        })
+    }
+
+    /// Before the workers start: a job without sources has had all its input.
+    pub(crate) fn prepare(&mut self) {
+        if self.shared.coordinators.is_empty() {
+            self.on(Event::InputEnded);
+        }
+    }
+
+    /// Keeps the epochs until the job has ended, well or not.
+    ///
+    /// Errors: `Internal` for workers that have ended too early; what went wrong elsewhere is in the job's control.
+    pub(crate) fn run(mut self) -> Result<()> {
+        loop {
+            let event = match self.inbox.recv_timeout(self.tick) {
+                Ok(Message::Part { worker, epoch, part, deltas }) => self.store(worker, epoch, part, deltas),
+                Ok(Message::Report { worker, epoch, outcome }) => Some(self.report(worker, epoch, outcome)),
+                Ok(Message::Written { number, entry, outcome }) => Some(self.written(number, entry, outcome)),
+                Ok(Message::Stored(objects)) => {
+                    self.collect(&objects);
+                    None
+                }
+                Ok(Message::CommitFailed { operator, release, error }) => {
+                    Some(Event::CommitFailed { operator, release, error })
+                }
+                Ok(Message::InputEnded) => Some(Event::InputEnded),
+                Ok(Message::Committed { operator, release }) => Some(Event::Committed { operator, release }),
+                Ok(Message::Look) => None,
+                Ok(Message::WorkersEnded) if !self.last_cut && !self.shared.control.failed() => {
+                    return Err(Error::internal("the workers have ended before the last epoch"));
+                }
+                Ok(Message::WorkersEnded) => None,
+                Err(mpsc::RecvTimeoutError::Timeout) => Some(Event::Tick),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
+            };
+            if self.shared.control.failed() {
+                return Ok(());
+            }
+            let asked = self.asked_for();
+            for event in event.into_iter().chain(asked) {
+                if let Some(ending) = self.on(event) {
+                    return self.ended(ending);
+                }
+            }
+        }
+    }
+
+    /// The stop that was asked for, once.
+    fn asked_for(&mut self) -> Option<Event> {
+        let mode = self.shared.control.stop_mode().filter(|_| self.asked.is_none())?;
+        self.asked = Some(mode);
+        Some(match mode {
+            StopMode::Stop => Event::Stop,
+            StopMode::Drain => Event::Drain,
+        })
+    }
+
+    fn on(&mut self, event: Event) -> Option<GenerationEnd> {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            for decision in self.coordinator.on(event, now_ms) {
+                match decision {
+                    Decision::Cut { epoch, end } => events.push_back(self.cut(epoch, end)),
+                    Decision::Write { number, entry } => events.extend(self.write(number, entry)),
+                    Decision::Commit(commit) => self.commit(commit),
+                    Decision::StoreAgain { epoch, workers } => {
+                        workers.into_iter().for_each(|worker| self.store_again(worker, epoch));
+                    }
+                    Decision::CheckpointFailed { error, wait_ms, .. } => self.warn(&error, "a checkpoint", wait_ms),
+                    Decision::CommitFailed { error, wait_ms, .. } => self.warn(&error, "a commit", wait_ms),
+                    Decision::EndGeneration(end) => return Some(end),
+                    // Sources look at the control, and forget nothing; nobody asks for savepoints yet.
+                    Decision::Drain | Decision::Acknowledge(_) | Decision::Savepoint { .. } => {}
+                }
+            }
+        }
+        None
+    }
+
+    fn ended(self, end: GenerationEnd) -> Result<()> {
+        match end {
+            GenerationEnd::Finished | GenerationEnd::Stopped => Ok(()),
+            GenerationEnd::Failed(error) | GenerationEnd::Replaced(error) => Err(error),
+            GenerationEnd::Defect(what) => Err(Error::internal(what)),
+            GenerationEnd::StopIncomplete { last, cause } => {
+                let last = last.map_or("the start".to_string(), |n| format!("checkpoint {n}"));
+                let cause = cause.map_or(String::new(), |e| format!(": {}", e.message()));
+                let message = format!("the job was stopped, but its last checkpoint could not be written{cause}");
+                Err(Error::new(ErrorKind::External, 405, message)
+                    .with_hint(format!("nothing is lost: the next run goes on from {last}")))
+            }
+            GenerationEnd::Stalled(stall) => Err(Error::internal(format!("the job stood still: {stall:?}"))),
+        }
+    }
+
+    /// Announces the end of an epoch. Gives what the sources looked like at that moment.
+    fn cut(&mut self, epoch: Epoch, end: EpochEnd) -> Event {
+        self.last_cut |= end == EpochEnd::Last;
+        let control = &self.shared.control;
+        let coordinators = self.shared.coordinators.iter().map(|(node, c)| (self.shared.operator(*node), c.as_ref()));
+        let sources = SplitCoordinator::look_at_all(coordinators, || control.announce(end));
+        control.wake_all();
+        let processing_time_ms = self.shared.clock.now_ms();
+        Event::Announced { epoch, wall_time_ms: wall_ms(), processing_time_ms, sources }
+    }
+
+    fn commit(&self, SinkCommit { fence, committables }: SinkCommit) {
+        let shared = Arc::clone(&self.shared);
+        let keeps_state = self.state.is_some();
+        self.commits.send(move || {
+            let operator = fence.owner.operator.clone();
+            let commit = || match shared.sinks().find(|(node, _)| shared.operator(*node) == operator) {
+                Some((_, sink)) => sink.commit(keeps_state.then_some(&fence), &committables),
+                None => Err(Error::internal(format!("there is no sink '{operator}' to commit"))),
+            };
+            let panicked = |_| Err(Error::internal("committing panicked"));
+            let release = fence.release;
+            match catch_unwind(AssertUnwindSafe(commit)).unwrap_or_else(panicked) {
+                Ok(()) => shared.checkpoints.tell(Message::Committed { operator, release }),
+                Err(error) if keeps_state => {
+                    shared.checkpoints.tell(Message::CommitFailed { operator, release, error });
+                }
+                Err(error) => shared.control.fail(error),
+            }
+        });
+    }
+}
+
+/// What only a job that keeps state does.
+impl CheckpointThread {
+    fn report(&self, worker: WorkerId, epoch: Epoch, outcome: Outcome) -> Event {
+        Event::Report(Report { generation: self.shared.beginning.claim.generation, worker, epoch, outcome })
+    }
+
+    /// Stores a worker's part; without state it is told at once.
+    fn store(&self, worker: WorkerId, epoch: Epoch, part: Snapshot, deltas: Deltas) -> Option<Event> {
+        match &self.state {
+            None => Some(self.report(worker, epoch, Outcome::Stored(Box::new(part)))),
+            Some(_) => {
+                self.upload(worker, epoch, move |uploads| uploads.store(epoch, part, deltas));
+                None
+            }
+        }
+    }
+
+    fn store_again(&self, worker: WorkerId, epoch: Epoch) {
+        self.upload(worker, epoch, Uploads::again);
+    }
+
+    /// Reports what `store` comes to, then tidies up.
+    fn upload(&self, worker: WorkerId, epoch: Epoch, store: impl FnOnce(&mut Uploads) -> Outcome + Send + 'static) {
+        let at = worker.0 as usize;
+        let (Some(state), Some(uploads)) = (&self.state, self.shared.uploads.get(at)) else { return };
+        let (uploads, shared, warn) = (Arc::clone(uploads), Arc::clone(&self.shared), Arc::clone(&state.config.warn));
+        state.uploads[at].send(move || {
+            let work = || {
+                let mut uploads = lock(&uploads);
+                let outcome = store(&mut uploads);
+                let is_stored = matches!(outcome, Outcome::Stored(_));
+                shared.checkpoints.tell(Message::Report { worker, epoch, outcome });
+                if is_stored && let Err(error) = uploads.tidy(epoch) {
+                    warn(&error.context("stored state could not be merged"));
+                }
+            };
+            if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                shared.control.fail(Error::internal("storing state panicked"));
+            }
+        });
+    }
+
+    /// Writes an entry; without state it holds as it was decided.
+    fn write(&self, number: EntryNumber, entry: Entry) -> Option<Event> {
+        let Some(state) = &self.state else { return Some(Event::Written { number, outcome: WriteOutcome::Written }) };
+        let (store, to) = (Arc::clone(&state.config.store), self.shared.checkpoints.clone());
+        state.journal_writes.send(move || {
+            let outcome = journal::write(store.as_ref(), number, &entry);
+            to.tell(Message::Written { number, entry, outcome });
+        });
+        None
+    }
+
+    /// Notes what has been written, and asks what the store holds.
+    fn written(&mut self, number: EntryNumber, entry: Entry, outcome: WriteOutcome) -> Event {
+        if let (Some(state), WriteOutcome::Written) = (&mut self.state, &outcome) {
+            let entries = state.journal.iter().map(|(n, e)| (n, e.clone()));
+            state.journal = Journal::new(entries.chain([(number, entry)]), None);
+            let (store, to) = (Arc::clone(&state.config.store), self.shared.checkpoints.clone());
+            state.journal_writes.send(move || {
+                // A store that cannot be listed now can be later.
+                if let Ok(objects) = journal::stored_objects(store.as_ref()) {
+                    to.tell(Message::Stored(objects.into_iter().map(|(object, _)| object).collect()));
+                }
+            });
+        }
+        Event::Written { number, outcome }
+    }
+
+    /// Deletes what no checkpoint needs any more.
+    fn collect(&mut self, objects: &[StoredObject]) {
+        let Some(state) = &mut self.state else { return };
+        let generation = self.shared.beginning.claim.generation;
+        let garbage = garbage::collect(&state.journal, generation, &self.coordinator.protected(), objects);
+        let gone: BTreeSet<EntryNumber> = garbage.entries.iter().copied().collect();
+        let retired: BTreeSet<EntryNumber> = garbage.retired.iter().copied().collect();
+        let kept = state.journal.iter().filter(|(n, _)| !gone.contains(n));
+        let kept = kept.map(|(n, e)| (n, if retired.contains(&n) { Entry::Retired } else { e.clone() }));
+        state.journal = Journal::new(kept, None);
+        let (store, warn) = (Arc::clone(&state.config.store), Arc::clone(&state.config.warn));
+        state.journal_writes.send(move || {
+            if let Err(error) = journal::delete(store.as_ref(), &garbage) {
+                warn(&error.context("old checkpoints could not be deleted"));
+            }
+        });
+    }
+
+    fn warn(&self, error: &Error, what: &str, wait_ms: u64) {
+        if let Some(state) = &self.state {
+            (state.config.warn)(
+                &error.clone().context(format_args!("{what} failed and is tried again in {wait_ms} ms")),
+            );
+        }
+    }
+}
+
+/// The threads of a job that keeps state, and its view of the journal.
+struct StateThreads {
+    config: StateConfig,
+    journal: Journal,
+    journal_writes: Errands,
+    /// By worker.
+    uploads: Vec<Errands>,
+}
+
+impl StateThreads {
+    fn start(config: &StateConfig, workers: usize, journal: Journal) -> Result<Self> {
+        let uploads = (0..workers).map(|worker| Errands::start(&format!("rheos-upload-{worker}")));
+        Ok(Self {
+            config: config.clone(),
+            journal,
+            journal_writes: Errands::start("rheos-journal")?,
+            uploads: uploads.collect::<Result<_>>()?,
+        })
+    }
+}
+
+impl JobShared {
+    /// The stable id of a node.
+    pub(crate) fn operator(&self, node: NodeId) -> OperatorId {
+        OperatorId(self.graph.node(node).operator_id.clone())
+    }
+
+    /// The job's sinks.
+    pub(crate) fn sinks(&self) -> impl Iterator<Item = (NodeId, &Arc<dyn Sink>)> {
+        self.graph.ids().filter_map(|id| match &self.graph.node(id).kind {
+            NodeKind::Sink(sink) => Some((id, sink)),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! What one worker has to say of each epoch, put together from its sources, operators and sinks.
+//!
+//! ```text
+//!   source ──cut: splits──────────┐
+//!   operator ──changed: deltas────┼──► all of them are past epoch e ──► the worker's part of e ──► uploads ──► checkpoints
+//!   sink ──staged: committables───┘                                                    (without state: at once)
+//! ```
+//!
+//! Invariant: every epoch that was announced is told once, in order. An operator may skip epochs in which nothing
+//! happened to it; it closes them together with the next.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use rheos_checkpoint::coordinator::{SinkOutput, Snapshot, SourceCut};
+use rheos_checkpoint::manifest::{SplitProgress, SplitState};
+use rheos_core::sink::Committable;
+use rheos_core::state::StateDelta;
+use rheos_core::time::{Epoch, Watermark};
+use rheos_core::{NodeId, OperatorId, WorkerId};
+
+use crate::checkpoints::Checkpoints;
+use crate::control::JobControl;
+use crate::uploads::Deltas;
+
+/// See the module. Shared by the operators of one worker.
+pub(crate) struct WorkerParts {
+    worker: WorkerId,
+    control: JobControl,
+    checkpoints: Checkpoints,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By node that takes part: its id, and the first epoch that it has not closed.
+    open: BTreeMap<NodeId, (OperatorId, Epoch)>,
+    parts: BTreeMap<Epoch, (Snapshot, Deltas)>,
+    /// The first epoch that has not been told.
+    next: Epoch,
+}
+
+impl WorkerParts {
+    /// `first`: not the epoch that has been announced by now, for a worker may start late, and owes its part of those before.
+    pub(crate) fn new(worker: WorkerId, first: Epoch, control: JobControl, checkpoints: Checkpoints) -> Rc<Self> {
+        let state = RefCell::new(State { next: first, ..State::default() });
+        Rc::new(Self { worker, control, checkpoints, state })
+    }
+
+    /// A node takes part in every epoch from now on.
+    pub(crate) fn register(&self, node: NodeId, operator: OperatorId) {
+        let mut state = self.state.borrow_mut();
+        let next = state.next;
+        state.open.insert(node, (operator, next));
+    }
+
+    /// A source ends the epochs from `first` on, before `next`.
+    pub(crate) fn cut(&self, node: NodeId, first: Epoch, next: Epoch, watermark: Watermark, splits: Vec<SplitState>) {
+        let mut state = self.state.borrow_mut();
+        if let Some(operator) = state.open.get(&node).map(|(operator, _)| operator.clone()) {
+            let watermark_ms = watermark.ms();
+            // Epochs that are cut at once stand at the same positions; what is finished is told once.
+            for epoch in first.0 + 1..next.0 {
+                let open = splits.iter().filter(|s| s.progress != SplitProgress::Finished).cloned().collect();
+                let cut = SourceCut { operator: operator.clone(), watermark_ms, splits: open };
+                state.parts.entry(Epoch(epoch)).or_default().0.sources.push(cut);
+            }
+            state.parts.entry(first).or_default().0.sources.push(SourceCut { operator, watermark_ms, splits });
+        }
+        drop(state);
+        self.close_before(node, next);
+    }
+
+    /// A sink has staged its output of `epoch`.
+    pub(crate) fn staged(&self, node: NodeId, epoch: Epoch, committables: Vec<Committable>) {
+        let mut state = self.state.borrow_mut();
+        if !committables.is_empty()
+            && let Some(operator) = state.open.get(&node).map(|(operator, _)| operator.clone())
+        {
+            let output = SinkOutput { operator, epoch, committables };
+            state.parts.entry(epoch).or_default().0.staged.push(output);
+        }
+    }
+
+    /// What an operator changed in `epoch`.
+    pub(crate) fn changed(&self, node: NodeId, epoch: Epoch, delta: StateDelta) {
+        let mut state = self.state.borrow_mut();
+        if !delta.tables.is_empty()
+            && let Some(operator) = state.open.get(&node).map(|(operator, _)| operator.clone())
+        {
+            state.parts.entry(epoch).or_default().1.push((operator, delta));
+        }
+    }
+
+    /// A node is done with all epochs before `next`.
+    pub(crate) fn close_before(&self, node: NodeId, next: Epoch) {
+        let mut state = self.state.borrow_mut();
+        if let Some((_, open)) = state.open.get_mut(&node) {
+            *open = next.max(*open);
+        }
+        let Some(closed) = state.open.values().map(|(_, epoch)| *epoch).min() else { return };
+        while state.next < closed.min(self.control.epoch()) {
+            let epoch = state.next;
+            let (part, deltas) = state.parts.remove(&epoch).unwrap_or_default();
+            state.next = Epoch(epoch.0 + 1);
+            self.checkpoints.part(self.worker, epoch, part, deltas);
+        }
+    }
+
+    /// A node is done with all epochs.
+    pub(crate) fn close_all(&self, node: NodeId) {
+        self.close_before(node, Epoch(u64::MAX));
+    }
+}

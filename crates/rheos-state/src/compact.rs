@@ -1,0 +1,101 @@
+//! Compaction: few runs a table, and little that is dead.
+//!
+//! ```text
+//!   Holdings ──choose──► Compaction ──merge, a step at a time──► objects ──store──► install: the next report names them
+//!    (pure)               steps of bounded size                  (beside the data path)
+//! ```
+//! * A segment whose rows are all gone is dropped unread.
+//! * Runs of like size are merged (size-tiered), so that a table has at most [`Policy::runs_max`] of them, and a row is
+//!   rewritten about once each time its table has grown by [`Policy::merge_min`].
+//! * Objects that are mostly dead are emptied: what lives in them is written anew, so that the objects together have at most
+//!   twice the bytes that live, by estimate: where a tombstone cuts through a segment, namespaces count as evenly spread.
+//!
+//! A merge covers, for each of its key groups, all epochs from its first to its last. What is dropped under a tombstone is
+//! dropped for good, so the result may be reported only together with the tombstones that were held at the choice, that is,
+//! in epochs that were not reported yet when it was made.
+
+mod choose;
+mod merge;
+mod tiers;
+
+use std::collections::BTreeSet;
+
+use rheos_checkpoint::manifest::KeyGroupSet;
+use rheos_checkpoint::recovery::SegmentId;
+use rheos_core::state::TableKind;
+use rheos_core::{Epoch, OperatorId};
+
+use crate::holdings::{Held, Holdings};
+use crate::object::WrittenObject;
+use crate::reach::Horizon;
+
+pub use choose::choose;
+pub use merge::merge;
+
+/// How much is merged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Runs of a table, at most.
+    pub runs_max: usize,
+    /// Runs of like size that are merged, at least.
+    pub merge_min: usize,
+    /// Runs below this size are alike, in bytes.
+    pub run_bytes_min: u64,
+    /// What may be dead beside as much as lives, in bytes.
+    pub dead_bytes_free: u64,
+    /// What one step reads, about, in bytes as stored.
+    pub step_bytes: u64,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { runs_max: 10, merge_min: 4, run_bytes_min: 64 << 10, dead_bytes_free: 4 << 20, step_bytes: 64 << 20 }
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Default)]
+pub struct Compaction {
+    /// Merges, each giving one object.
+    pub steps: Vec<Step>,
+    /// Segments that are not held any more when all steps are done.
+    gone: BTreeSet<SegmentId>,
+}
+
+/// What is written as one object.
+#[derive(Debug, Clone)]
+pub struct Step {
+    parts: Vec<Part>,
+}
+
+/// Segments of one table that become one run, for some key groups.
+#[derive(Debug, Clone)]
+struct Part {
+    operator: OperatorId,
+    table: String,
+    kind: TableKind,
+    layout: String,
+    /// Keyed tables: of which key groups the rows are taken.
+    groups: KeyGroupSet,
+    first_epoch: Epoch,
+    last_epoch: Epoch,
+    /// By unit, then oldest first.
+    inputs: Vec<Held>,
+    /// The tombstones of newer segments.
+    newer: Horizon,
+    /// Key groups of which older segments are held: for these, tombstones are still needed.
+    older: KeyGroupSet,
+    bytes: u64,
+}
+
+impl Compaction {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.gone.is_empty()
+    }
+
+    /// Puts the results in the place of what they were made of. `written`: of all steps; all have been stored.
+    pub fn install(&self, holdings: &mut Holdings, written: &[WrittenObject]) {
+        holdings.replace(&self.gone, written);
+    }
+}

@@ -1,0 +1,70 @@
+//! Carries out one step: reads segments, drops what is gone, writes one object.
+
+use std::collections::VecDeque;
+
+use rheos_checkpoint::manifest::KeyGroupSet;
+use rheos_core::state::{Run, TableKind};
+use rheos_core::{Error, Result};
+
+use super::{Part, Step};
+use crate::groups::{self, counted};
+use crate::names::ObjectName;
+use crate::object::{Compression, Contents, ObjectBuilder, StoredTombstone, WrittenObject};
+use crate::reach::Horizon;
+use crate::restore::read_segment;
+use crate::store::CheckpointStore;
+
+/// The merged object; `None` if nothing is left. It is not stored yet.
+///
+/// State: the rows of the step are in memory meanwhile, about twice.
+///
+/// Errors: those of the store; `Corrupt` for damage, naming object and operator.
+pub fn merge(
+    store: &dyn CheckpointStore,
+    step: &Step,
+    name: ObjectName,
+    compression: Compression,
+) -> Result<Option<WrittenObject>> {
+    let mut builder = ObjectBuilder::new(name, compression);
+    for part in &step.parts {
+        builder.push(contents(store, part)?)?;
+    }
+    builder.finish()
+}
+
+fn contents(store: &dyn CheckpointStore, part: &Part) -> Result<Contents> {
+    let keyed = part.kind == TableKind::Keyed;
+    let wanted = groups::of(part.kind, &part.groups);
+    let (mut own, mut runs): (Horizon, Vec<Run>) = (Horizon::default(), Vec::new());
+    for unit in part.inputs.chunk_by(|a, b| a.unit == b.unit) {
+        let (mut horizon, mut of_unit): (Horizon, VecDeque<Run>) = (part.newer.clone(), VecDeque::new());
+        for held in unit.iter().rev() {
+            if held.segment.layout != part.layout {
+                let (table, operator) = (&part.table, &part.operator);
+                return Err(Error::internal(format!("table '{table}' of '{operator}' is merged over two layouts")));
+            }
+            let groups = wanted.intersection(counted(&held.segment));
+            let (header, found) = read_segment(store, &held.object, &held.segment, &groups, &horizon)?;
+            found.into_iter().rev().for_each(|run| of_unit.push_front(run));
+            horizon.add(&header.tombstones, &groups);
+            own.add(&header.tombstones, &groups);
+        }
+        runs.extend(of_unit);
+    }
+    let mut tombstones = own.tombstones(&wanted.intersection(&part.older));
+    if !keyed {
+        let everywhere = |t: StoredTombstone| StoredTombstone { groups: KeyGroupSet::default(), up_to: t.up_to };
+        tombstones = tombstones.into_iter().map(everywhere).collect();
+    }
+    Ok(Contents {
+        operator: part.operator.clone(),
+        table: part.table.clone(),
+        kind: part.kind,
+        layout: part.layout.clone(),
+        groups: part.groups.clone(),
+        first_epoch: part.first_epoch,
+        last_epoch: part.last_epoch,
+        tombstones,
+        runs,
+    })
+}

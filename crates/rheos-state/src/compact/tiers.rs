@@ -1,0 +1,130 @@
+//! Which runs of a table are merged: numbers in, a range out.
+
+use std::ops::Range;
+
+use super::Policy;
+
+/// A run, or several whose epochs are entangled, which happens when workers inherit from each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tier {
+    pub(super) bytes: u64,
+    /// Runs on top of each other.
+    pub(super) depth: usize,
+    /// Runs of different layouts are not merged; `None`: mixed already.
+    pub(super) layout: Option<String>,
+}
+
+/// The runs to merge into one; `tiers` from the oldest to the newest.
+///
+/// Searched from the newest: a run joins newer ones if it is not larger than they are together. If no such stretch is long
+/// enough and there are too many runs, the cheapest stretch that is long enough.
+pub(super) fn choose(tiers: &[Tier], policy: &Policy) -> Option<Range<usize>> {
+    let alike = (1..=tiers.len()).rev().map(|end| alike_before(tiers, end, policy));
+    let long = |range: &Range<usize>| depth(&tiers[range.clone()]) >= policy.merge_min.max(2);
+    alike.into_iter().find(long).or_else(|| cheapest(tiers, policy))
+}
+
+/// The longest stretch of like runs that ends before `end`.
+fn alike_before(tiers: &[Tier], end: usize, policy: &Policy) -> Range<usize> {
+    let (mut start, mut bytes) = (end, 0);
+    while start > 0 {
+        let tier = &tiers[start - 1];
+        let joins =
+            start == end || (tier.layout == tiers[end - 1].layout && tier.bytes <= bytes.max(policy.run_bytes_min));
+        if tier.layout.is_none() || !joins {
+            break;
+        }
+        bytes = bytes.saturating_add(tier.bytes);
+        start -= 1;
+    }
+    start..end
+}
+
+fn cheapest(tiers: &[Tier], policy: &Policy) -> Option<Range<usize>> {
+    let surplus = depth(tiers).checked_sub(policy.runs_max).filter(|s| *s > 0)?;
+    let all = (0..tiers.len()).flat_map(|start| (start + 1..=tiers.len()).map(move |end| start..end));
+    let stretch = |r: &Range<usize>| &tiers[r.clone()];
+    let fits = |r: &Range<usize>| {
+        let layout = &stretch(r)[0].layout;
+        layout.is_some() && stretch(r).iter().all(|t| t.layout == *layout)
+    };
+    let mergeable: Vec<Range<usize>> = all.filter(|r| depth(stretch(r)) >= 2 && fits(r)).collect();
+    let saved = |r: &Range<usize>| depth(stretch(r)) - 1;
+    let bytes = |r: &Range<usize>| stretch(r).iter().map(|t| t.bytes).sum::<u64>();
+    let enough = mergeable.iter().filter(|r| saved(r) >= surplus).min_by_key(|r| bytes(r));
+    // Where layouts lie between the runs, as much as can be.
+    enough.or_else(|| mergeable.iter().max_by_key(|r| saved(r))).cloned()
+}
+
+pub(super) fn depth(tiers: &[Tier]) -> usize {
+    tiers.iter().map(|t| t.depth).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tiers(sizes: &[u64]) -> Vec<Tier> {
+        sizes.iter().map(|s| Tier { bytes: *s << 20, depth: 1, layout: Some("a/v1".into()) }).collect()
+    }
+
+    #[test]
+    fn like_runs_are_merged_and_larger_ones_are_left() {
+        let policy = Policy::default();
+        for (sizes, expected) in [
+            (&[][..], None),
+            (&[1, 1, 1], None),
+            (&[1, 1, 1, 1], Some(0..4)),
+            (&[100, 1, 1, 1, 1], Some(1..5)),
+            // The newest one is small and waits.
+            (&[100, 9, 9, 9, 9, 1], Some(1..5)),
+            // 4 joins 2 + 1 + 1.
+            (&[64, 4, 2, 1, 1], Some(1..5)),
+            (&[64, 16, 4, 1], None),
+        ] {
+            assert_eq!(choose(&tiers(sizes), &policy), expected, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn too_many_runs_are_merged_where_it_is_cheapest() {
+        let policy = Policy::default();
+        let sizes: Vec<u64> = (0..11).rev().map(|n| 3_u64.pow(n)).collect();
+        // Eleven runs, each three times the next: the last two are the cheapest pair.
+        assert_eq!(choose(&tiers(&sizes), &policy), Some(9..11));
+        assert_eq!(choose(&tiers(&sizes[1..]), &policy), None);
+    }
+
+    #[test]
+    fn runs_of_other_layouts_are_not_merged() {
+        let mut mixed = tiers(&[1; 6]);
+        mixed[2].layout = Some("a/v2".into());
+        assert_eq!(choose(&mixed, &Policy::default()), None);
+        mixed[2].layout = None;
+        assert_eq!(choose(&mixed, &Policy::default()), None);
+        mixed.truncate(2);
+        mixed[1].depth = 3;
+        assert_eq!(choose(&mixed, &Policy::default()), Some(0..2));
+    }
+
+    #[test]
+    fn a_run_a_time_never_more_than_ten() {
+        // Every epoch adds a run; each merge is carried out. The sizes come from a fixed sequence.
+        let (policy, mut runs, mut state, mut written, mut added) = (Policy::default(), tiers(&[]), 1_u64, 0, 0);
+        for _ in 0..5000 {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let size = 1 + (state >> 60);
+            runs.extend(tiers(&[size]));
+            added += size << 20;
+            while let Some(range) = choose(&runs, &policy) {
+                let bytes = runs[range.clone()].iter().map(|t| t.bytes).sum();
+                written += bytes;
+                let merged = Tier { bytes, ..runs[range.start].clone() };
+                runs.splice(range, [merged]);
+            }
+            assert!(runs.len() <= 10, "{} runs", runs.len());
+        }
+        // About 40 GB in runs of 8 MB on average: log4(5000) is 6.1, and merges are not always of equals.
+        assert!(written < 14 * added, "every row was written {} times", written / added);
+    }
+}

@@ -1,0 +1,123 @@
+//! A look at the checkpoints of a job, from outside: what there is, whether it is whole, and deleting what is not wanted.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rheos_checkpoint::garbage;
+use rheos_checkpoint::journal::{Entry, EntryNumber, Journal};
+use rheos_checkpoint::manifest::Manifest;
+use rheos_checkpoint::recovery::SegmentCheck;
+use rheos_core::{Error, Result};
+
+use crate::journal;
+use crate::store::CheckpointStore;
+
+/// A checkpoint, or what is left of one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listing<'a> {
+    /// Its number in the journal.
+    pub number: EntryNumber,
+    /// Its manifest, or why that cannot be read.
+    pub manifest: Result<&'a Manifest, &'a str>,
+    /// What the job would do with it.
+    pub standing: Standing,
+}
+
+/// How a checkpoint stands to the job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The job goes on from it.
+    Newest,
+    /// The job keeps it, and may go back to it.
+    Kept,
+    /// The job does not keep it any more: its files may be gone.
+    Dropped,
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Standing::Newest => "newest",
+            Standing::Kept => "kept",
+            Standing::Dropped => "dropped",
+        })
+    }
+}
+
+/// All checkpoints, newest first.
+pub fn list(journal: &Journal) -> Vec<Listing<'_>> {
+    let candidates = garbage::candidates(journal);
+    let newest = newest(journal);
+    let mut found = Vec::new();
+    for (number, entry) in journal.iter().rev() {
+        let manifest = match entry {
+            Entry::Manifest(manifest) => Ok(&**manifest),
+            Entry::Unreadable(why) => Err(why.as_str()),
+            Entry::Claim(_) | Entry::Committed(_) | Entry::Retired => continue,
+        };
+        let is_kept = candidates.contains(&number) || manifest.is_ok_and(|m| m.savepoint.is_some());
+        let standing = match is_kept {
+            _ if Some(number) == newest => Standing::Newest,
+            true => Standing::Kept,
+            false => Standing::Dropped,
+        };
+        found.push(Listing { number, manifest, standing });
+    }
+    found
+}
+
+fn newest(journal: &Journal) -> Option<EntryNumber> {
+    let is_readable = |n: &EntryNumber| matches!(journal.get(*n), Some(Entry::Manifest(_)));
+    garbage::candidates(journal).into_iter().rev().find(is_readable)
+}
+
+/// A checkpoint by its number or a savepoint's name; the newest for `None`.
+///
+/// Errors: `Invalid` (R0608) if there is none.
+pub fn find<'a>(journal: &'a Journal, which: Option<&str>) -> Result<(EntryNumber, &'a Manifest)> {
+    let number = match which {
+        None => newest(journal),
+        Some(text) => text.parse().ok().map(EntryNumber),
+    };
+    let by_number = journal.manifests().find(|(n, _)| Some(*n) == number);
+    let by_name = || journal.savepoints().rev().find(|(_, name, _)| Some(*name) == which).map(|(n, _, m)| (n, m));
+    by_number.or_else(by_name).ok_or_else(|| {
+        let what = which.map_or("no checkpoint".to_string(), |w| format!("no checkpoint or savepoint '{w}'"));
+        Error::invalid(608, format!("there is {what}")).with_hint("'rheos checkpoint list DIR' shows what there is")
+    })
+}
+
+/// Reads all state of a checkpoint. What is wrong, by object. Errors: those of a store that cannot be reached.
+pub fn verify(store: &dyn CheckpointStore, manifest: &Manifest) -> Result<BTreeMap<String, String>> {
+    let mut damaged = BTreeMap::new();
+    for (segment, check) in journal::verify(store, &manifest.objects)? {
+        if let SegmentCheck::Damaged(why) = check {
+            damaged.entry(segment.object).or_insert(why);
+        }
+    }
+    Ok(damaged)
+}
+
+/// What a delete has freed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Freed {
+    /// Objects.
+    pub objects: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Deletes a checkpoint, and then what nobody needs any more. No run may use the store.
+///
+/// Errors: `Invalid` (R0608) for what is no checkpoint, `Conflict` (R0616) for one that the job needs; those of the store.
+pub fn delete(store: &dyn CheckpointStore, number: EntryNumber) -> Result<Freed> {
+    journal::delete(store, &garbage::delete(&journal::read(store)?, number)?)?;
+    let stored = journal::stored_objects(store)?;
+    let journal = journal::read(store)?;
+    let Some(owner) = journal.owner() else { return Ok(Freed::default()) };
+    let objects: Vec<_> = stored.iter().map(|(object, _)| object.clone()).collect();
+    let garbage = garbage::collect(&journal, owner, &Default::default(), &objects);
+    journal::delete(store, &garbage)?;
+    let freed = stored.iter().filter(|(object, _)| garbage.objects.contains(&object.name));
+    Ok(Freed { objects: garbage.objects.len(), bytes: freed.map(|(_, bytes)| bytes).sum() })
+}

@@ -1,0 +1,184 @@
+//! The journal in a store: its entries are read together, written one by one under numbers that are free.
+
+use std::collections::BTreeMap;
+
+use rheos_checkpoint::coordinator::WriteOutcome;
+use rheos_checkpoint::garbage::{Garbage, StoredObject};
+use rheos_checkpoint::journal::{Entry, EntryNumber, Journal, Witness};
+use rheos_checkpoint::manifest::{Checksum, MANIFEST_BYTES_MAX, ObjectRef, Segment};
+use rheos_checkpoint::recovery::{SegmentCheck, SegmentId};
+use rheos_core::{Error, ErrorKind, Result};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::names::{self, JOURNAL, ObjectName, WITNESSES, entry_path, object_path, witness_path};
+use crate::store::{CheckpointStore, Creation, Listed, READ_BYTES_MAX, WriteFailure};
+
+/// A body of the longest kind, and the line before it.
+const ENTRY_BYTES_MAX: u64 = MANIFEST_BYTES_MAX as u64 + 4096;
+const WITNESS_BYTES_MAX: u64 = 4096;
+
+/// All entries. One that is damaged becomes `Unreadable`; one that is deleted meanwhile is not there.
+///
+/// Errors: those of the store; `Corrupt` (R0602) for an entry of a later version, `Invalid` (R0610) for an encrypted one.
+pub fn read(store: &dyn CheckpointStore) -> Result<Journal> {
+    let (mut entries, mut newest) = (Vec::new(), None);
+    for file in store.list(JOURNAL)? {
+        let Some(name) = file.name.strip_prefix(JOURNAL) else { continue };
+        newest = newest.max(EntryNumber::from_witness_name(name));
+        if let Some(number) = EntryNumber::from_file_name(name)
+            && let Some(entry) = read_entry(store, number)?
+        {
+            entries.push((number, entry));
+        }
+    }
+    let witness = newest.map(|number| read_witness(store, number)).transpose()?;
+    Ok(Journal::new(entries, witness))
+}
+
+/// The witness of an entry. One that is not there, or cannot be read, still tells that there was such an entry.
+fn read_witness(store: &dyn CheckpointStore, number: EntryNumber) -> Result<Witness> {
+    let contents = store.read(&witness_path(number), WITNESS_BYTES_MAX);
+    let contents = match contents {
+        Err(error) if error.kind() == ErrorKind::Corrupt => None,
+        other => other?,
+    };
+    let read = Witness::read(&number.witness_name(), &contents.unwrap_or_default());
+    Ok(read.unwrap_or(Witness { number, checksum: None }))
+}
+
+/// One entry; `None` if it is not there. Errors: as of [`read`].
+pub fn read_entry(store: &dyn CheckpointStore, number: EntryNumber) -> Result<Option<Entry>> {
+    let path = entry_path(number);
+    match store.read(&path, ENTRY_BYTES_MAX) {
+        Ok(Some(bytes)) => Entry::decode(number, &bytes).map(Some).map_err(|e| e.context(format_args!("'{path}'"))),
+        Ok(None) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(Some(Entry::Unreadable(error.message().to_string()))),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes an entry at a number, if the number is free; then its witness.
+///
+/// If this very entry stands there already, an earlier try has succeeded: `Written`, once the witness is there.
+pub fn write(store: &dyn CheckpointStore, number: EntryNumber, entry: &Entry) -> WriteOutcome {
+    let bytes = match entry.encode(number) {
+        Ok(bytes) => bytes,
+        Err(error) => return WriteOutcome::Failed(error),
+    };
+    let written = match store.create(&entry_path(number), &bytes) {
+        Ok(Creation::Created) => WriteOutcome::Written,
+        Ok(Creation::Exists) => settle(store, number, entry),
+        Err(WriteFailure::NotWritten(error)) => WriteOutcome::Failed(error),
+        Err(WriteFailure::Unknown(error)) => WriteOutcome::Unknown(error),
+    };
+    match written {
+        WriteOutcome::Written => bear_witness(store, Witness::of(number, &bytes)),
+        other => other,
+    }
+}
+
+/// Whether what stands at a number is this very entry.
+fn settle(store: &dyn CheckpointStore, number: EntryNumber, entry: &Entry) -> WriteOutcome {
+    match read_entry(store, number) {
+        Ok(Some(found)) => match Journal::settle_taken(number, &found, entry) {
+            Ok(()) => WriteOutcome::Written,
+            Err(error) => WriteOutcome::Taken(error),
+        },
+        // Another try will tell.
+        Ok(None) => {
+            let message = format!("entry {number} of the journal was there, and cannot be found now");
+            WriteOutcome::Unknown(crate::errors::unreachable(message))
+        }
+        // Whoever wrote it, it was not this run.
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Invalid) => WriteOutcome::Taken(error),
+        Err(error) => WriteOutcome::Unknown(error),
+    }
+}
+
+/// Errors as outcomes: `Taken` if another entry of the number has a witness.
+fn bear_witness(store: &dyn CheckpointStore, witness: Witness) -> WriteOutcome {
+    match store.create(&witness_path(witness.number), witness.contents().as_bytes()) {
+        Ok(Creation::Created) => {}
+        Ok(Creation::Exists) => match read_witness(store, witness.number) {
+            Ok(found) if found == witness || found.checksum.is_none() => {}
+            Ok(_) => return WriteOutcome::Taken(number_was_anothers(witness.number)),
+            Err(error) => return WriteOutcome::Unknown(error),
+        },
+        Err(failure) => return WriteOutcome::Unknown(failure.into()),
+    }
+    // The newest is enough. One that stays does no harm.
+    for file in store.list(WITNESSES).unwrap_or_default() {
+        let number = file.name.strip_prefix(JOURNAL).and_then(EntryNumber::from_witness_name);
+        if number.is_some_and(|n| n < witness.number) {
+            let _ = store.delete(&file.name);
+        }
+    }
+    WriteOutcome::Written
+}
+
+fn number_was_anothers(number: EntryNumber) -> Error {
+    let message =
+        format!("another run of the job had written entry {number} of the journal, and the file has been removed");
+    Error::new(ErrorKind::Conflict, 605, message)
+        .with_hint("put the file back from a copy; let only one run use a state directory")
+}
+
+/// Deletes what may be deleted, in the order that keeps the rest whole. May be repeated. Errors: those of the store.
+pub fn delete(store: &dyn CheckpointStore, garbage: &Garbage) -> Result<()> {
+    for number in &garbage.retired {
+        store.replace(&entry_path(*number), &Entry::Retired.encode(*number)?)?;
+    }
+    garbage.entries.iter().try_for_each(|number| store.delete(&entry_path(*number)))?;
+    garbage.objects.iter().try_for_each(|name| store.delete(&object_path(name)))
+}
+
+/// The objects that the store holds, for [`collect`](rheos_checkpoint::garbage::collect), with their bytes. Files with other
+/// names are left alone.
+///
+/// Errors: those of the store.
+pub fn stored_objects(store: &dyn CheckpointStore) -> Result<Vec<(StoredObject, u64)>> {
+    let object = |file: &Listed| {
+        let name = ObjectName::parse(file.name.strip_prefix(names::OBJECTS)?)?;
+        Some((name.stored(), file.length_bytes))
+    };
+    Ok(store.list(names::OBJECTS)?.iter().filter_map(object).collect())
+}
+
+/// Reads segments and compares length and checksum.
+///
+/// Errors: those of a store that cannot be reached, which says nothing of the segments.
+pub fn verify(store: &dyn CheckpointStore, objects: &[ObjectRef]) -> Result<BTreeMap<SegmentId, SegmentCheck>> {
+    let segments = objects.iter().flat_map(|o| o.segments.iter().map(move |s| (o, s)));
+    let check = |(object, segment): (&ObjectRef, &Segment)| {
+        let check = match read_through(store, &object.name, segment) {
+            Ok(None) => SegmentCheck::Whole,
+            Ok(Some(what)) => SegmentCheck::Damaged(what),
+            Err(error) if error.kind() == ErrorKind::Corrupt => SegmentCheck::Damaged(error.message().to_string()),
+            Err(error) => return Err(error),
+        };
+        Ok((SegmentId { object: object.name.clone(), offset: segment.offset }, check))
+    };
+    segments.map(check).collect()
+}
+
+/// What is wrong with a segment, if anything is.
+fn read_through(store: &dyn CheckpointStore, object: &str, segment: &Segment) -> Result<Option<String>, Error> {
+    let Some(end) = segment.offset.checked_add(segment.length_bytes) else {
+        return Ok(Some("it ends behind all bytes".into()));
+    };
+    let (mut hasher, mut at) = (Xxh3::new(), segment.offset);
+    loop {
+        let next = end.min(at.saturating_add(READ_BYTES_MAX));
+        let Some(bytes) = store.read_range(&object_path(object), at..next)? else {
+            return Ok(Some("it is missing".into()));
+        };
+        hasher.update(&bytes);
+        at = next;
+        if at == end {
+            break;
+        }
+    }
+    let (sum, told) = (Checksum(hasher.digest()), segment.checksum);
+    Ok((sum != told)
+        .then(|| format!("its checksum is {sum} from byte {} on, the manifest says {told}", segment.offset)))
+}

@@ -1,0 +1,204 @@
+//! Puts an object together, a table at a time.
+
+use arrow::array::Array;
+use arrow::compute::{max, min};
+use arrow::record_batch::RecordBatch;
+use rheos_checkpoint::manifest::{Checksum, KeyGroupSet, ObjectRef, Segment};
+use rheos_core::key::{KEY_GROUPS_MAX, KeyGroup};
+use rheos_core::state::{Run, TableKind};
+use rheos_core::{Epoch, Error, OperatorId, Result};
+
+use super::segment::{encode_header, kind_word, namespace_column};
+use super::{Compression, Footer, Namespaces, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SegmentHeader, VERSION, WrittenObject};
+use super::{head, rows};
+use crate::names::ObjectName;
+use crate::reach::StoredTombstone;
+
+/// What is stored of a table.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    pub(crate) operator: OperatorId,
+    pub(crate) table: String,
+    pub(crate) kind: TableKind,
+    pub(crate) layout: String,
+    /// Keyed tables: for which groups it counts, also those without a row.
+    pub(crate) groups: KeyGroupSet,
+    pub(crate) first_epoch: Epoch,
+    pub(crate) last_epoch: Epoch,
+    pub(crate) tombstones: Vec<StoredTombstone>,
+    pub(crate) runs: Vec<Run>,
+}
+
+impl Contents {
+    fn wrong(&self, what: impl std::fmt::Display) -> Error {
+        Error::internal(format!("table '{}' of operator '{}' cannot be stored: {what}", self.table, self.operator))
+    }
+
+    /// What the rest relies on.
+    fn check(&self) -> Result<()> {
+        let keyed = self.kind == TableKind::Keyed;
+        for run in &self.runs {
+            if run.key_groups.len() != if keyed { run.rows.num_rows() } else { 0 } {
+                return Err(self.wrong("keyed rows have a key group each, others have none"));
+            }
+            if run.rows.schema_ref().fields() != self.runs[0].rows.schema_ref().fields() {
+                return Err(self.wrong("its runs differ in their columns"));
+            }
+            let foreign = run.key_groups.iter().find(|g| !self.groups.contains(**g));
+            if let Some(group) = foreign {
+                return Err(self.wrong(format_args!("a row of key group {}, which the worker does not own", group.0)));
+            }
+            let by_namespace = self.tombstones.iter().any(|t| t.up_to.is_some());
+            if by_namespace && run.rows.num_rows() > 0 && namespace_column(&run.rows).is_none() {
+                return Err(self.wrong("tombstones go by namespace, but the first column of its rows is no Int64"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An object in the making.
+#[derive(Debug)]
+pub(crate) struct ObjectBuilder {
+    name: ObjectName,
+    compression: Compression,
+    bytes: Vec<u8>,
+    segments: Vec<Segment>,
+    headers: Vec<SegmentHeader>,
+}
+
+impl ObjectBuilder {
+    pub(crate) fn new(name: ObjectName, compression: Compression) -> Self {
+        Self { name, compression, bytes: head(), segments: Vec::new(), headers: Vec::new() }
+    }
+
+    /// Adds a table, in the order of operators and tables. Nothing to say gives no segment.
+    pub(crate) fn push(&mut self, mut contents: Contents) -> Result<()> {
+        contents.check()?;
+        contents.runs.retain(|r| r.rows.num_rows() > 0);
+        let nobody = contents.kind == TableKind::Keyed && contents.groups.is_empty();
+        if nobody || (contents.runs.is_empty() && contents.tombstones.is_empty()) {
+            return Ok(());
+        }
+        if contents.runs.is_empty() {
+            let groups = contents.groups.clone();
+            return self.segment(&contents, groups, None);
+        }
+        let (row_groups, all) = rows::sorted(&contents.runs).map_err(|e| contents.wrong(e))?;
+        contents.runs.clear();
+        if contents.kind != TableKind::Keyed {
+            return self.segment(&contents, KeyGroupSet::default(), Some((None, all)));
+        }
+        let mut behind = 0;
+        for (end, groups) in cuts(&row_groups, &contents.groups, all.get_array_memory_size()) {
+            let part = all.slice(behind, end - behind);
+            self.segment(&contents, groups, Some((Some(&row_groups[behind..end]), part)))?;
+            behind = end;
+        }
+        Ok(())
+    }
+
+    fn segment(
+        &mut self,
+        contents: &Contents,
+        groups: KeyGroupSet,
+        part: Option<(Option<&[KeyGroup]>, RecordBatch)>,
+    ) -> Result<()> {
+        let header = SegmentHeader {
+            version: VERSION,
+            layout: contents.layout.clone(),
+            kind: kind_word(contents.kind).to_string(),
+            rows: part.as_ref().map_or(0, |(_, rows)| rows.num_rows() as u64),
+            namespaces: part.as_ref().and_then(|(_, rows)| namespaces(rows)),
+            tombstones: contents.tombstones.iter().filter_map(|t| restricted(t, &groups)).collect(),
+        };
+        self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
+        let offset = self.bytes.len();
+        self.bytes.extend_from_slice(&encode_header(&header)?);
+        if let Some((row_groups, part)) = part {
+            let bytes = std::mem::take(&mut self.bytes);
+            self.bytes = rows::encode(row_groups, &part, self.compression, bytes).map_err(|e| contents.wrong(e))?;
+        }
+        let written = &self.bytes[offset..];
+        if written.len() as u64 > SEGMENT_BYTES_MAX {
+            return Err(contents.wrong(format_args!("a segment has {} bytes", written.len())));
+        }
+        self.segments.push(Segment {
+            offset: offset as u64,
+            length_bytes: written.len() as u64,
+            checksum: Checksum::of(written),
+            operator: contents.operator.clone(),
+            table: contents.table.clone(),
+            kind: contents.kind,
+            layout: contents.layout.clone(),
+            groups,
+            first_epoch: contents.first_epoch,
+            last_epoch: contents.last_epoch,
+            holder: self.name.worker,
+        });
+        self.headers.push(header);
+        Ok(())
+    }
+
+    /// The object; `None` if it has no segments.
+    pub(crate) fn finish(self) -> Result<Option<WrittenObject>> {
+        let Self { name, mut bytes, segments, headers, .. } = self;
+        if segments.is_empty() {
+            return Ok(None);
+        }
+        let footer = Footer { segments };
+        bytes.extend_from_slice(&footer.encode()?);
+        let object = ObjectRef {
+            name: name.to_string(),
+            length_bytes: bytes.len() as u64,
+            checksum: Checksum::of(&bytes),
+            segments: footer.segments,
+        };
+        Ok(Some(WrittenObject { bytes, object, headers }))
+    }
+}
+
+/// Bounds of the namespaces; `None` where a row has none.
+fn namespaces(rows: &RecordBatch) -> Option<Namespaces> {
+    let column = namespace_column(rows).filter(|c| c.null_count() == 0)?;
+    Some(Namespaces { first: min(column)?, last: max(column)? })
+}
+
+/// A tombstone as it stands in a segment of some of the groups.
+fn restricted(tombstone: &StoredTombstone, segment: &KeyGroupSet) -> Option<StoredTombstone> {
+    if tombstone.groups.is_empty() {
+        return Some(tombstone.clone());
+    }
+    let groups = tombstone.groups.intersection(segment);
+    (!groups.is_empty()).then_some(StoredTombstone { groups, up_to: tombstone.up_to })
+}
+
+/// Where sorted rows of about `bytes` bytes are cut: the row behind each part, and the part's share of `owned`.
+fn cuts(row_groups: &[KeyGroup], owned: &KeyGroupSet, bytes: usize) -> Vec<(usize, KeyGroupSet)> {
+    let rows_max = (row_groups.len() / (bytes / SEGMENT_BYTES).max(1)).max(1);
+    let (mut cuts, mut begin, mut first_group) = (Vec::new(), 0, 0);
+    while begin < row_groups.len() {
+        // All rows of a group stay together.
+        let last = row_groups[(begin + rows_max - 1).min(row_groups.len() - 1)];
+        let end = row_groups.partition_point(|g| *g <= last);
+        let last_group = if end == row_groups.len() { KEY_GROUPS_MAX } else { last.0 };
+        cuts.push((end, owned.intersection(&KeyGroupSet::range(first_group, last_group))));
+        (begin, first_group) = (end, last_group + 1);
+    }
+    cuts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_cut_at_key_groups_and_every_group_has_a_part() {
+        let range = KeyGroupSet::range;
+        let owned = range(0, 4).union(&range(8, 9));
+        let rows = [1, 1, 1, 2, 4, 8, 8].map(KeyGroup);
+        assert_eq!(cuts(&rows, &owned, 100), [(7, owned.clone())]);
+        let expected = [(3, range(0, 1)), (5, range(2, 4)), (7, range(8, 9))];
+        assert_eq!(cuts(&rows, &owned, 3 * SEGMENT_BYTES), expected);
+    }
+}

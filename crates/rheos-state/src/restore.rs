@@ -1,0 +1,197 @@
+//! What a worker reads of a checkpoint: the rows that it owns, less those that tombstones took.
+//!
+//! ```text
+//!   segments of a table, newest first:   e9   rows kept ◄── tombstones of (nothing)
+//!                                        e7   rows kept ◄── tombstones of e9
+//!                                        e1-5 rows kept ◄── tombstones of e7, e9      handed over oldest first
+//! ```
+//! Tombstones are applied here, key group by key group, for those of one worker say nothing of the groups of another. So
+//! operators get deltas without tombstones. A segment whose rows are all gone is not decoded.
+
+use std::collections::BTreeMap;
+use std::iter::repeat_n;
+
+use arrow::array::{Array, BooleanArray, BooleanBufferBuilder};
+use arrow::compute::filter_record_batch;
+use rheos_checkpoint::manifest::{KeyGroupSet, Manifest, Segment};
+use rheos_checkpoint::rescale::{SegmentRead, WorkerPlan};
+use rheos_core::state::{Run, SnapshotReader, TableDelta};
+use rheos_core::{Error, OperatorId, Result, WorkerId};
+
+use crate::errors::{damaged, damaged_segment};
+use crate::groups;
+use crate::holdings::{Held, Holdings};
+use crate::names::object_path;
+use crate::object::{SEGMENT_BYTES_MAX, SegmentHeader, StoredRows, header_of, rows_of};
+use crate::reach::{Horizon, Reach};
+use crate::store::CheckpointStore;
+
+/// What a worker has read of a checkpoint.
+#[derive(Debug)]
+pub struct Restored {
+    operators: BTreeMap<OperatorId, OperatorState>,
+    /// What the worker holds from now on, and names in its reports.
+    pub holdings: Holdings,
+}
+
+/// The state of one operator on one worker.
+#[derive(Debug, Clone, Default)]
+pub struct OperatorState {
+    tables: BTreeMap<String, Vec<TableDelta>>,
+}
+
+impl Restored {
+    /// The state of an operator, by its stable id; empty for one that has none. Can be taken once.
+    pub fn take(&mut self, operator: &OperatorId) -> OperatorState {
+        self.operators.remove(operator).unwrap_or_default()
+    }
+
+    /// Operators whose state has not been taken: the program has none of that id. The holdings
+    /// [forget](Holdings::forget) them, or every later manifest names them.
+    pub fn left(&self) -> impl Iterator<Item = &OperatorId> {
+        self.operators.keys()
+    }
+}
+
+impl OperatorState {
+    /// The names of its tables.
+    pub fn tables(&self) -> impl Iterator<Item = &str> {
+        self.tables.keys().map(String::as_str)
+    }
+}
+
+impl SnapshotReader for OperatorState {
+    fn deltas(&self, table: &str) -> Vec<TableDelta> {
+        self.tables.get(table).cloned().unwrap_or_default()
+    }
+}
+
+/// Reads what `plan` gives to `worker`.
+///
+/// State: all rows that the worker owns are in memory when this returns.
+///
+/// Errors: those of the store; `Corrupt` (R0626, R0627) for damage, naming object and operator.
+pub fn restore(
+    store: &dyn CheckpointStore,
+    manifest: &Manifest,
+    plan: &WorkerPlan,
+    worker: WorkerId,
+) -> Result<Restored> {
+    let mut restored = Restored { operators: BTreeMap::new(), holdings: Holdings::new(worker) };
+    let table_of = |r: &SegmentRead| (r.segment.operator.clone(), r.segment.table.clone(), r.unit);
+    for reads in plan.reads.chunk_by(|a, b| table_of(a) == table_of(b)) {
+        let (deltas, headers) = read_table(store, reads)?;
+        let (operator, table, unit) = table_of(&reads[0]);
+        let apart = plan.rewrites.contains(&(operator.clone(), table.clone()));
+        let tables = &mut restored.operators.entry(operator).or_default().tables;
+        tables.entry(table).or_default().extend(deltas);
+        for (read, header) in reads.iter().zip(headers) {
+            if read.is_holder {
+                let unit = if apart { unit } else { Held::unit_of(read.segment.kind, worker) };
+                let segment = Segment { groups: read.groups.clone(), holder: worker, ..read.segment.clone() };
+                restored.holdings.hold(Held { object: read.object.clone(), segment, header, unit });
+            }
+        }
+    }
+    restored.holdings.know(&manifest.objects);
+    Ok(restored)
+}
+
+/// The deltas of a table (of one unit), oldest first, and the header of each read.
+fn read_table(store: &dyn CheckpointStore, reads: &[SegmentRead]) -> Result<(Vec<TableDelta>, Vec<SegmentHeader>)> {
+    let (mut deltas, mut headers, mut horizon) = (Vec::new(), Vec::new(), Horizon::default());
+    for read in reads.iter().rev() {
+        let groups = groups::of(read.segment.kind, &read.groups);
+        let (header, runs) = read_segment(store, &read.object, &read.segment, groups, &horizon)?;
+        horizon.add(&header.tombstones, groups);
+        headers.push(header);
+        if !runs.is_empty() {
+            let Segment { table, kind, layout, .. } = read.segment.clone();
+            deltas.push(TableDelta { table, kind, layout, tombstones: Vec::new(), runs });
+        }
+    }
+    deltas.reverse();
+    headers.reverse();
+    Ok((deltas, headers))
+}
+
+/// The rows of a segment that are in `groups` and that `horizon` leaves.
+pub(crate) fn read_segment(
+    store: &dyn CheckpointStore,
+    object: &str,
+    segment: &Segment,
+    groups: &KeyGroupSet,
+    horizon: &Horizon,
+) -> Result<(SegmentHeader, Vec<Run>)> {
+    let bytes = segment_bytes(store, object, segment)?;
+    let (header, rows_at) = header_of(&bytes, segment, object)?;
+    if is_gone(&header, horizon.least(groups)) {
+        return Ok((header, Vec::new()));
+    }
+    let rows = rows_of(bytes, rows_at, &header, segment, object)?;
+    let wrong = |e: &str| damaged_segment(object, segment, e);
+    let runs = rows.into_iter().map(|r| surviving(r, groups, horizon, &wrong));
+    let runs = runs.collect::<Result<Vec<Run>>>()?;
+    Ok((header, runs.into_iter().filter(|r| r.rows.num_rows() > 0).collect()))
+}
+
+fn segment_bytes(store: &dyn CheckpointStore, object: &str, segment: &Segment) -> Result<Vec<u8>> {
+    let end = segment.offset.checked_add(segment.length_bytes).filter(|_| segment.length_bytes <= SEGMENT_BYTES_MAX);
+    let Some(end) = end else {
+        let what = format!("a segment of {} bytes is too long", segment.length_bytes);
+        return Err(damaged_segment(object, segment, what));
+    };
+    let place = |e: Error| e.context(format_args!("table '{}' of operator '{}'", segment.table, segment.operator));
+    let read = store.read_range(&object_path(object), segment.offset..end).map_err(place)?;
+    read.ok_or_else(|| place(damaged(format!("the object '{object}' is missing"))))
+}
+
+/// Whether a tombstone that reaches at least so far takes all rows of a segment.
+pub(crate) fn is_gone(header: &SegmentHeader, reach: Reach) -> bool {
+    match reach {
+        _ if header.rows == 0 => true,
+        Reach::All => true,
+        Reach::UpTo(_) => header.namespaces.is_some_and(|n| reach.takes(Some(n.last))),
+        Reach::Nothing => false,
+    }
+}
+
+fn surviving(
+    stored: StoredRows,
+    groups: &KeyGroupSet,
+    horizon: &Horizon,
+    wrong: &dyn Fn(&str) -> Error,
+) -> Result<Run> {
+    let rows = stored.rows.num_rows();
+    let mut kept = BooleanBufferBuilder::new(rows);
+    let mut key_groups = Vec::new();
+    for (group, stretch) in stored.stretches() {
+        match horizon.at(group) {
+            Reach::All => kept.append_n(stretch.len(), false),
+            _ if !groups.contains(group) => kept.append_n(stretch.len(), false),
+            Reach::Nothing => {
+                kept.append_n(stretch.len(), true);
+                key_groups.extend(repeat_n(group, stretch.len()));
+            }
+            reach @ Reach::UpTo(_) => {
+                let no_namespaces = || wrong("its rows have no namespaces, and tombstones go by them");
+                let namespaces = stored.namespaces().ok_or_else(no_namespaces)?;
+                for row in stretch {
+                    let is_kept = !reach.takes(namespaces.is_valid(row).then(|| namespaces.value(row)));
+                    kept.append(is_kept);
+                    key_groups.extend(is_kept.then_some(group));
+                }
+            }
+        }
+    }
+    if stored.groups.is_none() {
+        key_groups.clear();
+    }
+    let kept = kept.finish();
+    let rows = match kept.count_set_bits() {
+        all if all == rows => stored.rows,
+        _ => filter_record_batch(&stored.rows, &BooleanArray::new(kept, None))
+            .map_err(|e| wrong(&format!("its rows: {e}")))?,
+    };
+    Ok(Run { key_groups, rows })
+}

@@ -1,0 +1,133 @@
+//! The checkpoint store: named, immutable files of bytes, written all or nothing.
+//!
+//! What the protocol needs of it is one thing: [`create`](CheckpointStore::create) succeeds for one caller only, also among
+//! processes. A local folder does it by `link`, an object store by a conditional write.
+//!
+//! Calls block, and are made on threads that may. An error of a write says whether it may have happened all the same.
+
+mod local;
+mod lock;
+mod memory;
+
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+use rheos_core::{Error, ErrorKind, Result};
+
+pub use local::LocalStore;
+pub use memory::{Fault, MemoryStore, Operation};
+
+/// Longest stretch that is read at once where the caller has no use for all of it, in bytes.
+pub(crate) const READ_BYTES_MAX: u64 = 8 << 20;
+
+/// What a conditional write found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Creation {
+    /// The name was free; the file is there now, and will be after a power failure.
+    Created,
+    /// The name was taken; nothing was written. What stands there will be there after a power failure.
+    Exists,
+}
+
+/// Why a write failed, by what is known of its outcome.
+#[derive(Debug, Clone)]
+pub enum WriteFailure {
+    /// Nothing was written.
+    NotWritten(Error),
+    /// It may have been written, or may yet be.
+    Unknown(Error),
+}
+
+impl WriteFailure {
+    /// The cause.
+    pub fn error(&self) -> &Error {
+        match self {
+            WriteFailure::NotWritten(error) | WriteFailure::Unknown(error) => error,
+        }
+    }
+}
+
+impl From<WriteFailure> for Error {
+    fn from(failure: WriteFailure) -> Self {
+        match failure {
+            WriteFailure::NotWritten(error) => error,
+            WriteFailure::Unknown(error) => error.context("it is not known whether this was done"),
+        }
+    }
+}
+
+/// A file of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its whole name.
+    pub name: String,
+    /// Its length.
+    pub length_bytes: u64,
+    /// Time since it was written, as far as the store knows.
+    pub age: Option<Duration>,
+}
+
+/// Where checkpoints lie. Names are as of [`names::check`](crate::names::check).
+///
+/// Errors, where nothing else is said: `External` (R0622) for a store that cannot be reached, `NotAllowed` (R0622), `Corrupt` for
+/// what the disk cannot read (R0626) and for names that are not allowed (R0620).
+pub trait CheckpointStore: Send + Sync + fmt::Debug {
+    /// Writes a file that must not exist. On return it is durable, and so is its name.
+    ///
+    /// Errors: also `External` (R0621) where no space is left, see [`is_full`](crate::is_full).
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<Creation, WriteFailure>;
+
+    /// Writes a file, in place of one that may exist; readers see the one or the other. Errors: as of `create`.
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), WriteFailure>;
+
+    /// A whole file; `None` if there is none.
+    ///
+    /// Errors: also `Corrupt` (R0626) if it is longer than `limit_bytes`.
+    fn read(&self, name: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>>;
+
+    /// A stretch of a file, exactly as long as asked for; `None` if there is no file.
+    ///
+    /// Errors: also `Corrupt` (R0626) if the file ends before.
+    fn read_range(&self, name: &str, range: Range<u64>) -> Result<Option<Vec<u8>>>;
+
+    /// The length of a file; `None` if there is none.
+    fn length_bytes(&self, name: &str) -> Result<Option<u64>>;
+
+    /// All files whose name begins with `prefix`, in the order of their names. Files that are being written are not there yet.
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>>;
+
+    /// Removes a file; that there is none is no error.
+    fn delete(&self, name: &str) -> Result<()>;
+
+    /// Where it is, for messages.
+    fn place(&self) -> String;
+}
+
+/// Writes a file that nobody else writes, and reads it back.
+///
+/// A file that is there already is fine if it has the same bytes: an earlier try was reported as failed.
+///
+/// Errors: those of the store; `Corrupt` (R0626) if other bytes come back, `Conflict` (R0628) if the name has been used.
+pub fn put(store: &dyn CheckpointStore, name: &str, bytes: &[u8]) -> Result<()> {
+    let creation = store.create(name, bytes)?;
+    let mut at = 0;
+    let same_length = store.length_bytes(name)? == Some(bytes.len() as u64);
+    while same_length && at < bytes.len() {
+        let end = bytes.len().min(at + READ_BYTES_MAX as usize);
+        if store.read_range(name, at as u64..end as u64)?.as_deref() != Some(&bytes[at..end]) {
+            break;
+        }
+        at = end;
+    }
+    match creation {
+        _ if same_length && at == bytes.len() => Ok(()),
+        Creation::Created => {
+            Err(crate::errors::damaged(format!("'{name}' reads other than it was written, in {}", store.place())))
+        }
+        Creation::Exists => {
+            let message = format!("'{name}' exists with other contents, in {}", store.place());
+            Err(Error::new(ErrorKind::Conflict, 628, message).with_hint("let only one run use a state directory"))
+        }
+    }
+}

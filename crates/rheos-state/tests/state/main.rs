@@ -1,0 +1,10 @@
+//! Stored state from outside: stores, journal, objects, restore and compaction.
+
+#![allow(clippy::unwrap_used, reason = "a test ends with a panic")]
+
+mod history;
+mod journal;
+mod objects;
+mod speed;
+mod stores;
+mod tables;
