@@ -193,8 +193,11 @@ def read_output(folder, form, columns):
     return collections.Counter(tuple(row) for row in rows)
 
 
-def play(args, job_name, seed, kills_wanted):
-    """One round. Gives (kills, starts, rows); raises on a wrong result."""
+def play(args, job_name, seed, kills_wanted, usual_s):
+    """One round. Gives (kills, starts, rows); raises on a wrong result.
+
+    `usual_s`: by job, how long a start takes that is not killed, as far as it is known; kills fall into that time.
+    """
     rng = random.Random(f"{job_name}-{seed}")
     job = JOBS[job_name]
     with tempfile.TemporaryDirectory(prefix="rheos-crash-", dir=args.work) as made:
@@ -211,9 +214,10 @@ def play(args, job_name, seed, kills_wanted):
             command += ["--set", f"checkpoint.interval={rng.choice((20, 60, 200))} ms"]
             with open(work / "log", "w+") as log:
                 process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+                began = time.monotonic()
                 if kills < kills_wanted:
                     try:
-                        process.wait(rng.choice((0.02, 0.1, 0.3, 0.8, 2.0)) * rng.random() + 0.01)
+                        process.wait(0.005 + rng.random() * usual_s.get(job_name, 0.3))
                     except subprocess.TimeoutExpired:
                         process.send_signal(signal.SIGKILL)
                         kills += 1
@@ -225,6 +229,7 @@ def play(args, job_name, seed, kills_wanted):
                     process.kill()
                     process.wait()
                     raise RuntimeError(keep(work, f"{job_name} seed {seed}: start {start} has not ended after {args.limit} s")) from None
+                usual_s[job_name] = time.monotonic() - began
                 if code != 0:
                     log.seek(0)
                     raise RuntimeError(keep(work, f"{job_name} seed {seed}: start {start} ended with {code}: {log.read()[-2000:]}"))
@@ -274,11 +279,11 @@ def main():
     if args.results and args.results.exists():
         done = [json.loads(line) for line in args.results.read_text().splitlines()]
     seed = max((r["seed"] for r in done), default=args.seed - 1) + 1
-    kills = sum(r["kills"] for r in done)
+    kills, usual_s = sum(r["kills"] for r in done), {}
     while kills < args.kills:
         name = args.jobs[seed % len(args.jobs)]
         try:
-            killed, starts, rows = play(args, name, seed, min(args.kills_per_round, args.kills - kills))
+            killed, starts, rows = play(args, name, seed, min(args.kills_per_round, args.kills - kills), usual_s)
         except RuntimeError as failure:
             print(f"FAILED: {failure}", file=sys.stderr)
             return 1
