@@ -219,7 +219,7 @@ fn prepare(
         if let NodeKind::Source { source, watermark } = &node.kind {
             let (source, watermark) = (Arc::clone(source), watermark.clone());
             let coordinator = match beginning.source(&OperatorId(node.operator_id.clone())) {
-                None => SplitCoordinator::try_new(source, watermark, config.parallelism)?,
+                None => SplitCoordinator::try_new(source, watermark, config.parallelism, config.state.is_some())?,
                 Some(known) => SplitCoordinator::restored(source, watermark, config.parallelism, known, draining)?,
             };
             metrics.add_bytes_total(coordinator.bytes_total());

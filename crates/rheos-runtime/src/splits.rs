@@ -97,19 +97,19 @@ struct State {
     enumerated: bool,
     /// Splits that were read to their end since the last look.
     finished: BTreeSet<String>,
-    /// All splits that were found, while more may be.
-    found: Vec<Split>,
+    /// All splits that were found, while more may be, in a job that keeps state: it must not find them again.
+    found: Option<Vec<Split>>,
 }
 
 impl State {
-    fn new() -> Self {
+    fn new(keeps_state: bool) -> Self {
         Self {
             sequences: BTreeMap::new(),
             over_max_ms: None,
             active_at: Instant::now(),
             enumerated: false,
             finished: BTreeSet::new(),
-            found: vec![],
+            found: keeps_state.then(Vec::new),
         }
     }
 
@@ -125,11 +125,7 @@ impl State {
         SourceLook {
             operator,
             enumerated: self.enumerated,
-            enumerator: if self.enumerated {
-                String::new()
-            } else {
-                serde_json::to_string(&self.found).unwrap_or_default()
-            },
+            enumerator: self.found.as_ref().and_then(|f| serde_json::to_string(f).ok()).unwrap_or_default(),
             sequences: self.sequences.iter().filter_map(over).collect(),
             splits: taken().chain(pending).cloned().collect(),
             taken: taken().map(|s| s.split.id.clone()).collect(),
@@ -174,12 +170,13 @@ impl SplitCoordinator {
         source: Arc<dyn Source>,
         watermark: Option<WatermarkSpec>,
         parallelism: usize,
+        keeps_state: bool,
     ) -> Result<Self> {
         let coordinator = Self {
             source,
             watermark,
             parallelism,
-            state: Mutex::new(State::new()),
+            state: Mutex::new(State::new(keeps_state)),
             published: AtomicI64::new(i64::MIN),
             idle: AtomicBool::new(false),
             workers: (0..parallelism).map(|_| Waiting::default()).collect(),
@@ -199,16 +196,17 @@ impl SplitCoordinator {
         known: &SourceState,
         is_over: bool,
     ) -> Result<Self> {
-        let mut state = State::new();
+        let mut state = State::new(false);
         state.enumerated = known.enumerated || is_over;
         if state.enumerated {
             source.restore(&known.splits.iter().map(|s| s.split.clone()).collect::<Vec<_>>())?;
         } else {
-            state.found = serde_json::from_str(&known.enumerator).map_err(|e| {
+            let found: Vec<Split> = serde_json::from_str(&known.enumerator).map_err(|e| {
                 let message = format!("the splits of '{}' cannot be read from the checkpoint: {e}", known.operator);
                 Error::new(ErrorKind::Corrupt, 404, message).with_hint("go on from another checkpoint")
             })?;
-            source.restore(&state.found)?;
+            source.restore(&found)?;
+            state.found = Some(found);
         }
         let mut open: Vec<SplitState> =
             known.splits.iter().filter(|s| !is_over && s.progress != SplitProgress::Finished).cloned().collect();
@@ -355,9 +353,9 @@ impl SplitCoordinator {
             state.active_at = Instant::now();
         }
         if state.enumerated {
-            state.found = vec![];
-        } else {
-            state.found.extend(found.splits.iter().cloned());
+            state.found = None;
+        } else if let Some(known) = &mut state.found {
+            known.extend(found.splits.iter().cloned());
         }
         for split in found.splits {
             let sequence = state.sequences.entry(split.sequence).or_default();

@@ -74,7 +74,7 @@ impl Source for Listed {
 
 fn coordinator(splits: &[(u32, Option<i64>)], idle_timeout_ms: Option<i64>) -> SplitCoordinator {
     let spec = WatermarkSpec { column: 0, delay_ms: 10, idle_timeout_ms };
-    SplitCoordinator::try_new(Arc::new(Listed(splits.to_vec())), Some(spec), 2).unwrap()
+    SplitCoordinator::try_new(Arc::new(Listed(splits.to_vec())), Some(spec), 2, false).unwrap()
 }
 
 fn take(c: &SplitCoordinator) -> Split {
@@ -160,7 +160,7 @@ fn a_parked_worker_is_woken_once_by_a_new_watermark() {
 fn sequences_that_are_over_hold_nothing_back_and_are_forgotten() {
     let growing = |idle_timeout_ms| {
         let spec = WatermarkSpec { column: 0, delay_ms: 10, idle_timeout_ms };
-        SplitCoordinator::try_new(Arc::new(Growing::default()), Some(spec), 1).unwrap()
+        SplitCoordinator::try_new(Arc::new(Growing::default()), Some(spec), 1, false).unwrap()
     };
     let c = growing(None);
     // Later files reach further than the first, and one does not: the watermark goes on, and never back.
@@ -172,6 +172,7 @@ fn sequences_that_are_over_hold_nothing_back_and_are_forgotten() {
         assert!(lock(&c.state).sequences.is_empty());
         assert!(!c.is_idle(), "without a timeout it waits for its next split");
     }
+    assert!(lock(&c.state).found.is_none(), "a job without state remembers no split");
     let c = growing(Some(0));
     let split = take(&c);
     c.observe(&split, Some(100));
