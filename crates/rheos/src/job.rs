@@ -43,6 +43,16 @@ pub struct Job {
     outputs: Vec<Planned>,
     config: RunConfig,
     boundedness: Boundedness,
+    again: Option<Again>,
+}
+
+/// Plans a job once more, into a graph of its own; bare `SELECT`s keep their sinks.
+pub(crate) struct Again(pub(crate) Box<dyn Fn() -> Result<Arc<JobGraph>> + Send + Sync>);
+
+impl std::fmt::Debug for Again {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Again")
+    }
 }
 
 impl Job {
@@ -52,7 +62,13 @@ impl Job {
         config: RunConfig,
         boundedness: Boundedness,
     ) -> Self {
-        Self { graph: graph.map(Arc::new), explained: None, outputs, config, boundedness }
+        Self { graph: graph.map(Arc::new), explained: None, outputs, config, boundedness, again: None }
+    }
+
+    /// How it is planned once more, where it may be started again: only a job that keeps state is.
+    pub(crate) fn with_again(mut self, again: Again) -> Self {
+        self.again = Some(again);
+        self
     }
 
     pub(crate) fn with_explained(mut self, graph: Option<JobGraph>) -> Self {
@@ -120,7 +136,7 @@ impl Job {
         let control = JobControl::new();
         let thread = match self.graph {
             None => None,
-            Some(graph) => Some(spawn(graph, self.config, control.clone(), sinks)?),
+            Some(graph) => Some(spawn(graph, self.again, self.config, control.clone(), sinks)?),
         };
         Ok(RunningJob { control, outputs, thread })
     }
@@ -155,6 +171,7 @@ impl Planned {
 
 fn spawn(
     graph: Arc<JobGraph>,
+    again: Option<Again>,
     config: RunConfig,
     control: JobControl,
     sinks: Vec<ResultSink>,
@@ -168,7 +185,11 @@ fn spawn(
     }
     let run = move || {
         let _close = CloseAll(sinks);
-        rheos_runtime::run(graph, &config, &control)
+        let anew = || match &again {
+            Some(Again(plan)) => plan(),
+            None => Err(Error::internal("the job cannot be planned once more")),
+        };
+        rheos_runtime::run(graph, anew, &config, &control)
     };
     std::thread::Builder::new()
         .name("rheos-job".into())
