@@ -33,9 +33,15 @@ pub fn run(
     config: &RunConfig,
     control: &JobControl,
 ) -> Result<JobReport> {
-    let ended = run_generations(graph, anew, config, control);
-    control.savepoints().close();
-    ended
+    /// However the job ends: who waits for a savepoint is told.
+    struct Close<'a>(&'a JobControl);
+    impl Drop for Close<'_> {
+        fn drop(&mut self) {
+            self.0.savepoints().close();
+        }
+    }
+    let _close = Close(control);
+    run_generations(graph, anew, config, control)
 }
 
 fn run_generations(

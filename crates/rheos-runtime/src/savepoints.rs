@@ -47,6 +47,15 @@ impl Asked {
             }
         }
     }
+
+    /// The answer, if it is there.
+    pub fn poll(&self) -> Option<Result<EntryNumber>> {
+        match self.answer.try_recv() {
+            Ok(answer) => Some(answer),
+            Err(mpsc::TryRecvError::Disconnected) => Some(Err(ended(&self.name))),
+            Err(mpsc::TryRecvError::Empty) => None,
+        }
+    }
 }
 
 /// A request that nobody has taken up.

@@ -17,6 +17,7 @@ use rheos_runtime::{JobControl, JobReport, RunConfig};
 use rheos_sql::PlanFormat;
 
 use crate::results::{ResultSink, Rows};
+use crate::savepoints::Desk;
 
 /// One thing that a program prints, in program order.
 #[derive(Debug)]
@@ -104,6 +105,13 @@ impl Job {
         self.graph.as_ref().map_or(Ok(()), |graph| rheos_runtime::check(graph, &self.config))
     }
 
+    /// Whether rows go anywhere but to who reads the results of bare `SELECT`s.
+    pub fn writes_tables(&self) -> bool {
+        let sinks = |graph: &JobGraph| graph.nodes().iter().filter(|n| matches!(n.kind, NodeKind::Sink(_))).count();
+        let results = self.outputs.iter().filter(|o| o.sink().is_some()).count();
+        self.graph.as_ref().is_some_and(|graph| sinks(graph) > results)
+    }
+
     /// Whether the job keeps state.
     pub fn keeps_state(&self) -> bool {
         self.config.state.is_some()
@@ -185,6 +193,7 @@ fn spawn(
     }
     let run = move || {
         let _close = CloseAll(sinks);
+        let _desk = Desk::open(&config, &control);
         let anew = || match &again {
             Some(Again(plan)) => plan(),
             None => Err(Error::internal("the job cannot be planned once more")),
