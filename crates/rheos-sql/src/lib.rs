@@ -66,7 +66,7 @@ pub use diagnose::render;
 pub use explain::{PlanFormat, explain, explain_as};
 pub use functions::{FunctionInfo, FunctionKind, functions};
 pub use program::{Output, PlanOptions, Program, ResultSink};
-pub use settings::{SETTINGS, Settings, check_setting};
+pub use settings::{RestartSettings, SETTINGS, Settings, check_setting};
 
 use rheos_core::connector::ConnectorRegistry;
 use rheos_core::error::{Error, Result};
