@@ -4,10 +4,13 @@ use arrow::array::timezone::Tz;
 use rheos_core::error::{Error, Result, Span, did_you_mean};
 use rheos_core::units::parse_duration_ms;
 
+use crate::hints::checked_ttl;
+
 /// The settings that exist: name, and what it does.
 pub const SETTINGS: &[(&str, &str)] = &[
     ("parallelism", "Workers of the job; the number of cores unless given."),
     ("checkpoint.interval", "How often an epoch ends; 1 s unless given."),
+    ("state.ttl", "How long state that no window ends lives behind the last change of its key; for ever unless given."),
     ("timezone", "The zone of the days and hours of a TIMESTAMP_LTZ; UTC unless given."),
 ];
 
@@ -15,6 +18,7 @@ pub const SETTINGS: &[(&str, &str)] = &[
 const FLINKS: &[(&str, &str)] = &[
     ("parallelism.default", "parallelism"),
     ("execution.checkpointing.interval", "checkpoint.interval"),
+    ("table.exec.state.ttl", "state.ttl"),
     ("table.local-time-zone", "timezone"),
 ];
 
@@ -30,13 +34,15 @@ pub struct Settings {
     pub parallelism: Option<usize>,
     /// How often an epoch ends.
     pub checkpoint_interval_ms: i64,
+    /// How long state that no window ends lives, in ms; `None`: for ever.
+    pub state_ttl_ms: Option<i64>,
     /// The session's zone.
     pub timezone: String,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { parallelism: None, checkpoint_interval_ms: 1000, timezone: "UTC".into() }
+        Self { parallelism: None, checkpoint_interval_ms: 1000, state_ttl_ms: None, timezone: "UTC".into() }
     }
 }
 
@@ -74,6 +80,11 @@ impl Settings {
                     return refuse("it must be more than zero", "write it as '1 s'");
                 }
                 self.checkpoint_interval_ms = ms;
+            }
+            // As in Flink, none is for ever.
+            "state.ttl" if value.trim_start().starts_with("0 ") => self.state_ttl_ms = None,
+            "state.ttl" => {
+                self.state_ttl_ms = Some(checked_ttl(value).map_err(|e| e.context(format!("setting '{name}'")))?);
             }
             "timezone" if value.eq_ignore_ascii_case("utc") => self.timezone = "UTC".into(),
             "timezone" if value.parse::<Tz>().is_ok() => self.timezone = value.into(),
