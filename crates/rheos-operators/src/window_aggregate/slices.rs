@@ -86,7 +86,7 @@ impl Slice {
 }
 
 fn merge_runs(number: i64, runs: &[RecordBatch], pool: &mut TablePool) -> Result<RecordBatch> {
-    let mut scratch = pool.take()?;
+    let mut scratch = pool.take_largest()?;
     for run in runs {
         scratch.merge(run)?;
     }
@@ -282,7 +282,7 @@ impl Slices {
         for (number, slice) in self.map.range_mut(range.clone()) {
             slice.seal(*number, pool)?;
         }
-        let mut scratch = pool.take()?;
+        let mut scratch = pool.take_largest()?;
         let mut first = range.start;
         if let Some((before, run)) = self.cumulated.take()
             && range.contains(&before)
