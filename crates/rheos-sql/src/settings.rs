@@ -8,6 +8,10 @@ use rheos_core::units::parse_duration_ms;
 pub const SETTINGS: &[(&str, &str)] = &[
     ("parallelism", "Workers of the job; the number of cores unless given."),
     ("checkpoint.interval", "How often an epoch ends; 1 s unless given."),
+    ("checkpoint.dir", "Where the job keeps its state, as --state-dir; nowhere unless given."),
+    ("checkpoint.copies", "1, or 2 with another copy of all state in checkpoint.copy-dir."),
+    ("checkpoint.copy-dir", "Where the second copy of the state lies: a folder or URL."),
+    ("checkpoint.encryption-key-file", "A file of keys; state is encrypted with the first."),
     ("timezone", "The zone of the days and hours of a TIMESTAMP_LTZ; UTC unless given."),
 ];
 
@@ -15,6 +19,7 @@ pub const SETTINGS: &[(&str, &str)] = &[
 const FLINKS: &[(&str, &str)] = &[
     ("parallelism.default", "parallelism"),
     ("execution.checkpointing.interval", "checkpoint.interval"),
+    ("execution.checkpointing.dir", "checkpoint.dir"),
     ("table.local-time-zone", "timezone"),
 ];
 
@@ -30,13 +35,33 @@ pub struct Settings {
     pub parallelism: Option<usize>,
     /// How often an epoch ends.
     pub checkpoint_interval_ms: i64,
+    /// Where state lies.
+    pub state: StateSettings,
     /// The session's zone.
     pub timezone: String,
 }
 
+/// Where a job keeps its state, and how: the settings as they were given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StateSettings {
+    /// `checkpoint.dir`.
+    pub dir: Option<String>,
+    /// `checkpoint.copies`: 1 or 2.
+    pub copies: Option<u8>,
+    /// `checkpoint.copy-dir`.
+    pub copy_dir: Option<String>,
+    /// `checkpoint.encryption-key-file`.
+    pub encryption_key_file: Option<String>,
+}
+
 impl Default for Settings {
     fn default() -> Self {
-        Self { parallelism: None, checkpoint_interval_ms: 1000, timezone: "UTC".into() }
+        Self {
+            parallelism: None,
+            checkpoint_interval_ms: 1000,
+            state: StateSettings::default(),
+            timezone: "UTC".into(),
+        }
     }
 }
 
@@ -75,6 +100,17 @@ impl Settings {
                 }
                 self.checkpoint_interval_ms = ms;
             }
+            "checkpoint.copies" => match value {
+                "1" => self.state.copies = Some(1),
+                "2" => self.state.copies = Some(2),
+                _ => return refuse("it must be 1 or 2", "2 keeps another copy in 'checkpoint.copy-dir'"),
+            },
+            "checkpoint.dir" | "checkpoint.copy-dir" | "checkpoint.encryption-key-file" if value.is_empty() => {
+                return refuse("a path cannot be empty", "leave the setting out");
+            }
+            "checkpoint.dir" => self.state.dir = Some(value.into()),
+            "checkpoint.copy-dir" => self.state.copy_dir = Some(value.into()),
+            "checkpoint.encryption-key-file" => self.state.encryption_key_file = Some(value.into()),
             "timezone" if value.eq_ignore_ascii_case("utc") => self.timezone = "UTC".into(),
             "timezone" if value.parse::<Tz>().is_ok() => self.timezone = value.into(),
             "timezone" => {

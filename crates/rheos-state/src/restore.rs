@@ -16,7 +16,7 @@ use arrow::compute::filter_record_batch;
 use rheos_checkpoint::manifest::{KeyGroupSet, Manifest, Segment};
 use rheos_checkpoint::rescale::{SegmentRead, WorkerPlan};
 use rheos_core::state::{Run, SnapshotReader, TableDelta};
-use rheos_core::{Error, OperatorId, Result, WorkerId};
+use rheos_core::{Error, ErrorKind, OperatorId, Result, WorkerId};
 
 use crate::errors::{damaged, damaged_segment};
 use crate::groups;
@@ -123,8 +123,15 @@ pub(crate) fn read_segment(
     groups: &KeyGroupSet,
     horizon: &Horizon,
 ) -> Result<(SegmentHeader, Vec<Run>)> {
-    let bytes = segment_bytes(store, object, segment)?;
-    let (header, rows_at) = header_of(&bytes, segment, object)?;
+    let read = || -> Result<_> {
+        let bytes = segment_bytes(store, object, segment)?;
+        let (header, rows_at) = header_of(&bytes, segment, object)?;
+        Ok((bytes, header, rows_at))
+    };
+    let (bytes, header, rows_at) = match read() {
+        Err(error) if error.kind() == ErrorKind::Corrupt && store.repair(&object_path(object))? => read()?,
+        other => other?,
+    };
     if is_gone(&header, horizon.least(groups)) {
         return Ok((header, Vec::new()));
     }
