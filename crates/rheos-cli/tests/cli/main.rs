@@ -16,4 +16,5 @@ mod files;
 mod nexmark;
 mod process;
 mod state;
+mod stores;
 mod streams;

@@ -245,6 +245,8 @@ const CASES: &[Case] = &[
     ("CREATE TABLE x (day INT, b INT) PARTITIONED (day) WITH ('connector' = 'endless')", "R0101", "BY", "", "("),
     ("SET 'paralelism' = '3'", "R0104", "no setting 'paralelism'", "did you mean 'parallelism'?", "'paralelism'"),
     ("SET 'checkpoint.interval' = '5'", "R0110", "the unit is missing", "'200 ms'", "'5'"),
+    ("SET 'checkpoint.copies' = '3'", "R0104", "must be 1 or 2", "'checkpoint.copy-dir'", "'3'"),
+    ("SET 'checkpoint.dir' = ''", "R0104", "cannot be empty", "leave", "''"),
     ("SET 'parallelism' = 'many'", "R0104", "must be a whole number", "from 1", "'many'"),
     ("DROP TABLE bid", "R0103", "DROP is not supported", "nothing to drop", "DROP"),
     // syntax

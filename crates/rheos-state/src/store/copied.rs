@@ -7,6 +7,7 @@
 //! ```
 //! A write is done when both have it. If the second fails, the outcome counts as unknown, and whoever writes tries again.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -33,6 +34,29 @@ impl CopiedStore {
     /// `note` is told (R0643) of each file that is taken from the second store.
     pub fn new(first: Arc<dyn CheckpointStore>, second: Arc<dyn CheckpointStore>, note: Note) -> Self {
         Self { first, second, note }
+    }
+
+    /// Copies what the second store does not have: it may be new, or have lost something.
+    ///
+    /// Errors: those of the stores.
+    pub fn catch_up(&self) -> Result<()> {
+        // A journal must not speak of objects that are not there: "objects" comes before it.
+        for prefix in [names::OBJECTS, ""] {
+            let there: BTreeSet<String> = self.second.list(prefix)?.into_iter().map(|l| l.name).collect();
+            for file in self.first.list(prefix)? {
+                if there.contains(&file.name) || file.name.starts_with(names::DAMAGED) {
+                    continue;
+                }
+                match Self::all_of(&self.first, &file.name) {
+                    Ok(Some(bytes)) => drop(self.second.create(&file.name, &bytes)?),
+                    // Deleted meanwhile; or damaged, which its reader will find.
+                    Ok(None) => {}
+                    Err(error) if error.kind() == ErrorKind::Corrupt => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
     }
 
     fn all_of(store: &Arc<dyn CheckpointStore>, name: &str) -> Result<Option<Vec<u8>>> {

@@ -57,7 +57,9 @@ impl StoreOptions {
         let Some(copy) = &self.copy else { return Ok(first) };
         let second = open(copy).map_err(|e| e.context("the copy"))?;
         check_same_job(first.as_ref(), second.as_ref())?;
-        Ok(Arc::new(CopiedStore::new(first, second, Arc::clone(note))))
+        let copied = CopiedStore::new(first, second, Arc::clone(note));
+        copied.catch_up().map_err(|e| e.context("the copy"))?;
+        Ok(Arc::new(copied))
     }
 
     /// The store, for a look at it while a run may use it; a copy is not looked at.

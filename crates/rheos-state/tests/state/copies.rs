@@ -226,6 +226,9 @@ fn a_copy_has_a_place_and_a_job_of_its_own() {
     assert_eq!(open("a", Some("copy-of-b")).unwrap_err().code(), "R0642");
     open("a", Some("copy-of-a")).unwrap();
     open("a", Some("new-copy")).unwrap();
+    let new = open("new-copy", None).unwrap();
+    assert_eq!(journal::read(new.as_ref()).unwrap().owner(), Some(Generation(1)), "a new copy is brought up to date");
+    drop(new);
     // The copy is a state directory by itself, held by the run as the first is.
     let held = open("a", Some("copy-of-a")).unwrap();
     assert_eq!(LocalStore::open(&path("copy-of-a")).unwrap_err().code(), "R0623");

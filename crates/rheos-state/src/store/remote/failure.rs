@@ -18,12 +18,18 @@ pub(super) fn failed(what: &str, place: &str, cause: &Cause) -> Error {
             Error::new(ErrorKind::NotAllowed, 622, message(&text))
                 .with_hint("look at the credentials, and at what they may do there: list, read, write and delete")
         }
-        Cause::NotFound { .. } => Error::new(ErrorKind::External, 622, message(MISSING))
+        _ if is_not_found(cause, &text) => Error::new(ErrorKind::External, 622, message(MISSING))
             .with_hint("look at the name of the bucket or container, the region and the endpoint"),
         _ if text.contains("507") || text.contains("StorageFull") => full(place, text),
         _ => Error::new(ErrorKind::External, 622, message(&text))
             .with_hint("look at the object store and the way to it, then start again"),
     }
+}
+
+/// Lists of what is not there fail without a word for it.
+fn is_not_found(cause: &Cause, text: &str) -> bool {
+    let words = ["NoSuchBucket", "ContainerNotFound", "404 Not Found"];
+    matches!(cause, Cause::NotFound { .. }) || words.iter().any(|word| text.contains(word))
 }
 
 /// Whether [`failed`] was told that something is not there.
