@@ -9,9 +9,11 @@ Starts moto's server, which speaks the S3 protocol, on a free loopback port, and
 computed from the input alone:
 
   kills       a job is killed and started again, with another number of workers, on s3:// through a proxy that loses answers
+  outage      the store is away for a while: checkpoints fail, the job goes on and heals
   copies      the state is copied to a second prefix; objects and journal entries of the first are damaged and removed
   keys        the state is encrypted; nothing in the bucket shows the rows; another key and no key are refused, a new one is taken
   lease       a second run is refused; a dead run's lease runs out
+  zombie      a run that is paused is replaced; when it wakes up it ends, and has done no harm
   condition   a server that ignores conditions is refused
 """
 
@@ -191,11 +193,11 @@ class Job:
         (work / "job.sql").write_text(PROGRAM.format(input=work / "in", output=work / "out"))
         self.log = work / "log"
 
-    def start(self, *options, port, program="job.sql"):
+    def start(self, *options, port, program="job.sql", log="log"):
         command = [self.args.binary, "run", self.work / program, "--set", "checkpoint.interval=60 ms", *options]
-        self.log.touch()
-        with open(self.log, "w") as log:
-            return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment(port))
+        self.log = self.work / log
+        with open(self.log, "w") as out:
+            return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment(port))
 
     def run(self, *options, port):
         """To the end. Gives the exit code and what was said."""
@@ -293,6 +295,26 @@ def kills(args, server, work, rng):
     verified = subprocess.run(command, env=environment(server.port), capture_output=True, text=True, timeout=LIMIT_S)
     expect("all checkpoints are whole", verified.returncode == 0 and "whole" in verified.stdout, verified)
     return f"{hit} kills, {dict(proxy.faults)}"
+
+
+def outage(args, server, work, rng):
+    job = Job(args, work, rng, 4)
+    down = threading.Event()
+    proxy = Proxy(server, lambda *_: "refused" if down.is_set() else None)
+    place = f"s3://{BUCKET}/outage"
+    try:
+        process = job.start("--state-dir", place, port=proxy.port)
+        wait_for(lambda: len(entries(server, "outage")) > 2, process, job)
+        down.set()
+        # It goes on without the store, and says so.
+        wait_for(lambda: "is tried again" in job.said(), process, job)
+        down.clear()
+        code = process.wait(LIMIT_S)
+    finally:
+        proxy.end()
+    expect(f"it heals and ends with 0, not {code}", code == 0, job.said())
+    job.check()
+    return f"{proxy.faults['refused']} requests refused"
 
 
 def copies(args, server, work, rng):
@@ -398,6 +420,27 @@ def lease(args, server, work, rng):
     return "refused, and run out"
 
 
+def zombie(args, server, work, rng):
+    job = Job(args, work, rng, 4)
+    place = ["--state-dir", f"s3://{BUCKET}/zombie"]
+    first = job.start(*place, port=server.port, log="first")
+    try:
+        wait_for(lambda: len(objects(server, "zombie")) > 0 and len(entries(server, "zombie")) > 2, first, job)
+        first.send_signal(signal.SIGSTOP)
+        code, said = job.run(*place, port=server.port)
+        expect(f"the second waits, and ends with 0, not {code}", code == 0 and "has left its lease" in said, said)
+        job.check()
+        first.send_signal(signal.SIGCONT)
+        code, said = first.wait(LIMIT_S), (work / "first").read_text()
+        expect(f"the first notices, and ends with 5, not {code}", code == 5 and "R0605" in said, said)
+    finally:
+        if first.poll() is None:
+            first.kill()
+            first.wait()
+    job.check()
+    return "replaced, without harm"
+
+
 def condition(args, server, work, rng):
     job = Job(args, work, rng)
     proxy = Proxy(server, lambda method, *_: "unconditional" if method == "PUT" else None)
@@ -446,7 +489,7 @@ def wait_for(is_so, process, job):
         time.sleep(0.02)
 
 
-PARTS = {"condition": condition, "lease": lease, "kills": kills, "copies": copies, "keys": keys}
+PARTS = {"condition": condition, "lease": lease, "zombie": zombie, "kills": kills, "outage": outage, "copies": copies, "keys": keys}
 
 
 def arguments():

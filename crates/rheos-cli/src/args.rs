@@ -260,6 +260,8 @@ pub(crate) enum CheckpointCommand {
     Verify(CheckpointOneArgs),
     /// Delete a checkpoint or savepoint and what only it needs
     Delete(CheckpointDeleteArgs),
+    /// Encrypt all state with the first key of --encryption-key-file, so that older keys are not needed any more
+    Encrypt(CheckpointEncryptArgs),
 }
 
 /// A state directory that is looked at.
@@ -308,6 +310,17 @@ pub(crate) struct CheckpointDeleteArgs {
 
     /// A checkpoint's number or a savepoint's name
     pub(crate) checkpoint: String,
+}
+
+/// `rheos checkpoint encrypt`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckpointEncryptArgs {
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+
+    /// Where the second copy of the state lies, if there is one
+    #[arg(long, value_name = "DIR|URL", env = "RHEOS_COPY_DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) copy_dir: Option<PathBuf>,
 }
 
 /// `rheos connectors`, `rheos functions`.

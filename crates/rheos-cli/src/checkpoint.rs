@@ -1,17 +1,19 @@
 //! `rheos checkpoint`: a look at the checkpoints in a state directory.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
 use rheos::state::{
     CheckpointStore, EntryNumber, JobPhase, Journal, Listing, Manifest, Note, SourceState, SplitProgress, StoreOptions,
-    TableKind, delete as delete_one, find, list as all, read_journal, verify as verify_one,
+    TableKind, delete as delete_one, find, list as all, read_journal, rewrite, verify as verify_one,
 };
 use serde_json::{Value, json};
 
 use crate::args::{
-    CheckpointArgs, CheckpointCommand, CheckpointDeleteArgs, CheckpointOneArgs, Cli, ListFormat, PlaceArgs,
+    CheckpointArgs, CheckpointCommand, CheckpointDeleteArgs, CheckpointEncryptArgs, CheckpointOneArgs, Cli, ListFormat,
+    PlaceArgs,
 };
 use crate::list::{columns, document};
 use crate::program::print_text;
@@ -24,6 +26,7 @@ pub(crate) fn run(command: &CheckpointCommand, cli: &Cli) -> Result<()> {
         CheckpointCommand::Inspect(args) => inspect(args),
         CheckpointCommand::Verify(args) => verify(args),
         CheckpointCommand::Delete(args) => delete(args, cli),
+        CheckpointCommand::Encrypt(args) => encrypt(args, cli),
     }
 }
 
@@ -227,15 +230,32 @@ fn damage_json((number, damage): &Damages) -> Value {
 }
 
 fn delete(args: &CheckpointDeleteArgs, cli: &Cli) -> Result<()> {
-    // A look first: the folder must not be made by a delete.
-    let _ = open(&args.place)?;
-    let options = StoreOptions { copy: args.copy_dir.clone(), ..options(&args.place) };
-    let store = options.open(&note()).map_err(Failure::plain)?;
+    let store = take(&args.place, args.copy_dir.as_ref())?;
     let journal = read_journal(store.as_ref()).map_err(Failure::plain)?;
     let (number, _) = found(&journal, Some(&args.checkpoint))?;
     let freed = delete_one(store.as_ref(), number).map_err(Failure::plain)?;
     if !cli.quiet {
         eprintln!("checkpoint {number} is deleted, with {} files of state ({})", freed.objects, size(freed.bytes));
+    }
+    Ok(())
+}
+
+/// The state directory, which no run may use meanwhile.
+fn take(place: &PlaceArgs, copy: Option<&PathBuf>) -> Result<Arc<dyn CheckpointStore>, Failure> {
+    // A look first: the folder must not be made.
+    let _ = open(place)?;
+    StoreOptions { copy: copy.cloned(), ..options(place) }.open(&note()).map_err(Failure::plain)
+}
+
+fn encrypt(args: &CheckpointEncryptArgs, cli: &Cli) -> Result<()> {
+    if args.place.keys.encryption_key_file.is_none() {
+        let error = rheos::Error::invalid(650, "nothing says what to encrypt with");
+        return Err(Failure::plain(error.with_hint("give a file of keys, with --encryption-key-file")).into());
+    }
+    let store = take(&args.place, args.copy_dir.as_ref())?;
+    let files = rewrite(store.as_ref()).map_err(Failure::plain)?;
+    if !cli.quiet {
+        eprintln!("{files} files are encrypted with the first key; the others are not needed for them any more");
     }
     Ok(())
 }

@@ -107,6 +107,13 @@ fn encrypted_state_is_for_who_has_the_key() {
     with("other").expect_code(0).expect_talk("had come to its end before");
     fs::set_permissions(sandbox.path("keys"), fs::Permissions::from_mode(0o644)).unwrap();
     with("keys").expect_code(0).expect_talk("others than its owner may read the key file");
+    // All with the new key: the old one can go.
+    sandbox.run(&["checkpoint", "encrypt", "state"]).expect_code(65).expect_talk("error[R0650]");
+    let encrypt = sandbox.run(&["checkpoint", "encrypt", "state", "--encryption-key-file", "other"]);
+    encrypt.expect_code(0).expect_talk("files are encrypted with the first key");
+    fs::write(sandbox.path("new"), OTHER).unwrap();
+    with("new").expect_code(0).expect_talk("had come to its end before");
+    with("keys").expect_code(65).expect_talk("error[R0651]").expect_talk("'2026-12'");
     for verb in ["list", "inspect", "verify"] {
         sandbox.run(&["checkpoint", verb, "state"]).expect_code(65).expect_talk("error[R0651]");
         sandbox.run(&["checkpoint", verb, "state", "--encryption-key-file", "other"]).expect_code(0);

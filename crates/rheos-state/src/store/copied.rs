@@ -40,11 +40,11 @@ impl CopiedStore {
     ///
     /// Errors: those of the stores.
     pub fn catch_up(&self) -> Result<()> {
-        // A journal must not speak of objects that are not there: "objects" comes before it.
-        for prefix in [names::OBJECTS, ""] {
+        // A journal must not speak of objects that are not there.
+        for prefix in [names::OBJECTS, names::JOURNAL] {
             let there: BTreeSet<String> = self.second.list(prefix)?.into_iter().map(|l| l.name).collect();
             for file in self.first.list(prefix)? {
-                if there.contains(&file.name) || file.name.starts_with(names::DAMAGED) {
+                if there.contains(&file.name) {
                     continue;
                 }
                 match Self::all_of(&self.first, &file.name) {
@@ -73,7 +73,7 @@ impl CopiedStore {
 
     /// Puts a file back that the first store has lost; its contents, if the second has it.
     fn put_back(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        let Some(bytes) = Self::all_of(&self.second, name)? else { return Ok(None) };
+        let Some(bytes) = self.readable(name)? else { return Ok(None) };
         self.first.create(name, &bytes)?;
         self.tell(name, "missing");
         Ok(Some(bytes))
@@ -98,49 +98,51 @@ impl CopiedStore {
         }
     }
 
-    /// The second's part of a creation that the first has carried out.
-    fn copy_new(&self, name: &str, bytes: &[u8]) -> Result<Creation, WriteFailure> {
+    /// The second's part of a creation. `first` is how the first took it: if the name existed there, then with these bytes.
+    fn copy_new(&self, name: &str, bytes: &[u8], first: Creation) -> Result<Creation, WriteFailure> {
         let unknown = |e: Error| WriteFailure::Unknown(e.context(format_args!("the copy in {}", self.second.place())));
-        match self.second.create(name, bytes) {
-            Ok(Creation::Created) => return Ok(Creation::Created),
-            Ok(Creation::Exists) => {}
-            Err(failure) => return Err(unknown(failure.into())),
+        let second = self.second.create(name, bytes).map_err(|e| unknown(e.into()))?;
+        // Whoever stores objects reads back those of the first store; here those of the second are.
+        if second == Creation::Created && !name.starts_with(names::OBJECTS) {
+            return Ok(first);
         }
-        let found = match Self::all_of(&self.second, name) {
-            Ok(found) => found,
-            // Its bytes do not count: what has just been written is whole.
-            Err(error) if error.kind() == ErrorKind::Corrupt => None,
-            Err(error) => return Err(unknown(error)),
-        };
-        match found {
-            Some(found) if found == bytes => Ok(Creation::Created),
-            // The name was taken, and the first has lost what it held.
-            Some(found) => {
+        match self.readable(name).map_err(unknown)? {
+            Some(found) if found == bytes => Ok(first),
+            // The name was taken, and the first had lost what it held.
+            Some(found) if (first, second) == (Creation::Created, Creation::Exists) => {
                 self.first.replace(name, &found).map_err(|e| WriteFailure::Unknown(e.into()))?;
                 self.tell(name, "missing");
                 Ok(Creation::Exists)
             }
-            None => {
+            // The copy is no good: a write that was cut off, or damage.
+            _ => {
                 self.second.keep(name).map_err(unknown)?;
                 self.second.replace(name, bytes).map_err(|e| unknown(e.into()))?;
-                Ok(Creation::Created)
+                match self.readable(name).map_err(unknown)?.as_deref() == Some(bytes) {
+                    true => Ok(first),
+                    false => Err(unknown(damaged(format!("'{name}' reads other than it was written")))),
+                }
             }
+        }
+    }
+
+    /// What the second store holds, if that can be read.
+    fn readable(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        match Self::all_of(&self.second, name) {
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+            other => other,
         }
     }
 }
 
 impl CheckpointStore for CopiedStore {
     fn create(&self, name: &str, bytes: &[u8]) -> Result<Creation, WriteFailure> {
-        match self.first.create(name, bytes)? {
-            Creation::Created => self.copy_new(name, bytes),
-            Creation::Exists => {
-                // An earlier try may have ended between the two.
-                let found = Self::all_of(&self.first, name);
-                if found.is_ok_and(|found| found.as_deref() == Some(bytes)) {
-                    self.copy_new(name, bytes)?;
-                }
-                Ok(Creation::Exists)
-            }
+        let first = self.first.create(name, bytes)?;
+        let is_mine = || Self::all_of(&self.first, name).is_ok_and(|found| found.as_deref() == Some(bytes));
+        match first {
+            // An earlier try may have ended between the two.
+            Creation::Exists if !is_mine() => Ok(Creation::Exists),
+            _ => self.copy_new(name, bytes, first),
         }
     }
 
@@ -181,11 +183,7 @@ impl CheckpointStore for CopiedStore {
     }
 
     fn repair(&self, name: &str) -> Result<bool> {
-        let good = match Self::all_of(&self.second, name) {
-            Err(error) if error.kind() == ErrorKind::Corrupt => None,
-            other => other?,
-        };
-        let Some(good) = good else { return Ok(false) };
+        let Some(good) = self.readable(name)? else { return Ok(false) };
         let found = match Self::all_of(&self.first, name) {
             Err(error) if error.kind() == ErrorKind::Corrupt => Some(None),
             other => other?.map(Some),

@@ -39,8 +39,10 @@ impl StoreOptions {
     /// Errors: as of [`LocalStore::open`], [`RemoteStore::open`] and [`KeyRing::read`]; `Invalid` (R0642) if the copy belongs to
     /// another job, (R0644) if it is in the same place.
     pub fn open(&self, note: &Note) -> Result<Arc<dyn CheckpointStore>> {
-        if self.copy.as_ref() == Some(&self.place) {
-            let message = format!("the copy of '{0}' cannot lie in '{0}'", self.place.display());
+        if let Some(copy) =
+            self.copy.as_ref().filter(|copy| is_within(copy, &self.place) || is_within(&self.place, copy))
+        {
+            let message = format!("'{}' and its copy in '{}' lie in one another", self.place.display(), copy.display());
             return Err(
                 Error::invalid(644, message).with_hint("give another folder, best on another disk or in another store")
             );
@@ -84,6 +86,22 @@ impl StoreOptions {
 
 fn url(place: &Path) -> Option<&str> {
     place.to_str().filter(|text| is_url(text))
+}
+
+/// Whether a place is another, or lies below it. Folders may have several names.
+fn is_within(inner: &Path, outer: &Path) -> bool {
+    match (url(inner), url(outer)) {
+        (Some(inner), Some(outer)) => {
+            let folder = |url: &str| format!("{}/", url.trim_end_matches('/'));
+            folder(inner).starts_with(&folder(outer))
+        }
+        (None, None) => {
+            let real = |path: &Path| std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
+            let (inner, outer) = (real(inner), real(outer));
+            inner.is_ok_and(|inner| outer.is_ok_and(|outer| inner.starts_with(outer)))
+        }
+        _ => false,
+    }
 }
 
 /// A copy must not be another job's: the two would be mixed up, file by file.

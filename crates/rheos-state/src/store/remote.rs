@@ -168,20 +168,21 @@ impl CheckpointStore for RemoteStore {
     }
 
     fn read_range(&self, name: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
-        if range.start < range.end
-            && let read @ (Ok(_) | Err(_)) = self.client.read_range(name, range.clone())
-            && !matches!(&read, Err(e) if e.kind() == ErrorKind::External)
-        {
+        let read = match range.is_empty() {
+            true => Ok(Some(Vec::new())),
+            false => self.client.read_range(name, range.clone()),
+        };
+        // Nothing was read, or a range was refused that may lie behind the end: the length tells.
+        let asks = range.is_empty() || matches!(&read, Err(e) if e.kind() == ErrorKind::External);
+        if !asks {
             return read;
         }
-        // Empty, or refused: the length tells whether there is such a range.
         match self.client.length_bytes(name)? {
             None => Ok(None),
             Some(length) if range.start > range.end || range.end > length => {
                 Err(too_short(&self.client, name, length, range.end))
             }
-            Some(_) if range.is_empty() => Ok(Some(Vec::new())),
-            Some(_) => self.client.read_range(name, range),
+            Some(_) => read,
         }
     }
 

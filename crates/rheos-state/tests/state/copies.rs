@@ -1,16 +1,22 @@
 //! Stores that keep a copy: faults of either.
 
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 
 use rheos_checkpoint::coordinator::WriteOutcome;
 use rheos_checkpoint::journal::{Entry, EntryNumber};
-use rheos_core::{Error, ErrorKind, Generation};
-use rheos_state::journal;
+use rheos_checkpoint::manifest::{Checksum, ObjectRef};
+use rheos_checkpoint::recovery::SegmentCheck;
+use rheos_checkpoint::rescale;
+use rheos_core::key::KeyGroupAssignment;
+use rheos_core::{Error, ErrorKind, Generation, WorkerId};
 use rheos_state::names::{entry_path, witness_path};
+use rheos_state::restore::restore;
 use rheos_state::store::{
     CheckpointStore, CopiedStore, Creation, Fault, KeyRing, LocalStore, MemoryStore, Note, Operation, SealedStore,
     StoreOptions, WriteFailure, put,
 };
+use rheos_state::{journal, object};
 
 use crate::tables;
 
@@ -90,6 +96,23 @@ fn a_write_counts_when_the_copy_has_it_too() {
     pair.first.inject(Operation::Delete, "", 1, Fault::Unreachable);
     pair.store.delete("objects/a").unwrap_err();
     assert_eq!(pair.both("objects/a"), [Some(b"one".to_vec()), None]);
+}
+
+#[test]
+fn a_copy_that_was_torn_is_written_again() {
+    let pair = Pair::new();
+    pair.second.inject(Operation::Write, "objects/", 1, Fault::Torn(3));
+    put(&pair.store, "objects/a", b"0123456789").unwrap();
+    pair.is_same("objects/a", b"0123456789");
+    assert_eq!(pair.second.read("damaged/objects/a", 99).unwrap().unwrap(), b"012");
+    // By a crash, which an earlier try of the same write did not survive.
+    pair.second.truncate("objects/a", 5);
+    assert_eq!(pair.store.create("objects/a", b"0123456789").unwrap(), Creation::Exists);
+    pair.is_same("objects/a", b"0123456789");
+    assert_eq!(pair.notes(), [""; 0]);
+    // It stays torn: the write does not count.
+    pair.second.inject(Operation::Write, "objects/", 2, Fault::Torn(3));
+    assert!(matches!(pair.store.create("objects/b", b"0123456789").unwrap_err(), WriteFailure::Unknown(_)));
 }
 
 #[test]
@@ -197,6 +220,62 @@ fn the_journal_is_read_from_the_copy_where_it_is_damaged() {
     assert_eq!(journal::read(&pair.store).unwrap(), whole);
 }
 
+/// What the manifest says of the golden object.
+fn golden_object() -> ObjectRef {
+    let segments = object::read_index(&golden(), "g1-w0-e17").unwrap().unwrap();
+    let (length_bytes, checksum) = (GOLDEN.len() as u64, Checksum::of(GOLDEN));
+    ObjectRef { name: "g1-w0-e17".into(), length_bytes, checksum, segments }
+}
+
+/// How many of its segments are damaged.
+fn damaged(store: &dyn CheckpointStore) -> usize {
+    let checks = journal::verify(store, &[golden_object()]).unwrap();
+    checks.values().filter(|c| **c != SegmentCheck::Whole).count()
+}
+
+/// What a restore of it gives.
+fn restored(store: &dyn CheckpointStore) -> rheos_core::Result<String> {
+    let assignment = KeyGroupAssignment::even(512, 1);
+    let manifest = tables::manifest(1, 17, &assignment, 2, vec![golden_object()]);
+    let plans = rescale::plan(&manifest, &assignment, NonZeroU32::MIN);
+    restore(store, &manifest, &plans[0], WorkerId(0)).map(|restored| format!("{restored:?}"))
+}
+
+/// See `objects.rs`.
+const GOLDEN: &[u8] = include_bytes!("golden/object-v1.bin");
+
+fn golden() -> MemoryStore {
+    let store = MemoryStore::new();
+    store.create("objects/g1-w0-e17", GOLDEN).unwrap();
+    store
+}
+
+#[test]
+fn a_restore_reads_the_copy_of_what_is_damaged_or_missing() {
+    let rows = restored(&golden()).unwrap();
+    let break_it: [(&str, fn(&MemoryStore)); 4] = [
+        ("a bit of a row", |store| assert!(store.flip_bit("objects/g1-w0-e17", GOLDEN.len() / 2, 1))),
+        ("a bit of the first header", |store| assert!(store.flip_bit("objects/g1-w0-e17", 30, 1))),
+        ("the end", |store| assert!(store.truncate("objects/g1-w0-e17", 100))),
+        ("all", |store| assert!(store.lose("objects/g1-w0-e17").is_some())),
+    ];
+    for (what, break_it) in break_it {
+        let alone = golden();
+        break_it(&alone);
+        assert!(damaged(&alone) > 0, "{what}: alone it is damaged");
+        // At a start segments are verified first; a merge reads them without.
+        for verifies in [true, false] {
+            let pair = Pair::new();
+            put(&pair.store, "objects/g1-w0-e17", GOLDEN).unwrap();
+            break_it(&pair.first);
+            assert!(!verifies || damaged(&pair.store) == 0, "{what}");
+            assert_eq!(restored(&pair.store).as_ref(), Ok(&rows), "{what}");
+            assert_eq!(pair.notes().len(), 1, "{what}");
+            pair.is_same("objects/g1-w0-e17", GOLDEN);
+        }
+    }
+}
+
 #[test]
 fn of_two_that_write_one_number_one_wins_also_where_the_first_store_lost_it() {
     let pair = Pair::new();
@@ -216,7 +295,14 @@ fn a_copy_has_a_place_and_a_job_of_its_own() {
     let open = |place: &str, copy: Option<&str>| {
         StoreOptions { copy: copy.map(path), ..StoreOptions::at(path(place)) }.open(&note)
     };
-    assert_eq!(open("a", Some("a")).unwrap_err().code(), "R0644");
+    for (place, copy) in [("a", "a"), ("a", "./a"), ("a", "a/copy"), ("a/b", "a")] {
+        assert_eq!(open(place, Some(copy)).unwrap_err().code(), "R0644", "{place} {copy}");
+    }
+    for (place, copy) in [("s3://b/p", "s3://b/p/"), ("s3://b/p", "s3://b/p/q"), ("s3://b", "s3://b/p")] {
+        let options = StoreOptions { copy: Some(copy.into()), ..StoreOptions::at(place) };
+        assert_eq!(options.open(&note).unwrap_err().code(), "R0644", "{place} {copy}");
+    }
+    assert!(!path("a").exists(), "nothing was made");
     for (place, job) in [("a", 7), ("b", 8)] {
         let store = open(place, Some(&format!("copy-of-{place}"))).unwrap();
         let claim = tables::claim_of(1, 1, job);

@@ -9,6 +9,8 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use rheos_core::{Error, Result};
 
+use super::failure::text;
+
 /// The schemes, and what each is, for messages.
 const SCHEMES: [(&str, &str); 3] = [("s3", "AWS_"), ("gs", "GOOGLE_"), ("az", "AZURE_")];
 
@@ -76,7 +78,7 @@ pub(super) fn connect(url: &str) -> Result<(Arc<dyn ObjectStore>, String)> {
     };
     let store = store.map_err(|e| {
         let variables = SCHEMES.iter().find(|(known, _)| *known == scheme).map_or("", |(_, variables)| variables);
-        Error::invalid(645, format!("'{url}' cannot be used: {e}"))
+        Error::invalid(645, format!("'{url}' cannot be used: {}", text(&e)))
             .with_hint(format!("the settings are environment variables whose names begin with {variables}"))
     })?;
     Ok((store, prefix.to_string()))

@@ -14,10 +14,8 @@ pub(super) fn failed(what: &str, place: &str, cause: &Cause) -> Error {
     let text = text(cause);
     let message = |text: &str| format!("cannot {what} '{place}': {text}");
     match cause {
-        Cause::PermissionDenied { .. } | Cause::Unauthenticated { .. } => {
-            Error::new(ErrorKind::NotAllowed, 622, message(&text))
-                .with_hint("look at the credentials, and at what they may do there: list, read, write and delete")
-        }
+        _ if is_refused(cause, &text) => Error::new(ErrorKind::NotAllowed, 622, message(&text))
+            .with_hint("look at the credentials, and at what they may do there: list, read, write and delete"),
         _ if is_not_found(cause, &text) => Error::new(ErrorKind::External, 622, message(MISSING))
             .with_hint("look at the name of the bucket or container, the region and the endpoint"),
         _ if text.contains("507") || text.contains("StorageFull") => full(place, text),
@@ -26,7 +24,14 @@ pub(super) fn failed(what: &str, place: &str, cause: &Cause) -> Error {
     }
 }
 
-/// Lists of what is not there fail without a word for it.
+/// Not all requests that fail have a variant of their own.
+fn is_refused(cause: &Cause, text: &str) -> bool {
+    let words = ["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "401 Unauthorized", "403 Forbidden"];
+    let told = words.iter().any(|word| text.contains(word));
+    told || matches!(cause, Cause::PermissionDenied { .. } | Cause::Unauthenticated { .. })
+}
+
+/// As above.
 fn is_not_found(cause: &Cause, text: &str) -> bool {
     let words = ["NoSuchBucket", "ContainerNotFound", "404 Not Found"];
     matches!(cause, Cause::NotFound { .. }) || words.iter().any(|word| text.contains(word))
@@ -40,19 +45,18 @@ pub(super) fn is_missing(error: &Error) -> bool {
 /// A failed write. What was refused was not written; of anything else the answer may have been lost.
 pub(super) fn not_written(what: &str, place: &str, cause: &Cause) -> WriteFailure {
     let error = failed(what, place, cause);
-    match cause {
-        Cause::PermissionDenied { .. }
-        | Cause::Unauthenticated { .. }
-        | Cause::NotFound { .. }
-        | Cause::InvalidPath { .. }
-        | Cause::NotSupported { .. }
-        | Cause::NotImplemented { .. } => WriteFailure::NotWritten(error),
-        _ => WriteFailure::Unknown(error),
+    let is_impossible = matches!(
+        cause,
+        Cause::InvalidPath { .. } | Cause::NotSupported { .. } | Cause::NotImplemented { .. } | Cause::NotFound { .. }
+    );
+    match is_impossible || error.kind() == ErrorKind::NotAllowed || is_missing(&error) {
+        true => WriteFailure::NotWritten(error),
+        false => WriteFailure::Unknown(error),
     }
 }
 
 /// The cause in words: what the server says in its XML, or the innermost error.
-fn text(cause: &Cause) -> String {
+pub(super) fn text(cause: &Cause) -> String {
     let mut innermost: &dyn std::error::Error = cause;
     while let Some(source) = innermost.source() {
         innermost = source;
@@ -96,6 +100,11 @@ mod tests {
         assert!(matches!(&silent, WriteFailure::Unknown(e) if e.kind() == ErrorKind::External));
         assert_eq!(silent.error().message(), "cannot write 's3://b/p/a': operation timed out");
         assert!(crate::is_full(not_written("write", "a", &generic("507 Insufficient Storage")).error()));
+        for words in ["status code: 403 Forbidden: no", "<Error><Code>SignatureDoesNotMatch</Code></Error>"] {
+            assert_eq!(failed("list", "s3://b/p", &generic(words)).kind(), ErrorKind::NotAllowed, "{words}");
+        }
+        let no_bucket = "<Error><Code>NoSuchBucket</Code><Message>none</Message></Error>";
+        assert!(is_missing(&failed("list", "s3://b/p", &generic(no_bucket))));
         assert!(is_missing(&failed("list", "a", &Cause::NotFound { path: path(), source: "404".into() })));
         assert!(!is_missing(silent.error()));
     }
