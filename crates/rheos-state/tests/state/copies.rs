@@ -253,7 +253,8 @@ fn golden() -> MemoryStore {
 #[test]
 fn a_restore_reads_the_copy_of_what_is_damaged_or_missing() {
     let rows = restored(&golden()).unwrap();
-    let break_it: [(&str, fn(&MemoryStore)); 4] = [
+    type Break = fn(&MemoryStore);
+    let break_it: [(&str, Break); 4] = [
         ("a bit of a row", |store| assert!(store.flip_bit("objects/g1-w0-e17", GOLDEN.len() / 2, 1))),
         ("a bit of the first header", |store| assert!(store.flip_bit("objects/g1-w0-e17", 30, 1))),
         ("the end", |store| assert!(store.truncate("objects/g1-w0-e17", 100))),
