@@ -12,7 +12,7 @@ computed from the input alone:
   outage      the store is away for a while: checkpoints fail, the job goes on and heals
   copies      the state is copied to a second prefix; objects and journal entries of the first are damaged and removed
   keys        the state is encrypted; nothing in the bucket shows the rows; another key and no key are refused, a new one is taken
-  lease       a second run is refused; a dead run's lease runs out
+  lease       a second run is refused; the first makes a savepoint when asked; a dead run's lease runs out
   zombie      a run that is paused is replaced; when it wakes up it ends, and has done no harm
   condition   a server that ignores conditions is refused
 """
@@ -402,6 +402,11 @@ def lease(args, server, work, rng):
         second = job.start(*place, port=server.port, program="endless.sql")
         code = second.wait(LIMIT_S)
         expect(f"refused with 75, not {code}", code == 75 and "R0623" in job.said(), job.said())
+        for verb, told in [(["create", place[1], "before"], ""), (["list", place[1]], "before")]:
+            command = [args.binary, "savepoint", *verb]
+            done = subprocess.run(command, env=environment(server.port), capture_output=True, text=True, timeout=LIMIT_S)
+            expect(f"savepoint {verb[0]}", done.returncode == 0 and told in done.stdout, done)
+        expect("what was asked is gone", server.names("lease/requests/") + server.names("lease/answers/") == [], "")
         first.send_signal(signal.SIGINT)
         expect("a stopped run ends well", first.wait(LIMIT_S) == 0, "")
         expect("and takes its lease along", server.names("lease/lease") == [], "")
@@ -417,7 +422,7 @@ def lease(args, server, work, rng):
     expect("who waits is told", "host 'gone'" in job.said(), job.said())
     third.send_signal(signal.SIGTERM)
     expect("it ends well", third.wait(LIMIT_S) == 0, "")
-    return "refused, and run out"
+    return "refused, asked for a savepoint, and run out"
 
 
 def zombie(args, server, work, rng):

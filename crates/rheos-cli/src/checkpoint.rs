@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use rheos::state::{
-    CheckpointStore, EntryNumber, JobPhase, Journal, Listing, Manifest, Note, SourceState, SplitProgress, StoreOptions,
-    TableKind, delete as delete_one, find, list as all, read_journal, rewrite, verify as verify_one,
+    CheckpointStore, EntryNumber, Freed, JobPhase, Journal, Listing, Manifest, Note, SourceState, SplitProgress,
+    StoreOptions, TableKind, delete as delete_one, find, list as all, read_journal, rewrite, verify as verify_one,
 };
 use serde_json::{Value, json};
 
@@ -30,24 +30,24 @@ pub(crate) fn run(command: &CheckpointCommand, cli: &Cli) -> Result<()> {
     }
 }
 
-fn options(place: &PlaceArgs) -> StoreOptions {
+pub(crate) fn options(place: &PlaceArgs) -> StoreOptions {
     let mut options = StoreOptions::at(&place.folder);
     options.key_file = place.keys.encryption_key_file.clone();
     options
 }
 
-fn note() -> Note {
+pub(crate) fn note() -> Note {
     Arc::new(|error| eprintln!("warning: {error}"))
 }
 
-fn open(place: &PlaceArgs) -> Result<(Arc<dyn CheckpointStore>, Journal), Failure> {
+pub(crate) fn open(place: &PlaceArgs) -> Result<(Arc<dyn CheckpointStore>, Journal), Failure> {
     let store = options(place).view(&note()).map_err(Failure::plain)?;
     let journal = read_journal(store.as_ref()).map_err(Failure::plain)?;
     Ok((store, journal))
 }
 
 /// One that there is not has an exit code of its own.
-fn found<'a>(journal: &'a Journal, which: Option<&str>) -> Result<(EntryNumber, &'a Manifest), Failure> {
+pub(crate) fn found<'a>(journal: &'a Journal, which: Option<&str>) -> Result<(EntryNumber, &'a Manifest), Failure> {
     find(journal, which).map_err(|error| Failure::Plain { error, code: code::NOT_FOUND })
 }
 
@@ -175,7 +175,7 @@ fn table_rows(manifest: &Manifest) -> Vec<Vec<String>> {
     tables.into_iter().map(row).collect()
 }
 
-fn spread(kind: TableKind) -> &'static str {
+pub(crate) fn spread(kind: TableKind) -> &'static str {
     match kind {
         TableKind::Keyed => "by key",
         TableKind::Split => "in parts",
@@ -235,13 +235,13 @@ fn delete(args: &CheckpointDeleteArgs, cli: &Cli) -> Result<()> {
     let (number, _) = found(&journal, Some(&args.checkpoint))?;
     let freed = delete_one(store.as_ref(), number).map_err(Failure::plain)?;
     if !cli.quiet {
-        eprintln!("checkpoint {number} is deleted, with {} files of state ({})", freed.objects, size(freed.bytes));
+        eprintln!("checkpoint {number} is deleted, {}", with_files(&freed));
     }
     Ok(())
 }
 
 /// The state directory, which no run may use meanwhile.
-fn take(place: &PlaceArgs, copy: Option<&PathBuf>) -> Result<Arc<dyn CheckpointStore>, Failure> {
+pub(crate) fn take(place: &PlaceArgs, copy: Option<&PathBuf>) -> Result<Arc<dyn CheckpointStore>, Failure> {
     // A look first: the folder must not be made.
     let _ = open(place)?;
     StoreOptions { copy: copy.cloned(), ..options(place) }.open(&note()).map_err(Failure::plain)
@@ -260,6 +260,11 @@ fn encrypt(args: &CheckpointEncryptArgs, cli: &Cli) -> Result<()> {
     Ok(())
 }
 
+/// What has gone with a checkpoint.
+pub(crate) fn with_files(freed: &Freed) -> String {
+    format!("with {} files of state ({})", freed.objects, size(freed.bytes))
+}
+
 fn phase(phase: JobPhase) -> &'static str {
     match phase {
         JobPhase::Running => "ran on",
@@ -269,12 +274,12 @@ fn phase(phase: JobPhase) -> &'static str {
     }
 }
 
-fn state_bytes(manifest: &Manifest) -> u64 {
+pub(crate) fn state_bytes(manifest: &Manifest) -> u64 {
     manifest.objects.iter().map(|o| o.length_bytes).sum()
 }
 
 /// A processing time, in UTC.
-fn time(ms: i64) -> String {
+pub(crate) fn time(ms: i64) -> String {
     format!("{}Z", timestamp(ms))
 }
 
@@ -293,7 +298,7 @@ fn timestamp(ms: i64) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     let (mut value, mut unit) = (bytes as f64, "B");
     for next in UNITS {

@@ -26,6 +26,10 @@ pub(crate) fn run(args: &RunArgs, cli: &Cli) -> Result<()> {
         eprint!("{}", summary::state(&place, &job));
     }
     let endless = job.boundedness() == Boundedness::Unbounded;
+    // Who runs a query that ends and reads its rows has nothing to lose.
+    if !job.keeps_state() && !cli.quiet && (endless || job.writes_tables()) {
+        eprintln!("no state is kept: what a crash interrupts begins anew (--state-dir DIR keeps it)");
+    }
     let runs = job.graph().is_some();
     let mut running = job.start().map_err(Failure::plain)?;
     if runs {

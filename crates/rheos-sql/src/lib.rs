@@ -26,6 +26,7 @@ mod event_time;
 mod examples;
 mod explain;
 mod fields;
+mod first_match;
 mod floats;
 mod functions;
 mod grammar;
@@ -45,6 +46,7 @@ mod query;
 mod quotients;
 mod ranking;
 mod refuse;
+mod reuse;
 mod scalar;
 mod select_names;
 mod set_types;
@@ -64,7 +66,7 @@ pub use diagnose::render;
 pub use explain::{PlanFormat, explain, explain_as};
 pub use functions::{FunctionInfo, FunctionKind, functions};
 pub use program::{Output, PlanOptions, Program, ResultSink};
-pub use settings::{SETTINGS, Settings, StateSettings, check_setting};
+pub use settings::{RestartSettings, SETTINGS, Settings, StateSettings, check_setting};
 
 use std::collections::BTreeMap;
 

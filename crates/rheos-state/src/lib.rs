@@ -15,11 +15,13 @@
 //! decisions of the protocol.
 
 pub mod compact;
+pub mod contents;
 mod errors;
 mod groups;
 pub mod holdings;
 pub mod inspect;
 pub mod journal;
+pub mod kept;
 pub mod names;
 pub mod object;
 mod reach;

@@ -6,8 +6,9 @@
 //!   objects/g3-w1-e17                     state that worker 1 of generation 3 stored when epoch 17 had ended
 //!   objects/g3-w1-e17-c0                  state of earlier epochs, merged
 //!   damaged/objects/g3-w1-e17             what a copy has taken the place of, for a look at it
-//!   lock                                  local stores: held by the run that uses the folder
+//!   requests/<number>, answers/<number>   object stores: what other processes ask the job, and what it says
 //!   lease, probe                          object stores: renewed by the run that uses the prefix; a name that is taken
+//!   lock, control.sock                    folders: held by the run that uses the folder; where it is asked
 //! ```
 
 use std::fmt;
@@ -28,6 +29,10 @@ pub const DAMAGED: &str = "damaged/";
 pub(crate) const LEASE: &str = "lease";
 /// Object stores: a name that is taken.
 pub(crate) const PROBE: &str = "probe";
+/// Where requests to the job lie.
+pub const REQUESTS: &str = "requests/";
+/// Where its answers lie.
+pub const ANSWERS: &str = "answers/";
 /// Longest name in a store, in bytes.
 pub const NAME_BYTES_MAX: usize = 512;
 

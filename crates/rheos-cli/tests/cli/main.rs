@@ -15,6 +15,8 @@ mod explain;
 mod files;
 mod nexmark;
 mod process;
+mod restarts;
+mod savepoints;
 mod state;
 mod stores;
 mod streams;

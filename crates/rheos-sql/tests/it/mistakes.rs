@@ -247,6 +247,9 @@ const CASES: &[Case] = &[
     ("SET 'checkpoint.interval' = '5'", "R0110", "the unit is missing", "'200 ms'", "'5'"),
     ("SET 'checkpoint.copies' = '3'", "R0104", "must be 1 or 2", "'checkpoint.copy-dir'", "'3'"),
     ("SET 'checkpoint.dir' = ''", "R0104", "cannot be empty", "leave", "''"),
+    ("SET 'checkpoint.max-in-flight' = '0'", "R0104", "a whole number from 1 to 100", "'4'", "'0'"),
+    ("SET 'restart.backoff' = '0 s'", "R0104", "more than zero", "'1 s'", "'0 s'"),
+    ("SET 'restart.attempts-max' = '-1'", "R0104", "a whole number", "'0' for no restart", "'-1'"),
     ("SET 'parallelism' = 'many'", "R0104", "must be a whole number", "from 1", "'many'"),
     ("DROP TABLE bid", "R0103", "DROP is not supported", "nothing to drop", "DROP"),
     // syntax

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use rheos_core::{Error, ErrorKind, Result};
@@ -206,5 +207,9 @@ impl CheckpointStore for CopiedStore {
 
     fn place(&self) -> String {
         self.first.place()
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        self.first.folder()
     }
 }

@@ -34,6 +34,11 @@ impl StoreOptions {
         Self { place: place.into(), copy: None, key_file: None }
     }
 
+    /// Whether the place is a folder, not a URL.
+    pub fn is_folder(&self) -> bool {
+        url(&self.place).is_none()
+    }
+
     /// The store, for the one run that uses it. `note` is told of what does not end the run.
     ///
     /// Errors: as of [`LocalStore::open`], [`RemoteStore::open`] and [`KeyRing::read`]; `Invalid` (R0642) if the copy belongs to
@@ -64,7 +69,8 @@ impl StoreOptions {
         Ok(Arc::new(copied))
     }
 
-    /// The store, for a look at it while a run may use it; a copy is not looked at.
+    /// The store, for a look at it while a run may use it; a copy is not looked at. In an object store that run may be asked by it
+    /// (`requests/`), but nothing else is written.
     ///
     /// Errors: as of [`LocalStore::view`], [`RemoteStore::view`] and [`KeyRing::read`].
     pub fn view(&self, note: &Note) -> Result<Arc<dyn CheckpointStore>> {

@@ -17,6 +17,7 @@ mod keys;
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rheos_core::{Error, Result};
@@ -214,6 +215,10 @@ impl CheckpointStore for SealedStore {
 
     fn place(&self) -> String {
         self.inner.place()
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        self.inner.folder()
     }
 }
 

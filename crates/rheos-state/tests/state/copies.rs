@@ -10,6 +10,7 @@ use rheos_checkpoint::recovery::SegmentCheck;
 use rheos_checkpoint::rescale;
 use rheos_core::key::KeyGroupAssignment;
 use rheos_core::{Error, ErrorKind, Generation, WorkerId};
+use rheos_state::kept::Kept;
 use rheos_state::names::{entry_path, witness_path};
 use rheos_state::restore::restore;
 use rheos_state::store::{
@@ -238,7 +239,7 @@ fn restored(store: &dyn CheckpointStore) -> rheos_core::Result<String> {
     let assignment = KeyGroupAssignment::even(512, 1);
     let manifest = tables::manifest(1, 17, &assignment, 2, vec![golden_object()]);
     let plans = rescale::plan(&manifest, &assignment, NonZeroU32::MIN);
-    restore(store, &manifest, &plans[0], WorkerId(0)).map(|restored| format!("{restored:?}"))
+    restore(store, &Kept::default(), &manifest, &plans[0], WorkerId(0)).map(|restored| format!("{restored:?}"))
 }
 
 /// See `objects.rs`.
