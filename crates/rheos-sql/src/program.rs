@@ -17,7 +17,7 @@ use crate::ddl::{self, TableDdl};
 use crate::explain::explain;
 use crate::hints::Hints;
 use crate::lower::{self, Target, Task, lower, result_type};
-use crate::settings::{Settings, own_name};
+use crate::settings::{Settings, StateSettings, own_name};
 use crate::statement::{InsertInto, Statement, ViewDdl, parse};
 use crate::tokens::{Tokens, place, statements, whole};
 use crate::{diagnose, event_time, insert, metadata, optimize, query, types};
@@ -98,6 +98,26 @@ pub(crate) fn plan(text: &str, options: &PlanOptions, registry: &ConnectorRegist
         })?;
     }
     planner.finish()
+}
+
+/// The settings of a program that say where state lies. See [`crate::state_settings`].
+pub(crate) fn state_settings(
+    text: &str,
+    variables: &BTreeMap<String, String>,
+    outside: &BTreeMap<String, String>,
+) -> Result<StateSettings> {
+    let mut settings = Settings::default();
+    let is_of_state = |name: &str| own_name(name).starts_with("checkpoint.");
+    for tokens in statements(text, variables)? {
+        if let Statement::Set { name, value, value_at } = parse(tokens)?
+            && is_of_state(&name.value)
+        {
+            let at = if Settings::knows(&name.value) { value_at } else { place(name.span) };
+            settings.set(&name.value, &value).map_err(|e| e.with_span(at))?;
+        }
+    }
+    outside.iter().filter(|(name, _)| is_of_state(name)).try_for_each(|(name, value)| settings.set(name, value))?;
+    Ok(settings.state)
 }
 
 struct Planner<'a> {

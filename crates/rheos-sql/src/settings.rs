@@ -10,6 +10,10 @@ use crate::hints::checked_ttl;
 pub const SETTINGS: &[(&str, &str)] = &[
     ("parallelism", "Workers of the job; the number of cores unless given."),
     ("checkpoint.interval", "How often an epoch ends; 1 s unless given."),
+    ("checkpoint.dir", "Where the job keeps its state, as --state-dir; nowhere unless given."),
+    ("checkpoint.copies", "1, or 2 with another copy of all state in checkpoint.copy-dir."),
+    ("checkpoint.copy-dir", "Where the second copy of the state lies: a folder or URL."),
+    ("checkpoint.encryption-key-file", "A file of keys; state is encrypted with the first."),
     ("checkpoint.max-in-flight", "Epochs that have ended and are not complete, at most; 4 unless given."),
     (
         "restart.attempts-max",
@@ -26,6 +30,7 @@ pub const SETTINGS: &[(&str, &str)] = &[
 const FLINKS: &[(&str, &str)] = &[
     ("parallelism.default", "parallelism"),
     ("execution.checkpointing.interval", "checkpoint.interval"),
+    ("execution.checkpointing.dir", "checkpoint.dir"),
     ("execution.checkpointing.max-concurrent-checkpoints", "checkpoint.max-in-flight"),
     ("restart-strategy.failure-rate.max-failures-per-interval", "restart.attempts-max"),
     ("restart-strategy.exponential-delay.initial-backoff", "restart.backoff"),
@@ -47,6 +52,8 @@ pub struct Settings {
     pub parallelism: Option<usize>,
     /// How often an epoch ends.
     pub checkpoint_interval_ms: i64,
+    /// Where state lies.
+    pub state: StateSettings,
     /// Epochs that have ended and are not complete, at most.
     pub checkpoint_max_in_flight: usize,
     /// How often, and how soon, a job that keeps state is started again.
@@ -55,6 +62,19 @@ pub struct Settings {
     pub state_ttl_ms: Option<i64>,
     /// The session's zone.
     pub timezone: String,
+}
+
+/// Where a job keeps its state, and how: the settings as they were given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StateSettings {
+    /// `checkpoint.dir`.
+    pub dir: Option<String>,
+    /// `checkpoint.copies`: 1 or 2.
+    pub copies: Option<u8>,
+    /// `checkpoint.copy-dir`.
+    pub copy_dir: Option<String>,
+    /// `checkpoint.encryption-key-file`.
+    pub encryption_key_file: Option<String>,
 }
 
 /// What holds for restarts.
@@ -75,6 +95,7 @@ impl Default for Settings {
         Self {
             parallelism: None,
             checkpoint_interval_ms: 1000,
+            state: StateSettings::default(),
             checkpoint_max_in_flight: 4,
             restart: RestartSettings { attempts_max: 10, backoff_ms: 100, backoff_ms_max: 60_000, window_ms: 600_000 },
             state_ttl_ms: None,
@@ -111,6 +132,17 @@ impl Settings {
                 Ok(n) if (1..=1024).contains(&n) => self.parallelism = Some(n),
                 _ => return refuse("it must be a whole number", "a number from 1 to 1024"),
             },
+            "checkpoint.copies" => match value {
+                "1" => self.state.copies = Some(1),
+                "2" => self.state.copies = Some(2),
+                _ => return refuse("it must be 1 or 2", "2 keeps another copy in 'checkpoint.copy-dir'"),
+            },
+            "checkpoint.dir" | "checkpoint.copy-dir" | "checkpoint.encryption-key-file" if value.is_empty() => {
+                return refuse("a path cannot be empty", "leave the setting out");
+            }
+            "checkpoint.dir" => self.state.dir = Some(value.into()),
+            "checkpoint.copy-dir" => self.state.copy_dir = Some(value.into()),
+            "checkpoint.encryption-key-file" => self.state.encryption_key_file = Some(value.into()),
             "checkpoint.interval" => self.checkpoint_interval_ms = duration_ms(name, value)?,
             "checkpoint.max-in-flight" => match value.parse::<usize>() {
                 Ok(n) if (1..=IN_FLIGHT_MAX).contains(&n) => self.checkpoint_max_in_flight = n,

@@ -18,4 +18,5 @@ mod process;
 mod restarts;
 mod savepoints;
 mod state;
+mod stores;
 mod streams;
