@@ -6,7 +6,7 @@ use crate::fakes::{TABLES, plan};
 
 fn graph(program: &str) -> JobGraph {
     let program = plan(&format!("{TABLES}{program}")).unwrap_or_else(|e| panic!("{program}: {e}"));
-    program.graph.unwrap()
+    program.graph.expect("the program has a query")
 }
 
 /// The ids of the steps that keep state.
@@ -19,7 +19,7 @@ fn stateful(program: &str) -> Vec<String> {
 fn source(program: &str) -> String {
     let graph = graph(program);
     let source = graph.nodes().iter().find(|n| matches!(n.kind, NodeKind::Source { .. }));
-    source.unwrap().operator_id.clone()
+    source.expect("the program reads a table").operator_id.clone()
 }
 
 fn windows(hint: &str, minutes: u32, condition: &str) -> String {
