@@ -24,6 +24,7 @@ use crate::clock::in_micros;
 use crate::computed::{ComputedColumn, ComputedSource};
 use crate::diagnose::external;
 use crate::fields::FieldNames;
+use crate::hints::Hints;
 use crate::proctime::Proctime;
 use crate::ranking;
 use crate::scalar::bounded::bounded;
@@ -181,6 +182,7 @@ pub(crate) struct Catalog {
     aggregates: BTreeMap<String, Arc<AggregateUDF>>,
     higher_order: BTreeMap<String, Arc<HigherOrderUDF>>,
     config: ConfigOptions,
+    hints: Hints,
     expr_planners: Vec<Arc<dyn ExprPlanner>>,
     relation_planners: Vec<Arc<dyn RelationPlanner>>,
 }
@@ -198,6 +200,7 @@ impl Catalog {
             aggregates: BTreeMap::new(),
             higher_order: BTreeMap::new(),
             config,
+            hints: Hints::default(),
             expr_planners: vec![
                 Arc::new(FieldNames),
                 Arc::new(Multiples),
@@ -240,6 +243,16 @@ impl Catalog {
     /// Lets days and hours be those of a zone, which has been checked.
     pub(crate) fn set_zone(&mut self, zone: &str) {
         self.config.execution.time_zone = Some(zone.to_string());
+    }
+
+    /// The program's hints.
+    pub(crate) fn hints(&self) -> &Hints {
+        &self.hints
+    }
+
+    /// The program's hints, to be added to.
+    pub(crate) fn hints_mut(&mut self) -> &mut Hints {
+        &mut self.hints
     }
 
     /// The planner's configuration.

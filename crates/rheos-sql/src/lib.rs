@@ -32,6 +32,7 @@ mod functions;
 mod grammar;
 mod group_casts;
 mod group_windows;
+mod hints;
 mod insert;
 mod lateral;
 mod lower;

@@ -15,6 +15,7 @@ use crate::catalog::{Catalog, Places, Table, match_name};
 use crate::computed::ComputedColumn;
 use crate::ddl::{self, TableDdl};
 use crate::explain::explain;
+use crate::hints::Hints;
 use crate::lower::{self, Target, Task, lower, result_type};
 use crate::settings::{Settings, StateSettings, own_name};
 use crate::statement::{InsertInto, Statement, ViewDdl, parse};
@@ -82,6 +83,7 @@ pub(crate) fn plan(text: &str, options: &PlanOptions, registry: &ConnectorRegist
         outputs: vec![],
         endless: 0,
     };
+    *planner.catalog.hints_mut() = Hints::find(text)?;
     let statements = statements(text, &options.variables)?;
     if statements.is_empty() {
         return Err(Error::invalid(108, "the program is empty").with_hint("begin with CREATE TABLE or SELECT"));
@@ -158,7 +160,9 @@ impl Planner<'_> {
             Statement::Nothing => Ok(()),
             Statement::Set { name, value, value_at } => {
                 let at = if Settings::knows(&name.value) { value_at } else { place(name.span) };
-                self.settings.set(&name.value, &value).map_err(|e| e.with_span(at))
+                self.settings.set(&name.value, &value).map_err(|e| e.with_span(at))?;
+                self.catalog.hints_mut().state_ttl_ms = self.settings.state_ttl_ms;
+                Ok(())
             }
             Statement::Insert(insert) => {
                 let task = self.insert(insert)?;
@@ -192,6 +196,8 @@ impl Planner<'_> {
         for (name, value) in &self.options.settings {
             self.settings.set(name, value)?;
         }
+        self.catalog.hints_mut().state_ttl_ms = self.settings.state_ttl_ms;
+        self.catalog.hints().check(self.catalog.names())?;
         let graph = match self.tasks.is_empty() {
             true => None,
             false => Some(lower(&self.tasks, &self.catalog)?),
@@ -316,6 +322,7 @@ impl Planner<'_> {
             plan = renamed.map_err(|e| diagnose::planning(e, &view.query, &self.catalog))?;
         }
         self.catalog.add_view(&view.name.value, plan);
+        self.catalog.hints_mut().name_view(&view.name.value, &view.query)?;
         Ok(())
     }
 

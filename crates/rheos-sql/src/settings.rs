@@ -4,6 +4,8 @@ use arrow::array::timezone::Tz;
 use rheos_core::error::{Error, Result, Span, did_you_mean};
 use rheos_core::units::parse_duration_ms;
 
+use crate::hints::checked_ttl;
+
 /// The settings that exist: name, and what it does.
 pub const SETTINGS: &[(&str, &str)] = &[
     ("parallelism", "Workers of the job; the number of cores unless given."),
@@ -20,6 +22,7 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("restart.backoff", "Wait before the first restart, which doubles with each failure; 100 ms unless given."),
     ("restart.backoff-max", "Longest wait before a restart; 1 min unless given."),
     ("restart.window", "Failures that are older do not count; 10 min unless given."),
+    ("state.ttl", "How long state that no window ends lives behind the last change of its key; for ever unless given."),
     ("timezone", "The zone of the days and hours of a TIMESTAMP_LTZ; UTC unless given."),
 ];
 
@@ -33,6 +36,7 @@ const FLINKS: &[(&str, &str)] = &[
     ("restart-strategy.exponential-delay.initial-backoff", "restart.backoff"),
     ("restart-strategy.exponential-delay.max-backoff", "restart.backoff-max"),
     ("restart-strategy.failure-rate.failure-rate-interval", "restart.window"),
+    ("table.exec.state.ttl", "state.ttl"),
     ("table.local-time-zone", "timezone"),
 ];
 
@@ -54,6 +58,8 @@ pub struct Settings {
     pub checkpoint_max_in_flight: usize,
     /// How often, and how soon, a job that keeps state is started again.
     pub restart: RestartSettings,
+    /// How long state that no window ends lives, in ms; `None`: for ever.
+    pub state_ttl_ms: Option<i64>,
     /// The session's zone.
     pub timezone: String,
 }
@@ -92,6 +98,7 @@ impl Default for Settings {
             state: StateSettings::default(),
             checkpoint_max_in_flight: 4,
             restart: RestartSettings { attempts_max: 10, backoff_ms: 100, backoff_ms_max: 60_000, window_ms: 600_000 },
+            state_ttl_ms: None,
             timezone: "UTC".into(),
         }
     }
@@ -148,6 +155,11 @@ impl Settings {
             "restart.backoff" => self.restart.backoff_ms = duration_ms(name, value)?.unsigned_abs(),
             "restart.backoff-max" => self.restart.backoff_ms_max = duration_ms(name, value)?.unsigned_abs(),
             "restart.window" => self.restart.window_ms = duration_ms(name, value)?.unsigned_abs(),
+            // As in Flink, none is for ever.
+            "state.ttl" if value.trim_start().starts_with("0 ") => self.state_ttl_ms = None,
+            "state.ttl" => {
+                self.state_ttl_ms = Some(checked_ttl(value).map_err(|e| e.context(format!("setting '{name}'")))?);
+            }
             "timezone" if value.eq_ignore_ascii_case("utc") => self.timezone = "UTC".into(),
             "timezone" if value.parse::<Tz>().is_ok() => self.timezone = value.into(),
             "timezone" => {
