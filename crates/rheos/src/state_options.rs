@@ -22,13 +22,22 @@ type Warn = Arc<dyn Fn(&Error) + Send + Sync>;
 #[derive(Clone)]
 #[must_use]
 pub struct StateOptions {
-    place: Option<PathBuf>,
+    place: Place,
     copy: Option<PathBuf>,
     key_file: Option<PathBuf>,
     from: RestoreFrom,
     duplicates: Duplicates,
     dropped_state: DroppedState,
     warn: Warn,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    /// What the setting says.
+    AsSet,
+    /// A folder or URL.
+    At(PathBuf),
+    Store(Arc<dyn CheckpointStore>),
 }
 
 impl fmt::Debug for StateOptions {
@@ -38,16 +47,27 @@ impl fmt::Debug for StateOptions {
 }
 
 impl StateOptions {
+    /// In this folder, which is made if it is not there.
+    pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
+        Self::at(folder)
+    }
+
+    /// In this store, which no other run uses: nothing keeps it out but the journal's numbers. A copy and encryption are the store's
+    /// own affair.
+    pub fn in_store(store: Arc<dyn CheckpointStore>) -> Self {
+        Self { place: Place::Store(store), ..Self::as_set() }
+    }
+
     /// In this folder, which is made if it is not there, or below this URL: `s3://bucket/prefix`, `gs://bucket/prefix`,
     /// `az://container/prefix`, with credentials from the environment.
     pub fn at(place: impl Into<PathBuf>) -> Self {
-        Self { place: Some(place.into()), ..Self::as_set() }
+        Self { place: Place::At(place.into()), ..Self::as_set() }
     }
 
     /// Where the setting `checkpoint.dir` says; nowhere, if it is not set.
     pub fn as_set() -> Self {
         Self {
-            place: None,
+            place: Place::AsSet,
             copy: None,
             key_file: None,
             from: RestoreFrom::Newest,
@@ -99,7 +119,24 @@ impl StateOptions {
     /// Errors: `InUse` (R0623) while another run has it; those of the store; `Corrupt` for a journal of a later version;
     /// `Invalid` (R0644) for a second copy without a place.
     pub(crate) fn open(self, set: &StateSettings) -> Result<Option<OpenState>> {
-        let Some(place) = self.place.clone().or_else(|| set.dir.as_ref().map(PathBuf::from)) else { return Ok(None) };
+        let Some(store) = self.store(set)? else { return Ok(None) };
+        let journal = rheos_state::journal::read(store.as_ref())?;
+        let context = match journal.manifests().next_back() {
+            None => PlanContext::default(),
+            Some((number, manifest)) => serde_json::from_slice(&manifest.program.context).map_err(|e| {
+                Error::internal(format!("checkpoint {number} has a plan context that cannot be read: {e}"))
+            })?,
+        };
+        Ok(Some(OpenState { options: self, store, context }))
+    }
+
+    fn store(&self, set: &StateSettings) -> Result<Option<Arc<dyn CheckpointStore>>> {
+        let place = match (&self.place, &set.dir) {
+            (Place::Store(store), _) => return Ok(Some(Arc::clone(store))),
+            (Place::At(place), _) => place.clone(),
+            (Place::AsSet, Some(dir)) => PathBuf::from(dir),
+            (Place::AsSet, None) => return Ok(None),
+        };
         let copy = self.copy.clone().or_else(|| set.copy_dir.as_ref().map(PathBuf::from));
         let copy = match (set.copies, copy) {
             (Some(2), None) => {
@@ -113,15 +150,7 @@ impl StateOptions {
             (_, copy) => copy,
         };
         let key_file = self.key_file.clone().or_else(|| set.encryption_key_file.as_ref().map(PathBuf::from));
-        let store = StoreOptions { place, copy, key_file }.open(&self.warn)?;
-        let journal = rheos_state::journal::read(store.as_ref())?;
-        let context = match journal.manifests().next_back() {
-            None => PlanContext::default(),
-            Some((number, manifest)) => serde_json::from_slice(&manifest.program.context).map_err(|e| {
-                Error::internal(format!("checkpoint {number} has a plan context that cannot be read: {e}"))
-            })?,
-        };
-        Ok(Some(OpenState { options: self, store, context }))
+        StoreOptions { place, copy, key_file }.open(&self.warn).map(Some)
     }
 }
 

@@ -178,7 +178,7 @@ fn program(world: &Arc<World>, folder: &tempfile::TempDir, rows: &str) -> SqlPro
     let mut registry = rheos::connectors();
     registry.register(Arc::new(Shaky(Arc::clone(world))));
     let told = Arc::clone(world);
-    let state = StateOptions::at(folder.path().join("state"))
+    let state = StateOptions::in_folder(folder.path().join("state"))
         .on_warning(move |error| told.warnings.lock().unwrap().push(error.message().to_string()));
     rheos::sql(format!(
         "CREATE TABLE n (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '10000/s', \

@@ -9,8 +9,6 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use rheos_core::{Error, Result};
 
-use super::failure::text;
-
 /// The schemes, and what each is, for messages.
 const SCHEMES: [(&str, &str); 3] = [("s3", "AWS_"), ("gs", "GOOGLE_"), ("az", "AZURE_")];
 
@@ -77,8 +75,11 @@ pub(super) fn connect(url: &str) -> Result<(Arc<dyn ObjectStore>, String)> {
             .map(|s| Arc::new(s) as _),
     };
     let store = store.map_err(|e| {
+        // Without the name of the library's variant.
+        let whole = e.to_string();
+        let told = whole.split_once(" error: ").map_or(whole.as_str(), |(_, told)| told);
         let variables = SCHEMES.iter().find(|(known, _)| *known == scheme).map_or("", |(_, variables)| variables);
-        Error::invalid(645, format!("'{url}' cannot be used: {}", text(&e)))
+        Error::invalid(645, format!("'{url}' cannot be used: {told}"))
             .with_hint(format!("the settings are environment variables whose names begin with {variables}"))
     })?;
     Ok((store, prefix.to_string()))

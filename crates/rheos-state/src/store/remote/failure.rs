@@ -18,6 +18,8 @@ pub(super) fn failed(what: &str, place: &str, cause: &Cause) -> Error {
             .with_hint("look at the credentials, and at what they may do there: list, read, write and delete"),
         _ if is_not_found(cause, &text) => Error::new(ErrorKind::External, 622, message(MISSING))
             .with_hint("look at the name of the bucket or container, the region and the endpoint"),
+        _ if text.contains("URL scheme is not allowed") => Error::new(ErrorKind::External, 622, message(&text))
+            .with_hint("a server without TLS has to be allowed: AWS_ALLOW_HTTP=true, and so for GOOGLE_ and AZURE_"),
         _ if text.contains("507") || text.contains("StorageFull") => full(place, text),
         _ => Error::new(ErrorKind::External, 622, message(&text))
             .with_hint("look at the object store and the way to it, then start again"),
@@ -56,7 +58,7 @@ pub(super) fn not_written(what: &str, place: &str, cause: &Cause) -> WriteFailur
 }
 
 /// The cause in words: what the server says in its XML, or the innermost error.
-pub(super) fn text(cause: &Cause) -> String {
+fn text(cause: &Cause) -> String {
     let mut innermost: &dyn std::error::Error = cause;
     while let Some(source) = innermost.source() {
         innermost = source;
