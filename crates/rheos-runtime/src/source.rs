@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rheos_checkpoint::manifest::{SplitProgress, SplitState};
+use rheos_checkpoint::restart::Place;
 use rheos_core::credit::Wake;
 use rheos_core::event_time::event_time_range;
 use rheos_core::source::{ReaderContext, Source, SourcePoll, SplitReader, WatermarkSpec};
 use rheos_core::time::{Epoch, Watermark};
-use rheos_core::{Batch, CreditPool, NodeId, Result};
+use rheos_core::{Batch, CreditPool, Error, ErrorKind, NodeId, Result};
 use timely::container::NoopBuilder;
 use timely::dataflow::Scope;
 use timely::dataflow::operators::generic::{OutputBuilderSession, source};
@@ -27,6 +28,7 @@ use crate::control::StopMode;
 use crate::job::{JobShared, Packets};
 use crate::parts::WorkerParts;
 use crate::splits::{Handout, SplitCoordinator};
+use crate::suspects::{Careful, Stretch};
 use crate::time::{EpochTime, frontier_parts};
 
 /// How long one activation may read before other operators get their turn.
@@ -112,6 +114,8 @@ struct SourceOperator {
 struct Reading {
     state: SplitState,
     reader: Box<dyn SplitReader>,
+    /// Row by row, where a row of the split has ended earlier generations.
+    careful: Option<Careful>,
 }
 
 impl Reading {
@@ -217,7 +221,7 @@ impl SourceOperator {
             if !self.credit.has_credit() {
                 return Ok(Next::Sleep);
             }
-            let Some(Reading { state, reader }) = &mut self.reading else {
+            let Some(Reading { state, reader, careful }) = &mut self.reading else {
                 let (control, epoch) = (&self.shared.control, self.epoch);
                 match self.coordinator.next_split(|| control.epoch() == epoch)? {
                     Handout::CutFirst => self.advance(),
@@ -233,21 +237,46 @@ impl SourceOperator {
                 }
                 continue;
             };
+            let from = self.shared.config.state.is_some().then(|| reader.position());
             match reader.poll()? {
                 SourcePoll::Batch(records) if records.num_rows() == 0 => {}
                 SourcePoll::Batch(records) => {
                     let rows = records.num_rows();
+                    let stretch = from.map(|from| {
+                        let (source, split) = (self.shared.operator(self.node), state.split.id.clone());
+                        Stretch { first: Place { source, split, position: from }, end: reader.position(), rows }
+                    });
+                    let is_over = match (careful, &stretch) {
+                        (Some(careful), Some(stretch)) => careful.is_over(&stretch.end),
+                        _ => false,
+                    };
+                    if let Some(stretch) = &stretch
+                        && rows == 1
+                        && let Some(cause) = self.shared.suspects.of(&stretch.first)
+                    {
+                        return Err(aside(&stretch.first, cause));
+                    }
                     let max_ms = match &self.watermark {
                         Some(spec) => event_time_range(records.column(spec.column))?.max_ms,
                         None => None,
                     };
-                    let ticket = self.credit.take(batch_bytes(&records));
+                    let bytes = batch_bytes(&records);
+                    let ticket = match stretch {
+                        Some(stretch) => {
+                            let control = self.shared.control.clone();
+                            self.credit.take_noted(bytes, Arc::new(move || control.suspect(&stretch)))
+                        }
+                        None => self.credit.take(bytes),
+                    };
                     let mut packet = Packet::new(Batch::new(records, ticket));
                     let capability = self.capability.as_ref().expect("checked at the activation's start");
                     output.session_with_builder(capability).give_container(&mut packet);
                     self.shared.metrics.nodes[self.node.0].add_out(rows);
                     state.max_event_time_ms = state.max_event_time_ms.max(max_ms);
                     self.coordinator.observe(&state.split, max_ms);
+                    if is_over {
+                        self.read_on()?;
+                    }
                     self.advance();
                 }
                 SourcePoll::Pending => return Ok(self.pending()),
@@ -265,9 +294,22 @@ impl SourceOperator {
     }
 
     fn open(&mut self, state: SplitState) -> Result<()> {
+        let careful = self.shared.suspects.careful(&self.shared.operator(self.node), &state.split.id);
+        self.open_at(state, careful)
+    }
+
+    /// Opens the split anew where it stands: what had to be read row by row lies behind.
+    fn read_on(&mut self) -> Result<()> {
+        let Some(reading) = self.reading.take() else { return Ok(()) };
+        let state = reading.at(SplitProgress::Reading(reading.reader.position()));
+        drop(reading);
+        self.open_at(state, None)
+    }
+
+    fn open_at(&mut self, state: SplitState, careful: Option<Careful>) -> Result<()> {
         let context = ReaderContext {
             wake: Arc::clone(&self.wake),
-            batch_rows: self.shared.config.batch_rows,
+            batch_rows: if careful.is_some() { 1 } else { self.shared.config.batch_rows },
             counters: self.shared.metrics.source_counters(self.node.0),
         };
         let position = match &state.progress {
@@ -275,7 +317,7 @@ impl SourceOperator {
             SplitProgress::Pending | SplitProgress::Finished => None,
         };
         let reader = self.table.open(&state.split, position, context)?;
-        self.reading = Some(Reading { state, reader });
+        self.reading = Some(Reading { state, reader, careful });
         Ok(())
     }
 
@@ -289,4 +331,14 @@ impl SourceOperator {
             None => Next::Sleep,
         }
     }
+}
+
+/// A record that is put aside, and that nothing takes.
+fn aside(place: &Place, cause: &str) -> Error {
+    let message = format!(
+        "the record at {} of '{}' has ended the job three times, and is not tried again: {cause}",
+        place.position, place.split
+    );
+    Error::new(ErrorKind::User, 676, message)
+        .with_hint("take the record out of the input, or change what is computed with it")
 }
