@@ -121,12 +121,21 @@ fn is_replayable(graph: &JobGraph) -> bool {
 fn again(cause: &Error, wait_ms: u64, attempt: u32, config: &RunConfig) -> Error {
     let attempts = config.restart.attempts_max;
     let message = format!(
-        "the job has failed, and goes on from its newest checkpoint in {wait_ms} ms (restart {attempt} of {attempts}): \
-         {}: {}",
+        "the job has failed, and goes on from its newest checkpoint in {} (restart {attempt} of {attempts}): {}: {}",
+        duration(wait_ms),
         cause.code(),
         cause.message()
     );
     Error::new(ErrorKind::External, 670, message)
+}
+
+/// `200 ms`, `1.6 s`, `60 s`.
+fn duration(ms: u64) -> String {
+    match ms {
+        0..1000 => format!("{ms} ms"),
+        _ if ms.is_multiple_of(1000) => format!("{} s", ms / 1000),
+        _ => format!("{:.1} s", ms as f64 / 1000.0),
+    }
 }
 
 fn without(cause: &Error, place: &Place) -> Error {
