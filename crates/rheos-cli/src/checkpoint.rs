@@ -32,7 +32,7 @@ pub(crate) fn open(folder: &Path) -> Result<(LocalStore, Journal), Failure> {
 }
 
 /// One that there is not has an exit code of its own.
-fn found<'a>(journal: &'a Journal, which: Option<&str>) -> Result<(EntryNumber, &'a Manifest), Failure> {
+pub(crate) fn found<'a>(journal: &'a Journal, which: Option<&str>) -> Result<(EntryNumber, &'a Manifest), Failure> {
     find(journal, which).map_err(|error| Failure::Plain { error, code: code::NOT_FOUND })
 }
 
@@ -160,7 +160,7 @@ fn table_rows(manifest: &Manifest) -> Vec<Vec<String>> {
     tables.into_iter().map(row).collect()
 }
 
-fn spread(kind: TableKind) -> &'static str {
+pub(crate) fn spread(kind: TableKind) -> &'static str {
     match kind {
         TableKind::Keyed => "by key",
         TableKind::Split => "in parts",

@@ -24,6 +24,7 @@ const TOPICS: &[&str] = &[
     "functions",
     "run",
     "savepoint",
+    "state",
     "validate",
 ];
 
