@@ -13,18 +13,21 @@ use std::time::{Duration, Instant};
 use rheos_checkpoint::manifest::{SplitProgress, SplitState};
 use rheos_core::credit::Wake;
 use rheos_core::event_time::event_time_range;
-use rheos_core::source::{ReaderContext, Source, SourcePoll, SplitReader, WatermarkSpec};
+use rheos_core::source::{ReaderContext, Source, SourceCounters, SourcePoll, SplitReader, WatermarkSpec};
 use rheos_core::time::{Epoch, Watermark};
-use rheos_core::{Batch, CreditPool, NodeId, Result};
+use rheos_core::{Batch, CreditPool, NodeId, Port, Result};
 use timely::container::NoopBuilder;
 use timely::dataflow::Scope;
-use timely::dataflow::operators::generic::{OutputBuilderSession, source};
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
 use timely::dataflow::operators::{Capability, probe};
 use timely::scheduling::Activator;
 
 use crate::channel::{Packet, batch_bytes};
 use crate::control::StopMode;
 use crate::job::{JobShared, Packets};
+use crate::letters::LettersOut;
+use crate::metrics::SourceCounts;
 use crate::parts::WorkerParts;
 use crate::splits::{Handout, SplitCoordinator};
 use crate::time::{EpochTime, frontier_parts};
@@ -34,6 +37,7 @@ const QUANTUM: Duration = Duration::from_millis(2);
 /// How soon a worker without a split asks again while more may be found.
 const RETRY: Duration = Duration::from_millis(50);
 
+type Output = OutputBuilder<EpochTime, NoopBuilder<Packet>>;
 type Session<'a> = OutputBuilderSession<'a, EpochTime, NoopBuilder<Packet>>;
 
 pub(crate) fn build<'scope>(
@@ -44,16 +48,28 @@ pub(crate) fn build<'scope>(
     shared: &Arc<JobShared>,
     parts: &Rc<WorkerParts>,
     probe: probe::Handle<EpochTime>,
-) -> (Packets<'scope>, Activator) {
+) -> (Vec<(Port, Packets<'scope>)>, Activator) {
     let worker = scope.index();
-    let name = format!("source-{}", node.0);
-    let mut activator = None;
-    let stream = source::<EpochTime, NoopBuilder<Packet>, _, _>(scope, &name, |capability, info| {
+    let mut builder = OperatorBuilder::new(format!("source-{}", node.0), scope);
+    let address = builder.operator_info().address;
+    let (output, stream) = builder.new_output::<Packet>();
+    let mut output = Output::from(output);
+    let mut streams = vec![(Port::MAIN, stream)];
+    let letters = shared.graph.is_read(node, Port::ERRORS).then(|| {
+        let (output, stream) = builder.new_output::<Packet>();
+        streams.push((Port::ERRORS, stream));
+        Output::from(output)
+    });
+    let activator = scope.activator_for(Rc::clone(&address));
+    activator.activate();
+    let own = activator.clone();
+    builder.build(move |mut capabilities| {
         parts.register(node, shared.operator(node));
-        let own = scope.activator_for(Rc::clone(&info.address));
-        own.activate();
-        activator = Some(own.clone());
-        let sync = scope.worker().sync_activator_for(info.address.to_vec());
+        let letters = letters.and_then(|output| {
+            let table = shared.graph.node(node).name.clone();
+            Some(LettersOut::new(table, output, capabilities.pop()?))
+        });
+        let sync = scope.worker().sync_activator_for(address.to_vec());
         // A worker that is gone needs no waking.
         let wake: Wake = Arc::new(move || {
             let _ = sync.activate();
@@ -69,7 +85,10 @@ pub(crate) fn build<'scope>(
             reading: None,
             finished: Vec::new(),
             epoch: shared.beginning.claim.first_epoch,
-            capability: Some(capability),
+            capability: capabilities.pop(),
+            letters,
+            counters: shared.metrics.source_counters(node.0, worker),
+            told: SourceCounts::default(),
             credit: CreditPool::new(shared.config.credit_bytes, Arc::clone(&wake)),
             wake,
             coordinator,
@@ -78,14 +97,14 @@ pub(crate) fn build<'scope>(
             shared: Arc::clone(shared),
             parts: Rc::clone(parts),
         };
-        move |output| {
-            if let Err(error) = operator.activate(output) {
+        move |_| {
+            if let Err(error) = operator.activate(&mut output.activate()) {
                 operator.shared.control.fail(error);
-                operator.capability = None;
+                (operator.capability, operator.letters) = (None, None);
             }
         }
     });
-    (stream, activator.expect("the constructor has run"))
+    (streams, activator)
 }
 
 struct SourceOperator {
@@ -99,6 +118,10 @@ struct SourceOperator {
     /// The epoch that is open here.
     epoch: Epoch,
     capability: Option<Capability<EpochTime>>,
+    letters: Option<LettersOut>,
+    /// What this worker has counted, and what of it the cuts have told.
+    counters: Arc<SourceCounters>,
+    told: SourceCounts,
     credit: Arc<CreditPool>,
     wake: Wake,
     coordinator: Arc<SplitCoordinator>,
@@ -171,7 +194,7 @@ impl SourceOperator {
     fn end(&mut self) {
         self.parts.close_all(self.node);
         self.reading = None;
-        self.capability = None;
+        (self.capability, self.letters) = (None, None);
     }
 
     /// Moves the capability to the published watermark, and to the announced epoch behind a cut.
@@ -190,12 +213,20 @@ impl SourceOperator {
         if self.epoch < epoch {
             let reading = self.reading.as_ref().map(|r| r.at(SplitProgress::Reading(r.reader.position())));
             let splits = self.finished.drain(..).chain(reading).collect();
+            let counts = SourceCounts::of(&self.counters);
+            let operator = &self.shared.graph.node(self.node).operator_id;
+            for (name, n) in counts.since(&std::mem::replace(&mut self.told, counts)).named(operator) {
+                self.parts.count(self.epoch, name, n);
+            }
             self.parts.cut(self.node, self.epoch, epoch, watermark, splits);
             self.epoch = epoch;
         }
         let time = EpochTime::new(epoch, watermark);
         if capability.time() != &time {
             capability.downgrade(&time);
+            if let Some(letters) = &mut self.letters {
+                letters.capability.downgrade(&time);
+            }
         }
     }
 
@@ -233,7 +264,11 @@ impl SourceOperator {
                 }
                 continue;
             };
-            match reader.poll()? {
+            let polled = reader.poll()?;
+            if let Some(letters) = &mut self.letters {
+                letters.send(&state.split.id, self.shared.clock.now_ms(), &self.credit)?;
+            }
+            match polled {
                 SourcePoll::Batch(records) if records.num_rows() == 0 => {}
                 SourcePoll::Batch(records) => {
                     let rows = records.num_rows();
@@ -268,7 +303,8 @@ impl SourceOperator {
         let context = ReaderContext {
             wake: Arc::clone(&self.wake),
             batch_rows: self.shared.config.batch_rows,
-            counters: self.shared.metrics.source_counters(self.node.0),
+            counters: Arc::clone(&self.counters),
+            letters: self.letters.as_ref().map(|l| Arc::clone(&l.letter_box)),
         };
         let position = match &state.progress {
             SplitProgress::Reading(position) => Some(position.as_str()),
