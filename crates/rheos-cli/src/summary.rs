@@ -34,6 +34,17 @@ pub(crate) fn text(report: &JobReport, stopped: bool, drain: bool) -> String {
             let _ = writeln!(text, "  such as {first}");
         }
     }
+    for source in report.sources.iter().filter(|s| s.skipped + s.dead_lettered > 0) {
+        let _ = writeln!(
+            text,
+            "{}: {} read = {} decoded + {} dead-lettered + {} skipped",
+            source.table,
+            grouped(source.read),
+            grouped(source.decoded),
+            grouped(source.dead_lettered),
+            grouped(source.skipped)
+        );
+    }
     let nulls = count(Counter::NullEventTimes);
     if nulls > 0 {
         let what = plural(nulls, "record without an event time was", "records without an event time were");

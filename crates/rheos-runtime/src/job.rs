@@ -225,6 +225,7 @@ fn run_prepared(shared: JobShared, inbox: mpsc::Receiver<Message>) -> Result<Job
         restarts: 0,
         skipped: shared.metrics.first_skipped(),
         lateness: shared.metrics.lateness(),
+        sources: shared.metrics.source_stats(),
         nodes: shared.metrics.node_stats(),
     })
 }
@@ -248,7 +249,8 @@ fn prepare(
             }
         }
     };
-    let metrics = Arc::new(Metrics::new(&graph));
+    let counted = beginning.restored.as_ref().map(|m| m.counters.clone()).unwrap_or_default();
+    let metrics = Arc::new(Metrics::new(&graph, config.parallelism, counted));
     let draining = beginning.restored.as_ref().is_some_and(|m| m.phase == JobPhase::Draining);
     let assignment = beginning.assignment(config.key_groups, config.parallelism);
     let (restored, uploads) = match &config.state {
@@ -460,12 +462,12 @@ fn build<'scope>(
         let inputs = || node.inputs.iter().map(|e| (streams[&(e.from, e.port)].clone(), e.exchange.clone()));
         match &node.kind {
             NodeKind::Source { source, watermark } => {
-                let (stream, activator) =
+                let (ports, activator) =
                     source::build(scope, id, Arc::clone(source), watermark.clone(), shared, parts, probe.clone());
                 activators.push(activator);
-                streams.insert((id, Port::MAIN), stream);
+                streams.extend(ports.into_iter().map(|(port, stream)| ((id, port), stream)));
             }
-            NodeKind::Union => {
+            NodeKind::Union | NodeKind::Side(_) => {
                 let streams_in: Vec<_> = inputs().map(|(stream, _)| stream).collect();
                 streams.insert((id, Port::MAIN), scope.concatenate(streams_in));
             }

@@ -29,6 +29,7 @@ use crate::ranking;
 use crate::scalar::bounded::bounded;
 use crate::scalar::list_agg;
 use crate::scalar::multiples::Multiples;
+use crate::side::{ErrorsSource, base_of_errors};
 use crate::types::Types;
 use crate::unnest::UnnestRelations;
 use crate::using::MergedJoins;
@@ -96,6 +97,16 @@ impl Table {
     /// The source reduced to some columns.
     pub(crate) fn projected(&self, columns: &[usize]) -> Result<Arc<dyn Source>> {
         self.source()?.project(columns).map_err(|e| self.places.locate(e))
+    }
+
+    /// Gives an error the place of the option that it names, else of the table.
+    pub(crate) fn locate(&self, error: Error) -> Error {
+        self.places.locate(error)
+    }
+
+    /// Whether its records are decoded, so that some may be bad.
+    pub(crate) fn may_have_bad_records(&self) -> bool {
+        self.connector.options().iter().flat_map(|(_, defs)| defs.iter()).any(|def| def.name == "on-error")
     }
 
     pub(crate) fn boundedness(&self) -> Result<Boundedness> {
@@ -295,6 +306,11 @@ impl Catalog {
 
     /// The table to write to. Errors: there is none of that name, or it is a view.
     pub(crate) fn table(&self, name: &str) -> Result<&Arc<Table>> {
+        if let Ok(Some(_)) = self.errors_of(name) {
+            return Err(
+                Error::invalid(130, format!("'{name}' is written by the job itself")).with_hint("insert into a table")
+            );
+        }
         match self.entry(name)? {
             Entry::Table(table, _) => Ok(table),
             Entry::View(_) => Err(Error::invalid(130, format!("'{name}' is a view, and views cannot be written"))
@@ -305,6 +321,19 @@ impl Catalog {
     fn entry(&self, name: &str) -> Result<&Entry> {
         let found = match_name(name, self.entries.keys().map(String::as_str));
         found.and_then(|n| self.entries.get(n)).ok_or_else(|| self.unknown_table(name))
+    }
+
+    /// The table whose dead letters `name` stands for, if it does. Errors: it is a view.
+    fn errors_of(&self, name: &str) -> Result<Option<Arc<Table>>> {
+        let Some(base) = base_of_errors(name).filter(|_| self.entry(name).is_err()) else { return Ok(None) };
+        match self.entry(base) {
+            Ok(Entry::Table(table, _)) => Ok(Some(Arc::clone(table))),
+            Ok(Entry::View(_)) => {
+                Err(Error::invalid(662, format!("'{base}' is a view, and only tables have '{name}'"))
+                    .with_hint("read the dead letters of the tables that it reads"))
+            }
+            Err(_) => Ok(None),
+        }
     }
 
     /// "There is no table", with the nearest name.
@@ -386,6 +415,9 @@ pub(crate) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
 
 impl ContextProvider for Catalog {
     fn get_table_source(&self, name: TableReference) -> DfResult<Arc<dyn TableSource>> {
+        if let Some(table) = self.errors_of(name.table()).map_err(external)? {
+            return Ok(Arc::new(ErrorsSource(table)));
+        }
         match self.entry(name.table()).map_err(external)? {
             Entry::Table(table, None) => Ok(Arc::new(TableScanSource(Arc::clone(table)))),
             Entry::Table(_, Some(plan)) | Entry::View(plan) => Ok(Arc::new(ViewSource(Arc::clone(plan)))),

@@ -15,6 +15,7 @@ use datafusion_physical_expr::ScalarFunctionExpr;
 use datafusion_physical_expr::expressions::{Column, Literal};
 use datafusion_physical_expr::utils::collect_columns;
 use rheos_core::error::{Error, Result};
+use rheos_core::letters::OnError;
 use rheos_core::source::{Boundedness, Discovery, Found, ReaderContext, Source, SourcePoll, Split, SplitReader};
 
 use crate::lower::Use;
@@ -134,6 +135,10 @@ impl Source for ComputedSource {
 
     fn resume(&self, open: &[(Split, Option<String>)]) -> Result<()> {
         self.inner.resume(open)
+    }
+
+    fn on_error(&self) -> OnError {
+        self.inner.on_error()
     }
 
     fn is_replayable(&self) -> bool {

@@ -11,6 +11,7 @@ use rheos_core::source::Boundedness;
 
 use crate::catalog::{Table, scanned_table};
 use crate::proctime::PROCTIME;
+use crate::side::{errors_of, table_of};
 use crate::windows::WindowNode;
 
 /// What a window's time column is.
@@ -40,6 +41,9 @@ enum Domain {
 fn trace(plan: &LogicalPlan, index: usize, name: &str) -> Result<Domain> {
     match plan {
         LogicalPlan::TableScan(scan) => {
+            if let Some(table) = errors_of(&scan.source) {
+                return Err(no_time(&table.definition.name));
+            }
             let Some(table) = scanned_table(&scan.source) else { return computed(plan, name) };
             trace_table(table, scan.projection.as_ref().map_or(index, |p| p[index]), name)
         }
@@ -158,6 +162,11 @@ fn is_window_time(plan: &LogicalPlan, column: &Column) -> bool {
     }
 }
 
+fn no_time(table: &str) -> Error {
+    Error::invalid(148, format!("'{table}$errors' has no event time"))
+        .with_hint("select PROCTIME() AS p in a view, and window over p")
+}
+
 fn above_processing() -> Error {
     Error::invalid(142, "a window over the result of a processing-time window is not supported yet")
         .with_hint("window over an event time, or aggregate once")
@@ -167,13 +176,20 @@ fn above_processing() -> Error {
 fn computed(plan: &LogicalPlan, name: &str) -> Result<Domain> {
     let mut tables = vec![];
     let mut windows = vec![];
+    let mut errors = None;
     visit(plan, &mut |p| match p {
-        LogicalPlan::TableScan(scan) => tables.extend(scanned_table(&scan.source).cloned()),
+        LogicalPlan::TableScan(scan) => {
+            tables.extend(scanned_table(&scan.source).cloned());
+            errors = errors.take().or_else(|| errors_of(&scan.source).cloned());
+        }
         LogicalPlan::Extension(extension) => {
             windows.extend(extension.node.as_any().downcast_ref::<WindowNode>().map(|w| w.time.clone()));
         }
         _ => {}
     });
+    if let Some(table) = errors {
+        return Err(no_time(&table.definition.name));
+    }
     if windows.contains(&TimeAttribute::Processing) {
         return Err(above_processing());
     }
@@ -203,7 +219,7 @@ pub(crate) fn boundedness(plan: &LogicalPlan) -> Result<Boundedness> {
     let mut tables = vec![];
     visit(plan, &mut |p| {
         if let LogicalPlan::TableScan(scan) = p {
-            tables.extend(scanned_table(&scan.source).cloned());
+            tables.extend(table_of(&scan.source).cloned());
         }
     });
     for table in tables {

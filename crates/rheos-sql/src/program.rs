@@ -1,6 +1,7 @@
 //! A whole program: its statements one after another, then all of its inserts and queries as one job.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -17,6 +18,7 @@ use crate::ddl::{self, TableDdl};
 use crate::explain::explain;
 use crate::lower::{self, Target, Task, lower, result_type};
 use crate::settings::{Settings, own_name};
+use crate::side::{self, TablesRead};
 use crate::statement::{InsertInto, Statement, ViewDdl, parse};
 use crate::tokens::{Tokens, place, statements, whole};
 use crate::{diagnose, event_time, insert, metadata, optimize, query, types};
@@ -35,6 +37,8 @@ pub struct PlanOptions {
     pub query_time_ms: i64,
     /// The sink of the n-th bare `SELECT`.
     pub result_sink: ResultSink,
+    /// The folder for the dead letters that no query reads; `None`: the job keeps none.
+    pub letters: Option<PathBuf>,
 }
 
 /// A planned program.
@@ -172,6 +176,7 @@ impl Planner<'_> {
         for (name, value) in &self.options.settings {
             self.settings.set(name, value)?;
         }
+        self.keep_letters()?;
         let graph = match self.tasks.is_empty() {
             true => None,
             false => Some(lower(&self.tasks, &self.catalog)?),
@@ -193,6 +198,22 @@ impl Planner<'_> {
             false => Boundedness::Bounded,
         };
         Ok(Program { graph, explained, outputs: self.outputs, settings: self.settings, boundedness })
+    }
+
+    /// Adds what writes the dead letters that no query reads, where the job keeps them.
+    fn keep_letters(&mut self) -> Result<()> {
+        let mut read = TablesRead::default();
+        self.tasks.iter().for_each(|task| read.add(&task.plan));
+        let unread = read.unread(self.options.letters.is_some())?;
+        let Some(folder) = &self.options.letters else { return Ok(()) };
+        for table in unread {
+            let name = &table.definition.name;
+            if let Some(sink) = side::letters_sink(name, folder, self.registry)? {
+                let target = Target { name: side::sink_name(name), table: None, sink };
+                self.tasks.push(Task { plan: side::errors_plan(table)?, tokens: vec![], target });
+            }
+        }
+        Ok(())
     }
 
     // ---- declarations ----

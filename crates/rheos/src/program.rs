@@ -116,6 +116,7 @@ impl SqlProgram {
             variables: self.variables,
             settings: self.settings,
             query_time_ms,
+            letters: state.as_ref().map(OpenState::letters),
             result_sink: Arc::new(move |index, schema| {
                 if discards {
                     return rheos_connectors::discard(schema);

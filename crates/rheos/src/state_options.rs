@@ -70,6 +70,11 @@ impl StateOptions {
         self
     }
 
+    /// Where dead letters go that no query reads: JSON lines, in a folder a table.
+    pub fn letters(&self) -> PathBuf {
+        self.folder.join("errors")
+    }
+
     /// Takes the folder for this run.
     ///
     /// Errors: `InUse` (R0623) while another run has it; those of the disk; `Corrupt` for a journal of a later version.
@@ -101,6 +106,11 @@ pub(crate) struct OpenState {
 }
 
 impl OpenState {
+    /// The folder of the dead letters that no query reads.
+    pub(crate) fn letters(&self) -> PathBuf {
+        self.options.letters()
+    }
+
     pub(crate) fn into_config(self) -> Result<StateConfig> {
         let context = serde_json::to_vec(&self.context);
         let context = context.map_err(|e| Error::internal(format!("the plan context cannot be written: {e}")))?;

@@ -285,21 +285,61 @@ fn a_record_that_ends_generations_is_found_and_named() {
     }
 }
 
-/// The place is the one that is read again from, so all connectors can name it.
-#[test]
-fn a_record_of_a_file_that_ends_generations_is_found_too() {
+/// Numbers in a file, one of which nobody survives: the report, or what the job ended with; what was committed; and the lines of
+/// dead letters that nobody has read.
+fn run_file(on_error: &str, poison: i64) -> (Result<JobReport>, Vec<i64>, Vec<serde_json::Value>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("n.csv");
     let rows: String = (0..ROWS).map(|id| format!("{id}\n")).collect();
     std::fs::write(&path, format!("id\n{rows}")).unwrap();
-    let world = Arc::new(World { poison: Some(1500), ..World::default() });
-    let source = format!("'connector' = 'filesystem', 'path' = '{}', 'format' = 'csv'", path.display());
-    let error = program(&world, &folder, &source).parallelism(2).run().unwrap_err();
+    let world = Arc::new(World { poison: Some(poison), ..World::default() });
+    let source = format!("'connector' = 'filesystem', 'path' = '{}', 'format' = 'csv'{on_error}", path.display());
+    let ended = program(&world, &folder, &source).parallelism(2).run().map(|finished| finished.report.unwrap());
+    let mut committed = world.committed.lock().unwrap().clone();
+    committed.sort_unstable();
+    let mut letters = vec![];
+    for file in std::fs::read_dir(folder.path().join("state/errors/n")).into_iter().flatten() {
+        let file = file.unwrap();
+        if !file.file_name().to_string_lossy().starts_with('.') {
+            let text = std::fs::read_to_string(file.path()).unwrap();
+            letters.extend(text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()));
+        }
+    }
+    (ended, committed, letters)
+}
+
+#[test]
+fn a_record_that_ends_generations_is_put_aside_as_its_table_wants_it() {
     // The header, ten numbers of one digit, ninety of two, nine hundred of three, five hundred of four; and line ends.
     let offset = 3 + 10 * 2 + 90 * 3 + 900 * 4 + 500 * 5;
-    assert_eq!(error.code(), "R0676");
+    let others: Vec<i64> = (0..ROWS).filter(|id| *id != 1500).collect();
+
+    let (ended, committed, letters) = run_file("", 1500);
+    let report = ended.unwrap();
+    assert_eq!(committed, others);
+    assert!((3..=4).contains(&report.restarts), "{}", report.restarts);
+    let [letter] = &letters[..] else { panic!("{letters:?}") };
+    assert_eq!((&letter["table"], &letter["position"]), (&"n".into(), &offset.into()), "{letter}");
+    // {"id":1500} in base64.
+    assert_eq!(letter["raw"], "eyJpZCI6MTUwMH0=");
+    let reason = letter["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("it has ended the job three times: a worker panicked: a number that nobody"),
+        "{reason}"
+    );
+    let counts = &report.sources[0];
+    assert_eq!((counts.read, counts.decoded, counts.dead_lettered, counts.skipped), (3000, 2999, 1, 0));
+
+    let (ended, committed, letters) = run_file(", 'on-error' = 'skip'", 1500);
+    let report = ended.unwrap();
+    assert_eq!((committed, letters, report.sources[0].skipped), (others, vec![], 1));
+    assert!(report.skipped[0].contains(&format!("the record at byte {offset} of '")), "{:?}", report.skipped);
+
+    let (ended, committed, letters) = run_file(", 'on-error' = 'fail'", 1500);
+    let error = ended.unwrap_err();
+    assert_eq!((error.code().as_str(), error.kind()), ("R0676", ErrorKind::User));
     assert!(error.message().starts_with(&format!("the record at byte {offset} of '")), "{}", error.message());
-    assert!(!world.committed.lock().unwrap().contains(&1500));
+    assert!(!committed.contains(&1500) && letters.is_empty());
 }
 
 #[test]
