@@ -1,9 +1,11 @@
 //! The command line: one definition of each flag gives parser, help and environment variable.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
-use rheos::state::{EntryNumber, RestoreFrom};
+use rheos::state::{EntryNumber, RestoreFrom, check_savepoint_name};
+use rheos::units::parse_duration_ms;
 
 use crate::bench::args::BenchCommand;
 
@@ -39,7 +41,7 @@ Examples:
   rheos bench nexmark --events 1M
 
 Exit codes: 0 done, 1 failed while running, 2 usage, 3 validation failed, 4 not found, 5 exists already,
-65 SQL or data refused, 66 input missing, 75 state dir in use, 78 bad configuration, 130 second Ctrl-C.";
+65 SQL or data refused, 66 input missing, 69 no job to ask, 75 state dir in use, 78 bad configuration, 130 second Ctrl-C.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -66,6 +68,12 @@ pub(crate) enum Command {
     /// Look at the checkpoints in a state directory
     #[command(subcommand, arg_required_else_help = true)]
     Checkpoint(CheckpointCommand),
+    /// Make and look at savepoints: checkpoints with a name, which are kept
+    #[command(subcommand, arg_required_else_help = true)]
+    Savepoint(SavepointCommand),
+    /// Look at the state that operators keep in a state directory
+    #[command(subcommand, arg_required_else_help = true)]
+    State(StateCommand),
     /// Show the settings that configuration files, the environment and flags add up to
     #[command(subcommand, arg_required_else_help = true)]
     Config(ConfigCommand),
@@ -147,7 +155,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR", env = "RHEOS_STATE_DIR", value_hint = ValueHint::DirPath)]
     pub(crate) state_dir: Option<PathBuf>,
 
-    /// Go on from this checkpoint (a number), or from none
+    /// Go on from this checkpoint (a number), from this savepoint (a name), or from none
     #[arg(long, value_name = "CHECKPOINT", env = "RHEOS_FROM", requires = "state_dir", value_parser = restore_from)]
     pub(crate) from: Option<RestoreFrom>,
 
@@ -168,7 +176,19 @@ fn restore_from(text: &str) -> Result<RestoreFrom, String> {
     match (text, text.parse()) {
         ("none", _) => Ok(RestoreFrom::Nothing),
         (_, Ok(number)) => Ok(RestoreFrom::Entry(EntryNumber(number))),
-        _ => Err("write the number of a checkpoint, as `rheos checkpoint list` shows it, or none".into()),
+        _ if check_savepoint_name(text).is_ok() => Ok(RestoreFrom::Savepoint(text.into())),
+        _ => Err(
+            "write the number of a checkpoint, as `rheos checkpoint list` shows it, the name of a savepoint, or none"
+                .into(),
+        ),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match parse_duration_ms(text) {
+        Ok(ms) if ms > 0 => Ok(Duration::from_millis(ms.unsigned_abs())),
+        Ok(_) => Err("it must be more than zero".into()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -281,6 +301,124 @@ pub(crate) struct CheckpointDeleteArgs {
 
     /// A checkpoint's number or a savepoint's name
     pub(crate) checkpoint: String,
+}
+
+/// `rheos savepoint`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SavepointCommand {
+    /// Let the running job make a savepoint; prints its number when it is complete
+    #[command(
+        after_help = "Examples:\n  rheos savepoint create DIR before-upgrade\n  rheos savepoint create DIR done --stop"
+    )]
+    Create(SavepointCreateArgs),
+    /// List the savepoints, newest first
+    List(CheckpointArgs),
+    /// Delete a savepoint and what only it needs
+    Delete(SavepointDeleteArgs),
+}
+
+/// `rheos savepoint create`.
+#[derive(Debug, Args)]
+pub(crate) struct SavepointCreateArgs {
+    /// The state directory of the job
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: PathBuf,
+
+    /// The savepoint's name: letters, digits, '-', '_' and '.'
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+
+    /// Stop the job with it, so that no output becomes visible that the savepoint does not know of
+    #[arg(long, env = "RHEOS_STOP", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) stop: bool,
+
+    /// How long to wait until it is complete
+    #[arg(long, value_name = "TIME", env = "RHEOS_TIMEOUT", default_value = "1 min", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+/// `rheos savepoint delete`.
+#[derive(Debug, Args)]
+pub(crate) struct SavepointDeleteArgs {
+    /// The state directory, which no run uses
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: PathBuf,
+
+    /// The savepoint's name
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+}
+
+/// `rheos state`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StateCommand {
+    /// List the tables of state, with their rows and bytes
+    List(StateListArgs),
+    /// Print the state of an operator as rows
+    #[command(after_help = STATE_EXAMPLES)]
+    Read(StateReadArgs),
+}
+
+const STATE_EXAMPLES: &str = "\
+Examples:
+  rheos state read DIR --operator window-aggregate
+  rheos state read DIR --operator sessions --table rows --key user=ann -o csv
+  rheos state read DIR --operator window-aggregate --from before-upgrade -o arrow > state.arrows";
+
+/// `rheos state list`.
+#[derive(Debug, Args)]
+pub(crate) struct StateListArgs {
+    /// The state directory
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+
+    /// A checkpoint's number or a savepoint's name [default: the newest]
+    #[arg(long, value_name = "CHECKPOINT", env = "RHEOS_FROM")]
+    pub(crate) from: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) output: ListOutput,
+}
+
+/// `rheos state read`.
+#[derive(Debug, Args)]
+pub(crate) struct StateReadArgs {
+    /// The state directory
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+
+    /// The operator: its id, the beginning of its id, or its name if only one has it
+    #[arg(long, value_name = "OPERATOR", env = "RHEOS_OPERATOR")]
+    pub(crate) operator: String,
+
+    /// The table [default: the only one beside how far windows have fired]
+    #[arg(long, value_name = "TABLE", env = "RHEOS_TABLE")]
+    pub(crate) table: Option<String>,
+
+    /// Only rows with this value in a column, which is cast to its type; nothing behind = is NULL; may be repeated
+    #[arg(long = "key", value_name = "COLUMN=VALUE", env = "RHEOS_KEY", value_parser = name_and_value)]
+    pub(crate) keys: Vec<(String, String)>,
+
+    /// A checkpoint's number or a savepoint's name [default: the newest]
+    #[arg(long, value_name = "CHECKPOINT", env = "RHEOS_FROM")]
+    pub(crate) from: Option<String>,
+
+    /// How rows are printed [default: table on a terminal, jsonl in a pipe]
+    #[arg(long, short, value_enum, value_name = "FORMAT", env = "RHEOS_OUTPUT")]
+    pub(crate) output: Option<StateFormat>,
+}
+
+/// How rows of state are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StateFormat {
+    /// Aligned columns, for people
+    Table,
+    /// One JSON object a line; bytes are base64
+    Jsonl,
+    /// RFC 4180 with a header line
+    Csv,
+    /// An Arrow IPC stream
+    Arrow,
 }
 
 /// `rheos connectors`, `rheos functions`.

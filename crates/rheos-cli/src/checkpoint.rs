@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use rheos::state::{
-    EntryNumber, JobPhase, Journal, Listing, LocalStore, Manifest, SourceState, SplitProgress, TableKind,
+    EntryNumber, Freed, JobPhase, Journal, Listing, LocalStore, Manifest, SourceState, SplitProgress, TableKind,
     delete as delete_one, find, list as all, read_journal, verify as verify_one,
 };
 use serde_json::{Value, json};
@@ -25,14 +25,14 @@ pub(crate) fn run(command: &CheckpointCommand, cli: &Cli) -> Result<()> {
     }
 }
 
-fn open(folder: &Path) -> Result<(LocalStore, Journal), Failure> {
+pub(crate) fn open(folder: &Path) -> Result<(LocalStore, Journal), Failure> {
     let store = LocalStore::view(folder).map_err(Failure::plain)?;
     let journal = read_journal(&store).map_err(Failure::plain)?;
     Ok((store, journal))
 }
 
 /// One that there is not has an exit code of its own.
-fn found<'a>(journal: &'a Journal, which: Option<&str>) -> Result<(EntryNumber, &'a Manifest), Failure> {
+pub(crate) fn found<'a>(journal: &'a Journal, which: Option<&str>) -> Result<(EntryNumber, &'a Manifest), Failure> {
     find(journal, which).map_err(|error| Failure::Plain { error, code: code::NOT_FOUND })
 }
 
@@ -160,7 +160,7 @@ fn table_rows(manifest: &Manifest) -> Vec<Vec<String>> {
     tables.into_iter().map(row).collect()
 }
 
-fn spread(kind: TableKind) -> &'static str {
+pub(crate) fn spread(kind: TableKind) -> &'static str {
     match kind {
         TableKind::Keyed => "by key",
         TableKind::Split => "in parts",
@@ -222,9 +222,14 @@ fn delete(args: &CheckpointDeleteArgs, cli: &Cli) -> Result<()> {
     let (number, _) = found(&journal, Some(&args.checkpoint))?;
     let freed = delete_one(&store, number).map_err(Failure::plain)?;
     if !cli.quiet {
-        eprintln!("checkpoint {number} is deleted, with {} files of state ({})", freed.objects, size(freed.bytes));
+        eprintln!("checkpoint {number} is deleted, {}", with_files(&freed));
     }
     Ok(())
+}
+
+/// What has gone with a checkpoint.
+pub(crate) fn with_files(freed: &Freed) -> String {
+    format!("with {} files of state ({})", freed.objects, size(freed.bytes))
 }
 
 fn phase(phase: JobPhase) -> &'static str {
@@ -236,12 +241,12 @@ fn phase(phase: JobPhase) -> &'static str {
     }
 }
 
-fn state_bytes(manifest: &Manifest) -> u64 {
+pub(crate) fn state_bytes(manifest: &Manifest) -> u64 {
     manifest.objects.iter().map(|o| o.length_bytes).sum()
 }
 
 /// A processing time, in UTC.
-fn time(ms: i64) -> String {
+pub(crate) fn time(ms: i64) -> String {
     format!("{}Z", timestamp(ms))
 }
 
@@ -260,7 +265,7 @@ fn timestamp(ms: i64) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     let (mut value, mut unit) = (bytes as f64, "B");
     for next in UNITS {

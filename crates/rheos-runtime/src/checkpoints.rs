@@ -10,7 +10,7 @@
 //! says so. A job without state keeps its epochs just so, but that nothing is written: a checkpoint is complete when all workers
 //! have staged it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use rheos_checkpoint::coordinator::{
     Config, Coordinator, Decision, Event, GenerationEnd, Outcome, Report, SinkCommit, SinkConfig, Snapshot, Start,
-    WriteOutcome,
+    WriteOutcome, check_savepoint_name,
 };
 use rheos_checkpoint::garbage::{self, StoredObject};
 use rheos_checkpoint::journal::{Entry, EntryNumber, Journal};
@@ -33,11 +33,9 @@ use crate::beginning::StateConfig;
 use crate::control::{StopMode, lock};
 use crate::errands::Errands;
 use crate::job::{JobShared, wall_ms};
-use crate::splits::SplitCoordinator;
+use crate::savepoints::{AfterSavepoint, Request, UnderWay};
+use crate::splits::{SplitCoordinator, found};
 use crate::uploads::{Deltas, Uploads};
-
-/// Epochs that are announced and not complete, at most.
-const EPOCHS_IN_FLIGHT_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
 
 /// Longest wait behind a failure, where the job keeps state.
 const BACKOFF_MS_MAX: u64 = 60_000;
@@ -101,10 +99,14 @@ pub(crate) struct CheckpointThread {
     state: Option<StateThreads>,
     started: Instant,
     tick: Duration,
+    /// What sources found before an epoch was cut, until worker 0 tells its part of it.
+    found: BTreeMap<Epoch, Deltas>,
     /// The stop that the coordinator knows of.
     asked: Option<StopMode>,
     /// Whether the last cut has been announced.
     last_cut: bool,
+    /// Savepoints that were asked for.
+    savepoints: UnderWay,
 }
 
 impl CheckpointThread {
@@ -124,7 +126,7 @@ impl CheckpointThread {
         });
         let config = Config {
             interval_ms,
-            in_flight_max: EPOCHS_IN_FLIGHT_MAX,
+            in_flight_max: NonZeroUsize::new(shared.config.epochs_in_flight_max).unwrap_or(NonZeroUsize::MIN),
             backoff_ms_min: interval_ms,
             backoff_ms_max: BACKOFF_MS_MAX.max(interval_ms.get()),
             // Threads do not get lost, and a reader of results may take any time.
@@ -165,8 +167,10 @@ impl CheckpointThread {
             state,
             started: Instant::now(),
             tick: Duration::from_millis((interval_ms.get() / 4).clamp(1, 100)),
+            found: BTreeMap::new(),
             asked: None,
             last_cut: false,
+            savepoints: UnderWay::default(),
             shared,
         })
     }
@@ -207,8 +211,10 @@ impl CheckpointThread {
             if self.shared.control.failed() {
                 return Ok(());
             }
-            let asked = self.asked_for();
-            for event in event.into_iter().chain(asked) {
+            let requests = self.shared.control.savepoints().take();
+            let savepoints: Vec<Event> = requests.into_iter().filter_map(|request| self.asked(request)).collect();
+            let stop = self.asked_to_stop();
+            for event in event.into_iter().chain(savepoints).chain(stop) {
                 if let Some(ending) = self.on(event) {
                     return self.ended(ending);
                 }
@@ -216,8 +222,39 @@ impl CheckpointThread {
         }
     }
 
+    /// What the coordinator is told of a request, if anything.
+    fn asked(&mut self, request: Request) -> Option<Event> {
+        if self.state.is_none() {
+            let error = Error::invalid(675, "the job keeps no state, so there are no savepoints");
+            request.answer(Err(error.with_hint("run it with '--state-dir DIR'")));
+            return None;
+        }
+        if let Err(error) = check_savepoint_name(&request.name) {
+            request.answer(Err(error));
+            return None;
+        }
+        if self.coordinator.knows_savepoint(&request.name) || self.savepoints.has(&request.name) {
+            let message = format!("there is a savepoint '{}' already", request.name);
+            let error = Error::new(ErrorKind::Conflict, 612, message);
+            request.answer(Err(error.with_hint("give another name; 'rheos savepoint list' shows them")));
+            return None;
+        }
+        let (name, then) = (request.name.clone(), request.then);
+        self.savepoints.add(request);
+        match then {
+            AfterSavepoint::Stop if self.shared.control.stop_mode() != Some(StopMode::Drain) => {
+                // First: operators that see the last cut must see that windows stay open.
+                self.shared.control.stop(StopMode::Stop);
+                self.asked = self.shared.control.stop_mode();
+                Some(Event::SavepointAndStop(name))
+            }
+            // A job that is being drained ends anyway.
+            AfterSavepoint::Stop | AfterSavepoint::GoOn => Some(Event::Savepoint(name)),
+        }
+    }
+
     /// The stop that was asked for, once.
-    fn asked_for(&mut self) -> Option<Event> {
+    fn asked_to_stop(&mut self) -> Option<Event> {
         let mode = self.shared.control.stop_mode().filter(|_| self.asked.is_none())?;
         self.asked = Some(mode);
         Some(match mode {
@@ -241,8 +278,9 @@ impl CheckpointThread {
                     Decision::CheckpointFailed { error, wait_ms, .. } => self.warn(&error, "a checkpoint", wait_ms),
                     Decision::CommitFailed { error, wait_ms, .. } => self.warn(&error, "a commit", wait_ms),
                     Decision::EndGeneration(end) => return Some(end),
-                    // Sources look at the control, and forget nothing; nobody asks for savepoints yet.
-                    Decision::Drain | Decision::Acknowledge(_) | Decision::Savepoint { .. } => {}
+                    Decision::Savepoint { name, result } => self.savepoints.answer(&name, result),
+                    // Sources look at the control, and forget nothing.
+                    Decision::Drain | Decision::Acknowledge(_) => {}
                 }
             }
         }
@@ -270,8 +308,15 @@ impl CheckpointThread {
         self.last_cut |= end == EpochEnd::Last;
         let control = &self.shared.control;
         let coordinators = self.shared.coordinators.iter().map(|(node, c)| (self.shared.operator(*node), c.as_ref()));
-        let sources = SplitCoordinator::look_at_all(coordinators, || control.announce(end));
+        let looks = SplitCoordinator::look_at_all(coordinators, || control.announce(end));
         control.wake_all();
+        let (sources, found): (Vec<_>, Vec<_>) = looks.into_iter().unzip();
+        for (source, found) in sources.iter().zip(found).filter_map(|(s, f)| Some((s, f?))) {
+            match found::delta(found) {
+                Ok(delta) => self.found.entry(epoch).or_default().push((source.operator.clone(), delta)),
+                Err(error) => control.fail(error),
+            }
+        }
         let processing_time_ms = self.shared.clock.now_ms();
         Event::Announced { epoch, wall_time_ms: wall_ms(), processing_time_ms, sources }
     }
@@ -305,7 +350,10 @@ impl CheckpointThread {
     }
 
     /// Stores a worker's part; without state it is told at once.
-    fn store(&self, worker: WorkerId, epoch: Epoch, part: Snapshot, deltas: Deltas) -> Option<Event> {
+    fn store(&mut self, worker: WorkerId, epoch: Epoch, part: Snapshot, mut deltas: Deltas) -> Option<Event> {
+        if worker == WorkerId(0) {
+            deltas.extend(self.found.remove(&epoch).unwrap_or_default());
+        }
         match &self.state {
             None => Some(self.report(worker, epoch, Outcome::Stored(Box::new(part)))),
             Some(_) => {

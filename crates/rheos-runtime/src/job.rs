@@ -5,11 +5,12 @@ use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rheos_checkpoint::manifest::JobPhase;
 use rheos_checkpoint::rescale;
+use rheos_checkpoint::restart::RestartPolicy;
 use rheos_core::graph::NodeKind;
 use rheos_core::key::{KEY_GROUPS_DEFAULT, KeyGroupAssignment};
 use rheos_core::operator::OperatorInit;
@@ -17,6 +18,7 @@ use rheos_core::sink::Sink;
 use rheos_core::time::Watermark;
 use rheos_core::{Error, ErrorKind, Exchange, JobGraph, NodeId, Operator, OperatorId, Port, Result, WorkerId};
 use rheos_state::holdings::Holdings;
+use rheos_state::kept::Kept;
 use rheos_state::restore::Restored;
 use timely::CommunicationConfig;
 use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
@@ -34,7 +36,7 @@ use crate::control::{JobControl, StopMode, lock};
 use crate::exchange::{HashDistributor, HashSplit, SingleDistributor};
 use crate::metrics::{JobReport, Metrics};
 use crate::parts::WorkerParts;
-use crate::splits::SplitCoordinator;
+use crate::splits::{SplitCoordinator, found};
 use crate::time::{EpochTime, frontier_parts};
 use crate::uploads::Uploads;
 use crate::{adapter, sink, source};
@@ -44,6 +46,9 @@ use crate::{adapter, sink, source};
 /// It bounds memory, so it is as small as costs nothing: docs/benchmarks.md has the figures. A batch of 8,192 rows of
 /// eight numbers is half a mebibyte; of wide rows (250 bytes) one or two fit, so that a source can read ahead of its reader.
 pub const CREDIT_BYTES_DEFAULT: u64 = 2 << 20;
+
+/// Epochs that have ended and are not complete, at most, unless a job sets another number.
+const EPOCHS_IN_FLIGHT_MAX_DEFAULT: usize = 4;
 
 /// How a job runs.
 #[derive(Debug, Clone)]
@@ -58,6 +63,10 @@ pub struct RunConfig {
     pub credit_bytes: u64,
     /// Parts of the key space; at least `parallelism`.
     pub key_groups: u16,
+    /// Epochs that have ended and are not complete, at most.
+    pub epochs_in_flight_max: usize,
+    /// How often, and how soon, a job that keeps state is started again.
+    pub restart: RestartPolicy,
     /// Where the job keeps its state, if it does.
     pub state: Option<StateConfig>,
 }
@@ -70,6 +79,8 @@ impl Default for RunConfig {
             epoch_interval_ms: 1000,
             credit_bytes: CREDIT_BYTES_DEFAULT,
             key_groups: KEY_GROUPS_DEFAULT,
+            epochs_in_flight_max: EPOCHS_IN_FLIGHT_MAX_DEFAULT,
+            restart: RestartPolicy::default(),
             state: None,
         }
     }
@@ -88,8 +99,9 @@ impl RunConfig {
             )
             .with_hint("set --parallelism to the number of cores"));
         }
-        if self.batch_rows == 0 || self.epoch_interval_ms == 0 {
-            return Err(Error::invalid(401, "batch rows and the checkpoint interval must be more than zero"));
+        if self.batch_rows == 0 || self.epoch_interval_ms == 0 || self.epochs_in_flight_max == 0 {
+            let message = "batch rows, the checkpoint interval and epochs in flight must be more than zero";
+            return Err(Error::invalid(401, message));
         }
         Ok(())
     }
@@ -143,15 +155,34 @@ pub fn check(graph: &JobGraph, config: &RunConfig) -> Result<()> {
     check_replaced(graph)
 }
 
-/// Runs a job to its end: the end of all its input, a stop through `control`, or the first error.
+/// One attempt of a job that has failed.
+pub(crate) struct Failed {
+    pub(crate) error: Error,
+    /// Whether it had begun: else nothing has been written.
+    pub(crate) had_begun: bool,
+}
+
+/// Runs one generation of a job: to the end of all its input, a stop through `control`, or the first error.
 ///
 /// Blocks. Worker threads are started and joined here.
 ///
-/// Errors: what a source, operator or sink reported first. A panic of an operator ends the job as `Internal`.
-pub fn run(graph: Arc<JobGraph>, config: &RunConfig, control: &JobControl) -> Result<JobReport> {
-    config.check()?;
+/// Errors: what a source, operator or sink reported first. A panic of an operator ends the generation as `Internal`.
+pub(crate) fn run_generation(
+    graph: Arc<JobGraph>,
+    config: &RunConfig,
+    control: &JobControl,
+) -> Result<JobReport, Failed> {
     let (checkpoints, inbox) = Checkpoints::new();
-    let Some(shared) = prepare(graph, config, control, checkpoints)? else { return Ok(JobReport::of_an_earlier_run()) };
+    let prepared = config.check().and_then(|()| prepare(graph, config, control, checkpoints));
+    match prepared {
+        Err(error) => Err(Failed { error, had_begun: false }),
+        Ok(None) => Ok(JobReport::of_an_earlier_run()),
+        Ok(Some(shared)) => run_prepared(shared, inbox).map_err(|error| Failed { error, had_begun: true }),
+    }
+}
+
+fn run_prepared(shared: JobShared, inbox: mpsc::Receiver<Message>) -> Result<JobReport> {
+    let control = shared.control.clone();
     let shared = Arc::new(shared);
     control.set_metrics(Arc::clone(&shared.metrics));
     let to_checkpoints = shared.checkpoints.clone();
@@ -179,13 +210,14 @@ pub fn run(graph: Arc<JobGraph>, config: &RunConfig, control: &JobControl) -> Re
         return Err(error);
     }
     // A job that was stopped and keeps state goes on: its sinks are not finished.
-    if config.state.is_none() || control.stop_mode() != Some(StopMode::Stop) {
+    if shared.config.state.is_none() || control.stop_mode() != Some(StopMode::Stop) {
         shared.sinks().try_for_each(|(_, sink)| sink.finish())?;
     }
     Ok(JobReport {
         snapshot: shared.metrics.snapshot(),
         stopped: control.stop_mode().is_some(),
         finished_before: false,
+        restarts: 0,
         skipped: shared.metrics.first_skipped(),
         lateness: shared.metrics.lateness(),
         sources: shared.metrics.source_stats(),
@@ -215,26 +247,31 @@ fn prepare(
     let counted = beginning.restored.as_ref().map(|m| m.counters.clone()).unwrap_or_default();
     let metrics = Arc::new(Metrics::new(&graph, config.parallelism, counted));
     let draining = beginning.restored.as_ref().is_some_and(|m| m.phase == JobPhase::Draining);
-    let mut coordinators = BTreeMap::new();
-    for id in graph.ids() {
-        let node = graph.node(id);
-        if let NodeKind::Source { source, watermark } = &node.kind {
-            let (source, watermark) = (Arc::clone(source), watermark.clone());
-            let coordinator = match beginning.source(&OperatorId(node.operator_id.clone())) {
-                None => SplitCoordinator::try_new(source, watermark, config.parallelism, config.state.is_some())?,
-                Some(known) => SplitCoordinator::restored(source, watermark, config.parallelism, known, draining)?,
-            };
-            metrics.add_bytes_total(coordinator.bytes_total());
-            coordinators.insert(id, Arc::new(coordinator));
-        }
-    }
     let assignment = beginning.assignment(config.key_groups, config.parallelism);
     let (restored, uploads) = match &config.state {
         None => ((0..config.parallelism).map(|_| Mutex::new(None)).collect(), vec![]),
         Some(state) => read_state(state, &beginning, &assignment, config.parallelism)?,
     };
+    beginning.kept = Kept::default();
+    let mut coordinators = BTreeMap::new();
+    for id in graph.ids() {
+        let node = graph.node(id);
+        if let NodeKind::Source { source, watermark } = &node.kind {
+            let (source, watermark) = (Arc::clone(source), watermark.clone());
+            let operator = OperatorId(node.operator_id.clone());
+            let coordinator = match beginning.source(&operator) {
+                None => SplitCoordinator::try_new(source, watermark, config.parallelism, config.state.is_some())?,
+                Some(known) => {
+                    let found = found_before(&restored, &operator)?;
+                    SplitCoordinator::restored(source, watermark, config.parallelism, known, &found, draining)?
+                }
+            };
+            metrics.add_bytes_total(coordinator.bytes_total());
+            coordinators.insert(id, Arc::new(coordinator));
+        }
+    }
     // Sources have been looked at first: a missing input must not leave a sink half prepared.
-    beginning.settle(&sinks)?;
+    beginning.settle(&sinks, config.state.is_some())?;
     control.begin(beginning.claim.first_epoch);
     let least_ms = beginning.restored.as_ref().map_or(i64::MIN, |m| m.processing_time_ms);
     Ok(Some(JobShared {
@@ -250,6 +287,13 @@ fn prepare(
         graph,
         clock: JobClock::start(least_ms),
     }))
+}
+
+/// What a source had found: worker 0 has read it.
+fn found_before(restored: &[Mutex<Option<Restored>>], operator: &OperatorId) -> Result<Vec<String>> {
+    let first = restored.first().map(lock);
+    let state = first.and_then(|mut restored| Some(restored.as_mut()?.take(operator)));
+    state.map_or(Ok(vec![]), |state| found::read(&state))
 }
 
 fn sink_of(node: &rheos_core::graph::Node) -> Option<(OperatorId, Arc<dyn Sink>)> {
@@ -278,7 +322,8 @@ fn read_state(
         let (Some(plans), Some(manifest)) = (&plans, &beginning.restored) else {
             return Ok((None, new(Holdings::new(id))));
         };
-        let mut restored = rheos_state::restore::restore(store.as_ref(), manifest, &plans[worker], id)?;
+        let mut restored =
+            rheos_state::restore::restore(store.as_ref(), &beginning.kept, manifest, &plans[worker], id)?;
         let mut uploads = new(std::mem::replace(&mut restored.holdings, Holdings::new(id)));
         uploads.rewrite(beginning.claim.first_epoch, &plans[worker].rewrites)?;
         Ok((Some(restored), uploads))

@@ -16,5 +16,7 @@ mod files;
 mod letters;
 mod nexmark;
 mod process;
+mod restarts;
+mod savepoints;
 mod state;
 mod streams;

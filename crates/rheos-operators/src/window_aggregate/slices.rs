@@ -27,6 +27,7 @@ use super::spec::{AggregateWindow, Layout};
 use super::table::{RowColumns, Table, TablePool};
 use crate::assign_windows::window_columns;
 use crate::evaluation::new_batch;
+use crate::state::is_wasteful;
 
 /// Slices in a window from which on merged nodes pay.
 const NODES_FROM: i64 = 17;
@@ -47,6 +48,8 @@ pub(crate) struct SealedRun {
 pub(crate) struct Slice {
     runs: Vec<SealedRun>,
     active: Option<Table>,
+    /// Rows that epochs have handed over.
+    stored_rows: usize,
 }
 
 impl Slice {
@@ -83,7 +86,7 @@ impl Slice {
 }
 
 fn merge_runs(number: i64, runs: &[RecordBatch], pool: &mut TablePool) -> Result<RecordBatch> {
-    let mut scratch = pool.take()?;
+    let mut scratch = pool.take_largest()?;
     for run in runs {
         scratch.merge(run)?;
     }
@@ -166,6 +169,7 @@ impl Slices {
     /// Takes back a run of an earlier epoch.
     pub(crate) fn push_saved(&mut self, number: i64, rows: RecordBatch, pool: &mut TablePool) -> Result<()> {
         let slice = self.slice(number);
+        slice.stored_rows += rows.num_rows();
         slice.runs.push(SealedRun { rows, saved: true });
         slice.compact(number, pool)
     }
@@ -177,6 +181,7 @@ impl Slices {
             slice.seal(*number, pool)?;
             for run in slice.runs.iter_mut().filter(|r| !r.saved) {
                 run.saved = true;
+                slice.stored_rows += run.rows.num_rows();
                 unsaved.push(run.rows.clone());
             }
             slice.compact(*number, pool)?;
@@ -184,13 +189,32 @@ impl Slices {
         Ok(unsaved)
     }
 
+    /// If what has been handed over is mostly of no use any more (an open slice hands over each group again in each epoch that
+    /// changes it, and merges only here): counts everything up to a slice, which it returns, as not handed over.
+    pub(crate) fn take_back(&mut self) -> Option<i64> {
+        let live_rows = |slice: &Slice| slice.runs.iter().filter(|r| r.saved).map(|r| r.rows.num_rows()).sum::<usize>();
+        let counts = self.map.values().map(|slice| (slice.stored_rows, live_rows(slice)));
+        let (stored, live) = counts.fold((0, 0), |sum, slice| (sum.0 + slice.0, sum.1 + slice.1));
+        if !is_wasteful(stored, live) {
+            return None;
+        }
+        let (last, _) = self.map.iter().rev().find(|(_, slice)| slice.stored_rows > live_rows(slice))?;
+        let last = *last;
+        for slice in self.map.range_mut(..=last).map(|(_, slice)| slice) {
+            slice.stored_rows = 0;
+            slice.runs.iter_mut().for_each(|run| run.saved = false);
+        }
+        Some(last)
+    }
+
     /// Moves everything into `other`, as saved: it came from there.
     pub(crate) fn drain_into(&mut self, other: &mut Slices, pool: &mut TablePool) -> Result<()> {
         for (number, mut slice) in std::mem::take(&mut self.map) {
             slice.seal(number, pool)?;
-            for run in slice.runs {
+            if !slice.runs.is_empty() {
                 let to = other.slice(number);
-                to.runs.push(run);
+                to.runs.append(&mut slice.runs);
+                to.stored_rows += slice.stored_rows;
             }
         }
         Ok(())
@@ -258,7 +282,7 @@ impl Slices {
         for (number, slice) in self.map.range_mut(range.clone()) {
             slice.seal(*number, pool)?;
         }
-        let mut scratch = pool.take()?;
+        let mut scratch = pool.take_largest()?;
         let mut first = range.start;
         if let Some((before, run)) = self.cumulated.take()
             && range.contains(&before)

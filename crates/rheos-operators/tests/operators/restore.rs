@@ -87,7 +87,14 @@ fn a_layout_from_another_version_is_refused_by_name() {
     impl SnapshotReader for Old {
         fn deltas(&self, table: &str) -> Vec<TableDelta> {
             let (table, layout) = (table.to_string(), "window-slices/v0".to_string());
-            vec![TableDelta { table, kind: TableKind::Keyed, layout, tombstones: vec![], runs: vec![] }]
+            vec![TableDelta {
+                table,
+                kind: TableKind::Keyed,
+                layout,
+                replaces_by: vec![],
+                tombstones: vec![],
+                runs: vec![],
+            }]
         }
     }
     let factory = factory(&aggregates(WindowSpec::Global), AggregateMode::Single);
