@@ -153,6 +153,19 @@ impl JobGraph {
         id
     }
 
+    /// Puts another factory in the place of a stateless node's, which means the same: its id stays.
+    pub fn replace_stateless(
+        &mut self,
+        node: NodeId,
+        by: impl FnOnce(&Node, &Arc<dyn OperatorFactory>) -> Arc<dyn OperatorFactory>,
+    ) {
+        let node = &mut self.nodes[node.0];
+        if let NodeKind::Stateless(factory) = &node.kind {
+            let factory = by(node, factory);
+            node.kind = NodeKind::Stateless(factory);
+        }
+    }
+
     /// Feeds side outputs into nodes, which may stand before what feeds them, and puts the nodes into an order in which
     /// every edge comes from a smaller id again: the ids given out before mean other nodes then.
     ///

@@ -473,12 +473,11 @@ fn build<'scope>(
             }
             NodeKind::Stateless(_) if node.inputs[0].exchange == Exchange::Forward => {
                 let nodes = chain_from(&graph, id);
-                let last = *nodes.last().expect("a chain begins with its own node");
                 nodes.iter().for_each(|n| fused[n.0] = true);
                 let link = |n: &NodeId| operators[n.0].take().map(|operator| Link::new(n.0, operator));
                 let chain = Chain { links: nodes.iter().filter_map(link).collect() };
                 let (stream, _) = inputs().next().expect("a stateless operator has one input");
-                streams.insert((last, Port::MAIN), adapter::build_stateless(stream, chain, shared));
+                streams.extend(adapter::build_stateless(stream, chain, shared));
             }
             NodeKind::Stateless(_) | NodeKind::Stateful(_) => {
                 let operator = operators[id.0].take().expect("every operator node got its operator");
@@ -496,11 +495,12 @@ fn build<'scope>(
     activators
 }
 
-/// The stateless nodes that can run as one from `first` on: each has one reader, behind a forward edge.
+/// The stateless nodes that can run as one from `first` on: each has one reader of its rows, behind a forward edge.
 fn chain_from(graph: &JobGraph, first: NodeId) -> Vec<NodeId> {
     let mut chain = vec![first];
     let mut last = first;
-    while let [(reader, 0)] = graph.readers(last)[..] {
+    let main = |(node, input): &(NodeId, usize)| graph.node(*node).inputs[*input].port == Port::MAIN;
+    while let [(reader, 0)] = graph.readers(last).into_iter().filter(main).collect::<Vec<_>>()[..] {
         let node = graph.node(reader);
         if !matches!(node.kind, NodeKind::Stateless(_)) || node.inputs[0].exchange != Exchange::Forward {
             break;

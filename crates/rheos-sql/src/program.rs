@@ -90,6 +90,7 @@ pub(crate) fn plan(text: &str, options: &PlanOptions, registry: &ConnectorRegist
     if statements.is_empty() {
         return Err(Error::invalid(108, "the program is empty").with_hint("begin with CREATE TABLE or SELECT"));
     }
+    planner.catalog.set_late(side::late_names(statements.iter().flatten().map(|t| &t.token)));
     let statements = statements.into_iter().map(|tokens| Ok((whole(&tokens), parse(tokens)?)));
     let statements = statements.collect::<Result<Vec<_>>>()?;
     planner.zone(statements.iter().map(|s| &s.1))?;

@@ -1,19 +1,23 @@
-//! Relations that the engine makes of what it could not use: `t$errors`, the dead letters of the table `t`.
+//! Relations that the engine makes of what it could not use: `t$errors`, the dead letters of the table `t`, and `v$late`, the
+//! rows of the table or view `v` that came too late for the windows that read it.
 //!
 //! They are read as tables are, and have no event time: letters come when something fails, in the order in which it does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_expr::{LogicalPlan, LogicalPlanBuilder, TableSource};
 use rheos_core::connector::{ConnectorRegistry, TableDefinition};
 use rheos_core::error::{Error, Result};
 use rheos_core::letters::{self, ERRORS_SUFFIX, OnError};
 use rheos_core::sink::Sink;
+use rheos_core::source::Boundedness;
+use sqlparser::tokenizer::Token;
 
 use crate::catalog::{Table, scanned_table};
-use crate::event_time::visit;
+use crate::event_time::{self, TimeAttribute, visit};
+use crate::types::{TIMESTAMP, timestamp_ltz};
 
 /// What the name of the sink of letters that no query reads begins with.
 const LETTERS_SINK: &str = letters::SINK_PREFIX;
@@ -32,16 +36,66 @@ pub(crate) fn errors_of(source: &Arc<dyn TableSource>) -> Option<&Arc<Table>> {
     source.downcast_ref::<ErrorsSource>().map(|s| &s.0)
 }
 
+/// What stands behind the name of a table or view for the relation of its late rows.
+pub(crate) const LATE_SUFFIX: &str = "$late";
+
+/// `v$late` as the logical plan holds it.
+pub(crate) struct LateSource {
+    /// The name of the table or view.
+    pub(crate) name: String,
+    /// Its columns, `window_end`, `watermark`.
+    pub(crate) schema: SchemaRef,
+    pub(crate) boundedness: Boundedness,
+}
+
+impl TableSource for LateSource {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+impl LateSource {
+    /// The late rows of what `plan` reads.
+    pub(crate) fn try_new(name: &str, plan: &LogicalPlan) -> Result<Self> {
+        let is_time = |f: &&Arc<Field>| {
+            let column = || plan.schema().columns().into_iter().find(|c| c.name == *f.name());
+            matches!(f.data_type(), DataType::Timestamp(..))
+                && column().is_some_and(|c| matches!(event_time::check(plan, c), Ok(TimeAttribute::Event(_))))
+        };
+        let time = plan.schema().fields().iter().find(is_time);
+        let zone = time.is_some_and(|f| matches!(f.data_type(), DataType::Timestamp(_, Some(_))));
+        let time = if zone { timestamp_ltz() } else { TIMESTAMP };
+        let own = plan.schema().fields().iter().map(|f| Field::clone(f).with_nullable(true));
+        let more = ["window_end", "watermark"].map(|name| Field::new(name, time.clone(), false));
+        let schema = Arc::new(Schema::new(own.chain(more).collect::<Vec<_>>()));
+        Ok(Self { name: name.into(), schema, boundedness: event_time::boundedness(plan)? })
+    }
+}
+
+/// The late rows that a scan reads.
+pub(crate) fn late_of(source: &Arc<dyn TableSource>) -> Option<&LateSource> {
+    source.downcast_ref::<LateSource>()
+}
+
+/// The names before `$late` in a program, in lower case.
+pub(crate) fn late_names<'t>(tokens: impl Iterator<Item = &'t Token>) -> BTreeSet<String> {
+    let name = |token: &Token| match token {
+        Token::Word(word) => base(&word.value, LATE_SUFFIX).map(str::to_lowercase),
+        _ => None,
+    };
+    tokens.filter_map(name).collect()
+}
+
 /// The table behind a scan, whichever of its relations is read.
 pub(crate) fn table_of(source: &Arc<dyn TableSource>) -> Option<&Arc<Table>> {
     scanned_table(source).or_else(|| errors_of(source))
 }
 
-/// The table's name in `t$errors`.
-pub(crate) fn base_of_errors(name: &str) -> Option<&str> {
-    let at = name.len().checked_sub(ERRORS_SUFFIX.len()).filter(|at| name.is_char_boundary(*at))?;
-    let (base, suffix) = name.split_at(at);
-    (!base.is_empty() && suffix.eq_ignore_ascii_case(ERRORS_SUFFIX)).then_some(base)
+/// The name before a suffix, such as that of the table in `t$errors`.
+pub(crate) fn base<'n>(name: &'n str, suffix: &str) -> Option<&'n str> {
+    let at = name.len().checked_sub(suffix.len()).filter(|at| name.is_char_boundary(*at))?;
+    let (base, end) = name.split_at(at);
+    (!base.is_empty() && end.eq_ignore_ascii_case(suffix)).then_some(base)
 }
 
 /// What a program reads of its tables, by name.
@@ -86,7 +140,7 @@ impl TablesRead {
                     );
                     return Err(table.locate(Error::invalid(660, what).with_hint(hint)));
                 }
-                OnError::Unset | OnError::DeadLetter if !is_read && table.may_have_bad_records() => unread.push(table),
+                OnError::Unset | OnError::DeadLetter if !is_read => unread.push(table),
                 _ => {}
             }
         }
@@ -136,10 +190,11 @@ mod tests {
 
     #[test]
     fn a_table_is_told_from_its_errors() {
-        assert_eq!(base_of_errors("flights$errors"), Some("flights"));
-        assert_eq!(base_of_errors("Flights$ERRORS"), Some("Flights"));
-        assert_eq!(base_of_errors("$errors"), None);
-        assert_eq!(base_of_errors("flights"), None);
-        assert_eq!(base_of_errors("é$error"), None);
+        let base = |name| base(name, ERRORS_SUFFIX);
+        assert_eq!(base("flights$errors"), Some("flights"));
+        assert_eq!(base("Flights$ERRORS"), Some("Flights"));
+        assert_eq!(base("$errors"), None);
+        assert_eq!(base("flights"), None);
+        assert_eq!(base("é$error"), None);
     }
 }

@@ -163,3 +163,72 @@ fn each_of_a_thousand_bad_records_is_found_and_every_record_is_counted_once() {
     ["a", "b", "c", "d"].iter().for_each(|t| kept.extend(letters(&sandbox.path(&format!("state/errors/{t}")))));
     assert_eq!(kept, wanted);
 }
+
+/// What a program computes with its rows fails for some of them, in several steps and for several reasons.
+#[test]
+fn rows_that_cannot_be_computed_with_fail_alone_and_are_counted() {
+    // Of 0..3000: n % 10 = 3 divides by zero, 5 does not pass, 7 is no number, 9 is NULL for a column that must not be.
+    let rows: String = (0..3000).map(|n| format!("{n},{},{}\n", n % 10, if n % 10 == 7 { "x" } else { "1" })).collect();
+    let sandbox = Sandbox::with(&[("t.csv", format!("n,d,s\n{rows}").as_bytes())]);
+    let sql = "CREATE TABLE t (n BIGINT, d BIGINT, s STRING) WITH ('connector' = 'filesystem', 'path' = 't.csv', 'format' = 'csv', \
+         'csv.multiline' = 'false', 'source.split-size' = '5 KiB'); \
+         CREATE TABLE o (n BIGINT, q BIGINT NOT NULL, s INT) WITH ('connector' = 'filesystem', 'path' = 'o', 'format' = 'csv'); \
+         INSERT INTO o SELECT n, nullif(1000 / (d - 3) + d, 175), CAST(s AS INT) FROM t WHERE d <> 5;";
+    // 1000 / (9 - 3) + 9 = 175 is made NULL.
+    let failed = sandbox.run(&["run", "-c", sql]);
+    failed.expect_code(65).expect_talk("error[R0350]");
+    assert!(
+        !sandbox.path("o").exists() || shows_nothing(&sandbox.path("o")),
+        "nothing is visible of a job that failed"
+    );
+    let outcome = sandbox.run(&["run", "-v", "-p", "2", "--batch-rows", "100", "--state-dir", "state", "-c", sql]);
+    let talk = &outcome.expect_code(0).stderr;
+    let mut kept: Vec<i64> = vec![];
+    for file in fs::read_dir(sandbox.path("o")).unwrap().map(|f| f.unwrap()) {
+        if !file.file_name().to_string_lossy().starts_with('.') {
+            let text = fs::read_to_string(file.path()).unwrap();
+            kept.extend(text.lines().skip(1).map(|line| line.split(',').next().unwrap().parse::<i64>().unwrap()));
+        }
+    }
+    kept.sort_unstable();
+    let wanted: Vec<i64> = (0..3000).filter(|n| ![3, 5, 7, 9].contains(&(n % 10))).collect();
+    assert_eq!(kept, wanted);
+    let mut reasons = BTreeMap::new();
+    for file in fs::read_dir(sandbox.path("state/errors/t")).unwrap().map(|f| f.unwrap()) {
+        if file.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        for line in fs::read_to_string(file.path()).unwrap().lines() {
+            let raw = String::from_utf8(decoded(field(line, "raw"))).unwrap();
+            assert_eq!(field(line, "position"), "null");
+            let n: i64 = field(&raw, "n").parse().unwrap();
+            assert!(reasons.insert(n, field(line, "reason").to_string()).is_none(), "{n} is there twice");
+        }
+    }
+    assert_eq!(reasons.len(), 900);
+    for (n, reason) in &reasons {
+        let why = match n % 10 {
+            3 => "division by zero",
+            7 => "cannot cast 'x' to INT",
+            9 => "NOT NULL",
+            _ => panic!("{n}: {reason}"),
+        };
+        assert!(reason.contains(why), "{n}: {reason}");
+    }
+    // Of each step: what went in is what went on, what was left out and what failed.
+    let number = |text: &str| text.replace(',', "").parse::<u64>().unwrap();
+    let mut failed = 0;
+    for line in talk.lines().filter(|l| l.starts_with("project ") || l.starts_with("filter ")) {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let counter = |name| words.iter().position(|w| *w == name).map_or(0, |at| number(words[at + 1]));
+        let (seen, out) = (number(words[1]), number(words[3]));
+        assert_eq!(seen, out + counter("FilteredRows") + counter("DeadLetters"), "{line}");
+        failed += counter("DeadLetters");
+    }
+    assert_eq!(failed, 900, "{talk}");
+}
+
+/// Whether a folder shows nothing.
+fn shows_nothing(folder: &std::path::Path) -> bool {
+    fs::read_dir(folder).unwrap().all(|f| f.unwrap().file_name().to_string_lossy().starts_with('.'))
+}

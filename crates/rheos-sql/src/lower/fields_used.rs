@@ -190,7 +190,11 @@ fn join_needs(join: &Join, needs: &ColumnsUsed) -> Result<(ColumnsUsed, ColumnsU
 
 fn window_needs(window: &WindowNode, mut needs: ColumnsUsed) -> Result<ColumnsUsed> {
     // The columns behind those of the input are the window's own.
-    needs.split_off(&window.input.schema().fields().len());
+    let width = window.input.schema().fields().len();
+    needs.split_off(&width);
+    if window.late.is_some() {
+        (0..width).for_each(|column| add(&mut needs, column, Use::Whole));
+    }
     let key = window.session_columns().map_err(lost)?.into_iter().flatten();
     for column in key.chain(window.time_index().map_err(lost)?) {
         add(&mut needs, column, Use::Whole);

@@ -13,6 +13,8 @@ mod fields_used;
 mod grouping;
 mod guards;
 mod join;
+mod late;
+mod lenient;
 mod not_null;
 mod rank;
 mod rows;
@@ -87,12 +89,14 @@ pub(crate) fn lower(tasks: &[Task], catalog: &Catalog) -> Result<JobGraph> {
     let mut sources = BTreeMap::new();
     let mut shared = shared::SharedParts::default();
     let mut sides = vec![];
+    let mut late = late::LateParts::default();
     let mut targets: Vec<(&Target, Vec<NodeId>)> = vec![];
     for task in tasks {
         let mut lowering = Lowering {
             graph: &mut graph,
             sources: &mut sources,
             sides: &mut sides,
+            late: &mut late,
             shared: &mut shared,
             used: &used,
             reads_errors: &reads_errors,
@@ -117,9 +121,9 @@ pub(crate) fn lower(tasks: &[Task], catalog: &Catalog) -> Result<JobGraph> {
         let exchange = if target.sink.single_writer() { Exchange::Single } else { Exchange::Forward };
         graph.add(target.name.clone(), NodeKind::Sink(Arc::clone(&target.sink)), vec![edge(input, exchange)]);
     }
-    let letters =
-        sides.iter().map(|side| (side.node, Edge { port: Port::ERRORS, ..edge(side.source, Exchange::Forward) }));
-    graph.feed(letters.collect());
+    let mut edges = lenient::wire(&mut graph, &sides);
+    edges.extend(late.edges()?);
+    graph.feed(edges);
     Ok(graph)
 }
 
@@ -158,6 +162,7 @@ struct Lowering<'a> {
     graph: &'a mut JobGraph,
     sources: &'a mut BTreeMap<String, scan::SharedSource>,
     sides: &'a mut Vec<scan::Side>,
+    late: &'a mut late::LateParts,
     shared: &'a mut shared::SharedParts,
     used: &'a BTreeMap<String, ColumnsUsed>,
     /// The tables whose dead letters are read.
@@ -376,7 +381,7 @@ impl Lowering<'_> {
         stream.window_length = None;
         stream.slots.extend(crate::windows::WindowColumn::ALL.map(Slot::Window));
         stream.pending = Some(Pending { spec: window.spec, time, session_key, conditions: vec![] });
-        Ok(stream)
+        self.without_late(window, stream)
     }
 
     fn union(&mut self, inputs: &[Arc<LogicalPlan>], schema: &SchemaRef) -> Result<Stream> {

@@ -15,12 +15,15 @@ use rheos_core::error::{Error, Result};
 use rheos_core::graph::NodeKind;
 use rheos_core::letters;
 use rheos_core::source::WatermarkSpec;
+use sqlparser::tokenizer::Token;
 
 use super::Lowering;
 use super::fields_used::{ColumnsUsed, narrowed};
+use super::late::LateRelation;
 use super::stream::{Slot, Stream};
 use crate::catalog::{Table, scanned_table};
-use crate::side::errors_of;
+use crate::side::{LATE_SUFFIX, LateSource, base, errors_of, late_of};
+use crate::tokens::place;
 use crate::values::ValuesSource;
 
 /// A table's node, and which columns of the table its rows hold.
@@ -28,6 +31,14 @@ use crate::values::ValuesSource;
 pub(crate) struct SharedSource {
     node: NodeId,
     columns: Vec<usize>,
+}
+
+/// The columns of a scan.
+fn projected(rows: Stream, scan: &TableScan) -> Stream {
+    match &scan.projection {
+        Some(columns) => Stream { slots: columns.iter().copied().map(Slot::Column).collect(), ..rows },
+        None => rows,
+    }
 }
 
 /// A relation of what could not be used of a table.
@@ -41,6 +52,9 @@ impl Lowering<'_> {
     pub(super) fn scan(&mut self, scan: &TableScan) -> Result<Stream> {
         if let Some(table) = errors_of(&scan.source) {
             return self.errors(table, scan);
+        }
+        if let Some(late) = late_of(&scan.source) {
+            return self.late(late, scan);
         }
         let table = scanned_table(&scan.source).ok_or_else(|| Error::internal("a scan of no table"))?;
         if !scan.filters.is_empty() || scan.fetch.is_some() {
@@ -105,11 +119,24 @@ impl Lowering<'_> {
             self.sides.push(Side { node, source });
             node
         });
-        let rows = Stream::plain(node, letters::schema());
-        Ok(match &scan.projection {
-            Some(columns) => Stream { slots: columns.iter().copied().map(Slot::Column).collect(), ..rows },
-            None => rows,
-        })
+        Ok(projected(Stream::plain(node, letters::schema()), scan))
+    }
+
+    /// `v$late`: so are the windows that feed it.
+    fn late(&mut self, late: &LateSource, scan: &TableScan) -> Result<Stream> {
+        let name = late.name.to_lowercase();
+        let known = self.late.relations.iter().find(|r| r.name == name).map(|r| r.node);
+        let node = known.unwrap_or_else(|| {
+            let node =
+                self.graph.add(format!("late:{}", late.name), NodeKind::Side(Arc::clone(&late.schema)), vec![]);
+            let at = self.tokens.iter().find(
+                |t| matches!(&t.token, Token::Word(w) if base(&w.value, LATE_SUFFIX).is_some_and(|b| b.to_lowercase() == name)),
+            );
+            let at = at.map(|t| place(t.span));
+            self.late.relations.push(LateRelation { name, shown: late.name.clone(), node, at });
+            node
+        });
+        Ok(projected(Stream::plain(node, Arc::clone(&late.schema)), scan))
     }
 
     /// `VALUES`: computed now, since there is nothing to read.

@@ -193,6 +193,13 @@ const CASES: &[Case] = &[
         "v$errors",
     ),
     (
+        "CREATE TABLE x (a INT, t TIMESTAMP) WITH ('connector' = 'memory'); SELECT a FROM x; SELECT a FROM x$late",
+        "R0663",
+        "no window over event time reads 'x'",
+        "TUMBLE(TABLE x,",
+        "x$late",
+    ),
+    (
         "CREATE TABLE x (a INT) WITH ('connector' = 'memory'); SELECT reason FROM y$errors",
         "R0130",
         "there is no table or view 'y$errors'",
