@@ -6,12 +6,14 @@
 Each round takes a job and a seed, makes its input, starts the real binary with `--state-dir`, kills it with SIGKILL at a random
 moment, starts it again with another number of workers, and so on until it has come to its end. Then the output is compared with
 what this script computes from the input, which shares no code with the engine: nothing may be lost, nothing may be there twice.
+Some lines of the input are no rows; each has to be among the dead letters once.
 
 Rounds go on until as many kills as asked for have hit a running job. With --results each round adds a line of JSON to a file; a run
 that was stopped is taken up again there, and the sums of all lines are printed.
 """
 
 import argparse
+import base64
 import collections
 import csv
 import json
@@ -164,9 +166,12 @@ JOBS = {
 
 
 def make_input(folder, rng, rows):
-    """Files whose rows are out of order by at most what the watermark allows. Gives (id, k, v, ms)."""
+    """Files whose rows are out of order by at most what the watermark allows, and some lines that are no rows.
+
+    Gives (id, k, v, ms), and those lines.
+    """
     folder.mkdir()
-    made, start = [], 1_704_067_200_000
+    made, bad, start = [], [], 1_704_067_200_000
     files = rng.randint(1, 4)
     per_ms = rng.choice((1, 5, 20))
     for n in range(rows):
@@ -177,8 +182,12 @@ def make_input(folder, rng, rows):
         part = made[f * rows // files : (f + 1) * rows // files]
         with open(folder / f"part-{f}.csv", "w", newline="") as out:
             out.write("id,k,v,ts\n")
-            out.writelines(f"{i},{k},{v},{stamp(ms)}\n" for i, k, v, ms in part)
-    return made
+            for i, k, v, ms in part:
+                if rng.random() < 0.001:
+                    bad.append(f"{i},{k},{v},never")
+                    out.write(bad[-1] + "\n")
+                out.write(f"{i},{k},{v},{stamp(ms)}\n")
+    return made, bad
 
 
 def read_output(folder, form, columns):
@@ -193,6 +202,12 @@ def read_output(folder, form, columns):
     return collections.Counter(tuple(row) for row in rows)
 
 
+def read_letters(folder):
+    """The lines that could not be read, as the job has kept them."""
+    files = [f for f in folder.glob("*.json") if not f.name.startswith(".")]
+    return collections.Counter(base64.b64decode(json.loads(line)["raw"]).decode() for f in files for line in open(f))
+
+
 def play(args, job_name, seed, kills_wanted, usual_s):
     """One round. Gives (kills, starts, rows); raises on a wrong result.
 
@@ -202,7 +217,7 @@ def play(args, job_name, seed, kills_wanted, usual_s):
     job = JOBS[job_name]
     with tempfile.TemporaryDirectory(prefix="rheos-crash-", dir=args.work) as made:
         work = pathlib.Path(made)
-        rows = make_input(work / "in", rng, args.rows)
+        rows, bad = make_input(work / "in", rng, args.rows)
         form = rng.choice(("csv", "json"))
         program = TABLE.format(input=work / "in") + SINK.format(
             columns=job.columns, output=work / "out", format=form, interval=rng.choice((0, 150, 1000))
@@ -241,6 +256,11 @@ def play(args, job_name, seed, kills_wanted, usual_s):
         if expected != found:
             lost, twice = expected - found, found - expected
             what = f"{job_name} seed {seed}: {sum(lost.values())} lost, {sum(twice.values())} twice or wrong"
+            raise RuntimeError(keep(work, f"{what}; lost {list(lost)[:3]}, more {list(twice)[:3]}"))
+        letters = read_letters(work / "state" / "errors" / "t")
+        if letters != collections.Counter(bad):
+            lost, twice = collections.Counter(bad) - letters, letters - collections.Counter(bad)
+            what = f"{job_name} seed {seed}: of the dead letters {sum(lost.values())} lost, {sum(twice.values())} twice or wrong"
             raise RuntimeError(keep(work, f"{what}; lost {list(lost)[:3]}, more {list(twice)[:3]}"))
         return kills, start + 1, len(rows)
 

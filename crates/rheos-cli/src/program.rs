@@ -10,6 +10,7 @@ use rheos::{Boundedness, Error, ErrorKind, Job, PlanFormat, SqlProgram};
 use crate::args::{Cli, ExplainArgs, ExplainFormat, ProgramArgs};
 use crate::config;
 use crate::report::{Failure, code, exit_code};
+use crate::summary;
 
 /// What a program from stdin is called in messages.
 const STDIN: &str = "<stdin>";
@@ -155,6 +156,11 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<()> {
     });
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
+    }
+    let guarantees = summary::guarantees(&job);
+    if args.format == ExplainFormat::Text && !guarantees.is_empty() {
+        text.push_str("with --state-dir:\n");
+        guarantees.lines().for_each(|line| text.push_str(&format!("  {line}\n")));
     }
     print_text(&text)
 }

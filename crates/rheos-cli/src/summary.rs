@@ -34,6 +34,32 @@ pub(crate) fn text(report: &JobReport, stopped: bool, drain: bool) -> String {
             let _ = writeln!(text, "  such as {first}");
         }
     }
+    for source in report.sources.iter().filter(|s| s.skipped + s.dead_lettered > 0) {
+        let _ = writeln!(
+            text,
+            "{}: {} read = {} decoded + {} dead-lettered + {} skipped",
+            source.table,
+            grouped(source.read),
+            grouped(source.decoded),
+            grouped(source.dead_lettered),
+            grouped(source.skipped)
+        );
+    }
+    for node in &report.nodes {
+        let count = |counter| node.counters.get(&counter).copied().unwrap_or(0);
+        let (filtered, letters) = (count(Counter::FilteredRows), count(Counter::DeadLetters));
+        if letters > 0 {
+            let _ = writeln!(
+                text,
+                "{}: {} in = {} used + {} filtered + {} dead-lettered",
+                node.name,
+                grouped(node.rows_in),
+                grouped(node.rows_out),
+                grouped(filtered),
+                grouped(letters)
+            );
+        }
+    }
     let nulls = count(Counter::NullEventTimes);
     if nulls > 0 {
         let what = plural(nulls, "record without an event time was", "records without an event time were");
@@ -52,15 +78,25 @@ pub(crate) fn text(report: &JobReport, stopped: bool, drain: bool) -> String {
 
 /// Where a job keeps its state, and what that promises for its output.
 pub(crate) fn state(folder: &str, job: &Job) -> String {
-    let mut text = format!("state in {folder}\n");
-    for (sink, guarantee) in job.guarantees() {
-        let name = sink.strip_prefix("sink:").unwrap_or(&sink);
+    format!("state in {folder}\n{}", guarantees(job))
+}
+
+/// What holds for each output of a job that keeps state, and for the whole of it.
+pub(crate) fn guarantees(job: &Job) -> String {
+    let mut text = String::new();
+    let all = job.guarantees();
+    for (sink, guarantee) in &all {
+        let name = sink.strip_prefix("sink:").unwrap_or(sink);
         let why = match guarantee {
             Guarantee::ExactlyOnce => "",
             Guarantee::AtLeastOnce => ": after a crash, rows may show again",
             Guarantee::AtMostOnce => ": after a crash, what was read from standard input is lost",
         };
         let _ = writeln!(text, "{name} is written {guarantee}{why}");
+    }
+    // The whole is as good as its weakest part.
+    if let (2.., Some(weakest)) = (all.len(), all.iter().map(|(_, guarantee)| *guarantee).min()) {
+        let _ = writeln!(text, "the job is {weakest}");
     }
     text
 }

@@ -9,15 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
 use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 use rheos_core::connector::{Connector, TableDefinition};
 use rheos_core::credit::Wake;
+use rheos_core::letters::OnError;
 use rheos_core::options::{OptionDef, OptionType, Options};
 use rheos_core::sink::Sink;
 use rheos_core::source::{Boundedness, Discovery, ReaderContext, Source, SourcePoll, Split, SplitReader};
 use rheos_core::{Error, Result};
 use rheos_formats::{DecodeError, DecodeLimits, Decoded, InputRange, TextDecoder, TextFormat};
 
-use crate::filesystem::{CSV, ON_ERROR, RECORD_SIZE_MAX, on_error, record_bytes_max, text_format};
+use crate::filesystem::{CSV, ON_ERROR, RECORD_SIZE_MAX, account, decoding, on_error, record_bytes_max, text_format};
 use crate::io::pool::lock;
 use crate::narrow::{column_names, narrowed};
 
@@ -66,17 +68,14 @@ impl Connector for Stdin {
         let options = Options::try_new(&owner, &table.options, &[OPTIONS, CSV])?;
         let source = StdinSource {
             format: text_format(options.text("format"), &options)?,
-            limits: DecodeLimits {
-                batch_rows: 1,
-                record_bytes_max: record_bytes_max(&options)?,
-                on_error: on_error(&options),
-            },
+            record_bytes_max: record_bytes_max(&options)?,
+            on_error: on_error(&options),
             whole: Arc::clone(&table.schema),
             declared: Arc::clone(&table.schema),
             columns: (0..table.schema.fields().len()).collect(),
             input: Arc::new(Input::new(Box::new(std::io::stdin()), &CLAIMED)),
         };
-        source.decoder(1)?;
+        source.decoder(&ReaderContext::detached(1))?;
         Ok(Arc::new(source))
     }
 
@@ -133,7 +132,8 @@ impl std::fmt::Debug for Input {
 #[derive(Debug, Clone)]
 struct StdinSource {
     format: TextFormat,
-    limits: DecodeLimits,
+    record_bytes_max: usize,
+    on_error: OnError,
     /// The columns as they were declared.
     whole: SchemaRef,
     /// The same, maybe with fewer fields in ROW columns.
@@ -143,8 +143,12 @@ struct StdinSource {
 }
 
 impl StdinSource {
-    fn decoder(&self, batch_rows: usize) -> Result<TextDecoder> {
-        let limits = DecodeLimits { batch_rows, ..self.limits };
+    fn decoder(&self, ctx: &ReaderContext) -> Result<TextDecoder> {
+        let limits = DecodeLimits {
+            batch_rows: ctx.batch_rows,
+            record_bytes_max: self.record_bytes_max,
+            on_error: decoding(self.on_error, ctx),
+        };
         TextDecoder::try_new(&self.format, &self.declared, &self.columns, limits, InputRange::default())
     }
 }
@@ -160,6 +164,10 @@ impl Source for StdinSource {
 
     fn is_replayable(&self) -> bool {
         false
+    }
+
+    fn on_error(&self) -> OnError {
+        self.on_error
     }
 
     fn project(&self, columns: &[usize]) -> Result<Arc<dyn Source>> {
@@ -187,7 +195,7 @@ impl Source for StdinSource {
             .name("rheos-stdin".into())
             .spawn(move || read_all(input, &sender, &wake))
             .map_err(|e| Error::io("start a thread for", "standard input", &e))?;
-        Ok(Box::new(StdinReader { decoder: self.decoder(ctx.batch_rows)?, chunks, ctx }))
+        Ok(Box::new(StdinReader { decoder: self.decoder(&ctx)?, chunks, ctx }))
     }
 
     fn describe(&self) -> Vec<(String, String)> {
@@ -238,7 +246,7 @@ impl SplitReader for StdinReader {
     fn poll(&mut self) -> Result<SourcePoll> {
         loop {
             let decoded = self.decoder.decode();
-            self.ctx.counters.add_skipped(self.decoder.take_skipped());
+            let full = account(&mut self.decoder, &self.ctx);
             if let Some(bad) = self.decoder.take_first_skipped() {
                 self.ctx.counters.note_skipped(move || bad.message("standard input", 0));
             }
@@ -248,6 +256,9 @@ impl SplitReader for StdinReader {
                     return Ok(SourcePoll::Batch(batch));
                 }
                 Decoded::End => return Ok(SourcePoll::Finished),
+                Decoded::NeedInput if full => {
+                    return Ok(SourcePoll::Batch(RecordBatch::new_empty(Arc::clone(self.decoder.schema()))));
+                }
                 Decoded::NeedInput => match self.chunks.try_recv() {
                     Ok(chunk) => {
                         let chunk = chunk?;
@@ -285,7 +296,8 @@ mod tests {
         let mut lines = lines;
         let source = StdinSource {
             format: TextFormat::Json,
-            limits: DecodeLimits { batch_rows: 1, record_bytes_max: 100, on_error: rheos_formats::OnError::Fail },
+            record_bytes_max: 100,
+            on_error: OnError::Fail,
             whole: Arc::clone(&schema),
             declared: schema,
             columns: vec![0],

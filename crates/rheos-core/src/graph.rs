@@ -86,6 +86,9 @@ pub enum NodeKind {
     Stateful(Arc<dyn OperatorFactory>),
     /// Puts its inputs together as they come.
     Union,
+    /// Puts side outputs together: what could not be used of a table. Its id is made of its name alone, since what feeds it
+    /// changes with the rest of the program; nothing that reads it feeds one.
+    Side(SchemaRef),
     /// Writes a table.
     Sink(Arc<dyn Sink>),
 }
@@ -120,7 +123,7 @@ impl Node {
                 facts
             }
             NodeKind::Stateless(f) | NodeKind::Stateful(f) => f.describe(),
-            NodeKind::Union => vec![],
+            NodeKind::Union | NodeKind::Side(_) => vec![],
             NodeKind::Sink(sink) => sink.describe(),
         }
     }
@@ -153,6 +156,7 @@ impl JobGraph {
             NodeKind::Source { source, .. } => source.schema(),
             NodeKind::Stateless(f) | NodeKind::Stateful(f) => f.schema(),
             NodeKind::Union => self.union_schema(&inputs),
+            NodeKind::Side(schema) => Arc::clone(schema),
             NodeKind::Sink(sink) => sink.schema(),
         };
         let state_ttl_ms = self.naming.state_ttl_ms.filter(|_| matches!(kind, NodeKind::Stateful(_)));
@@ -165,6 +169,50 @@ impl JobGraph {
     /// What holds for the nodes that are added from now on; returns what held before.
     pub fn name_next(&mut self, naming: Naming) -> Naming {
         std::mem::replace(&mut self.naming, naming)
+    }
+
+    /// Puts another factory in the place of a stateless node's, which means the same: its id stays.
+    pub fn replace_stateless(
+        &mut self,
+        node: NodeId,
+        by: impl FnOnce(&Node, &Arc<dyn OperatorFactory>) -> Arc<dyn OperatorFactory>,
+    ) {
+        let node = &mut self.nodes[node.0];
+        if let NodeKind::Stateless(factory) = &node.kind {
+            let factory = by(node, factory);
+            node.kind = NodeKind::Stateless(factory);
+        }
+    }
+
+    /// Feeds side outputs into nodes, which may stand before what feeds them, and puts the nodes into an order in which
+    /// every edge comes from a smaller id again: the ids given out before mean other nodes then.
+    ///
+    /// Panics if a node would feed itself: the builder of the graph is at fault, not its user.
+    pub fn feed(&mut self, edges: Vec<(NodeId, Edge)>) {
+        for (node, edge) in edges {
+            self.nodes[node.0].inputs.push(edge);
+        }
+        let mut places: Vec<Option<NodeId>> = vec![None; self.nodes.len()];
+        let mut sorted = Vec::with_capacity(self.nodes.len());
+        while sorted.len() < self.nodes.len() {
+            let before = sorted.len();
+            for (at, node) in self.nodes.iter().enumerate() {
+                if places[at].is_none() && node.inputs.iter().all(|e| places[e.from.0].is_some()) {
+                    places[at] = Some(NodeId(sorted.len()));
+                    sorted.push(node.clone());
+                }
+            }
+            assert!(sorted.len() > before, "a node feeds itself");
+        }
+        for edge in sorted.iter_mut().flat_map(|node: &mut Node| &mut node.inputs) {
+            edge.from = places[edge.from.0].unwrap_or(edge.from);
+        }
+        self.nodes = sorted;
+    }
+
+    /// Whether anything reads an output of a node.
+    pub fn is_read(&self, node: NodeId, port: Port) -> bool {
+        self.nodes.iter().flat_map(|n| &n.inputs).any(|e| e.from == node && e.port == port)
     }
 
     /// The first input's columns; one that may be null in any input may be null in the union.

@@ -19,6 +19,7 @@ pub mod graph;
 pub mod ids;
 pub mod key;
 pub mod lateness;
+pub mod letters;
 pub mod operator;
 pub mod options;
 pub mod sink;

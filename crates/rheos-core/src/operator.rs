@@ -56,6 +56,10 @@ pub enum Counter {
     SliceInserts,
     /// Rows that a local aggregate gave on.
     PartialRowsOut,
+    /// Rows that did not fulfil a condition.
+    FilteredRows,
+    /// Rows that could not be computed with and became dead letters.
+    DeadLetters,
     /// Windows that were open when the job was stopped (set at the stop, not before).
     OpenWindows,
 }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::credit::Wake;
 use crate::error::Result;
+use crate::letters::{DeadLetter, LetterBox, OnError};
 
 /// Whether a source ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,12 +80,16 @@ pub struct WatermarkSpec {
 /// Counts that readers keep; shared by all readers of a source.
 #[derive(Debug, Default)]
 pub struct SourceCounters {
+    /// Records that were found in the input, bad ones among them. Not kept by sources that make their rows.
+    pub read: AtomicU64,
     /// Records decoded.
     pub records: AtomicU64,
     /// Bytes of finished input (compressed, as on disk): what the progress bar shows.
     pub bytes: AtomicU64,
     /// Records that could not be decoded and were skipped.
     pub skipped: AtomicU64,
+    /// Records that could not be decoded and went to the dead letters.
+    pub dead_lettered: AtomicU64,
     first_skipped: OnceLock<Description>,
 }
 
@@ -108,6 +113,11 @@ impl SourceCounters {
         self.skipped.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Adds to `read`.
+    pub fn add_read(&self, n: u64) {
+        self.read.fetch_add(n, Ordering::Relaxed);
+    }
+
     /// Keeps the first skipped record for the report. `describe` gives its place, reason and text; it may read the input
     /// again to count lines, so it is called when the job has ended.
     pub fn note_skipped(&self, describe: impl Fn() -> String + Send + Sync + 'static) {
@@ -129,19 +139,31 @@ pub struct ReaderContext {
     pub batch_rows: usize,
     /// Where to count.
     pub counters: Arc<SourceCounters>,
+    /// Where bad records go; `None`: nobody reads the table's dead letters.
+    pub letters: Option<Arc<LetterBox>>,
 }
 
 impl ReaderContext {
     /// A context without an engine behind it, for tests.
     pub fn detached(batch_rows: usize) -> Self {
-        Self { wake: Arc::new(|| ()), batch_rows, counters: Arc::default() }
+        Self { wake: Arc::new(|| ()), batch_rows, counters: Arc::default(), letters: None }
+    }
+
+    /// Puts bad records into the box, and counts them. Whether the box is full: the reader then gives an empty batch.
+    pub fn put_letters(&self, letters: Vec<DeadLetter>) -> bool {
+        let Some(letter_box) = &self.letters else { return false };
+        if !letters.is_empty() {
+            self.counters.dead_lettered.fetch_add(letters.len() as u64, Ordering::Relaxed);
+            letter_box.put(letters);
+        }
+        letter_box.is_full()
     }
 }
 
 /// One answer of a reader.
 #[derive(Debug)]
 pub enum SourcePoll {
-    /// Rows in the source's schema, at most `batch_rows`.
+    /// Rows in the source's schema, at most `batch_rows`; none where only the reader's letters are to be taken.
     Batch(RecordBatch),
     /// Nothing now; the wake-up has been arranged.
     Pending,
@@ -158,8 +180,8 @@ pub trait SplitReader {
     fn poll(&mut self) -> Result<SourcePoll>;
 
     /// Where to go on after the last answer of `poll`, in the connector's own form; given to `open` at restore. Valid at any
-    /// moment, also before the first batch. It is exact: what was given or counted as skipped so far is not read again, and
-    /// all else is. Manifests hold it: it says what it counts ("row 7"), and every later version reads it.
+    /// moment, also before the first batch. It is exact: what was given, counted as skipped or put into the letters' box so
+    /// far is not read again, and all else is. Manifests hold it: it says what it counts ("row 7"), and every later version reads it.
     fn position(&self) -> String;
 }
 
@@ -224,6 +246,11 @@ pub trait Source: Send + Sync + fmt::Debug {
     fn resume(&self, open: &[(Split, Option<String>)]) -> Result<()> {
         let _ = open;
         Ok(())
+    }
+
+    /// What records that cannot be read or computed with do, as the table declares it.
+    fn on_error(&self) -> OnError {
+        OnError::Unset
     }
 
     /// Whether a position can be gone back to: after a crash, rows are read again from the newest checkpoint on.

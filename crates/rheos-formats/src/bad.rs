@@ -1,8 +1,10 @@
 //! Records that cannot be decoded: how they are described and counted.
 //!
 //! Invariant: a bad record never takes its neighbours with it. Under [`OnError::Skip`] it alone is left out and counted;
-//! under [`OnError::Fail`] it is reported with its line, column, reason and text.
+//! under [`OnError::DeadLetter`] it is left out and given with its reason and its bytes; under [`OnError::Fail`] it is
+//! reported with its line, column, reason and text.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use rheos_core::{Error, ErrorKind};
@@ -14,6 +16,8 @@ pub enum OnError {
     Fail,
     /// It is left out and counted.
     Skip,
+    /// It is left out and given to the dead letters with its bytes.
+    DeadLetter,
 }
 
 /// Why a record cannot be decoded. Each has its error code.
@@ -47,14 +51,26 @@ impl BadKind {
         }
     }
 
+    /// What to try.
+    fn advice(self) -> String {
+        match self {
+            BadKind::Multiline => self.hint().into(),
+            _ => format!(
+                "{}, or set 'on-error' = 'skip', or keep bad records: a run with --state-dir does, and so does a query of \
+                 <table>$errors",
+                self.hint()
+            ),
+        }
+    }
+
     fn hint(self) -> &'static str {
         match self {
-            BadKind::Value => "declare the column with a type that holds it, or set 'on-error' = 'skip'",
-            BadKind::NullText => "set 'csv.null-literal' to this text if it means NULL, or set 'on-error' = 'skip'",
-            BadKind::Ragged => "check 'csv.delimiter' and the quoting of the line, or set 'on-error' = 'skip'",
-            BadKind::Utf8 => "convert the file to UTF-8, or set 'on-error' = 'skip'",
-            BadKind::TooLong => "raise 'record.size-max', or set 'on-error' = 'skip'",
-            BadKind::Syntax => "check the 'format' option against the file, or set 'on-error' = 'skip'",
+            BadKind::Value => "declare the column with a type that holds it",
+            BadKind::NullText => "set 'csv.null-literal' to this text if it means NULL",
+            BadKind::Ragged => "check 'csv.delimiter' and the quoting of the line",
+            BadKind::Utf8 => "convert the file to UTF-8",
+            BadKind::TooLong => "raise 'record.size-max'",
+            BadKind::Syntax => "check the 'format' option against the file",
             BadKind::Multiline => "set 'csv.multiline' = 'true' (the file is then read by one worker)",
         }
     }
@@ -78,6 +94,13 @@ impl Fault {
     }
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let colon = if self.text.is_empty() { "" } else { ": " };
+        write!(f, "{}{colon}{}", self.reason, self.text)
+    }
+}
+
 /// A record that could not be decoded, with its place in the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRecord {
@@ -95,14 +118,13 @@ impl BadRecord {
     /// The error for users. `lines_before` are the lines of the input before the place where the decoder began.
     pub fn into_error(self, input: &str, lines_before: u64) -> Error {
         Error::new(ErrorKind::User, self.fault.kind.code(), self.message(input, lines_before))
-            .with_hint(self.fault.kind.hint())
+            .with_hint(self.fault.kind.advice())
     }
 
     /// Place, column, reason and text; see [`BadRecord::into_error`].
     pub fn message(&self, input: &str, lines_before: u64) -> String {
         let column = self.column.as_ref().map(|c| format!(", column '{c}'")).unwrap_or_default();
-        let text = if self.fault.text.is_empty() { String::new() } else { format!(": {}", self.fault.text) };
-        format!("{input}, {} {}{column}: {}{text}", self.unit, self.line + lines_before, self.fault.reason)
+        format!("{input}, {} {}{column}: {}", self.unit, self.line + lines_before, self.fault)
     }
 }
 
@@ -190,11 +212,23 @@ pub(crate) fn excerpt(text: &[u8]) -> String {
 pub(crate) struct BadRows {
     /// Row, column, fault of the first bad row; on ties the first column.
     pub(crate) first: Option<(usize, usize, Fault)>,
+    /// Column and fault of every bad row, where all are wanted.
+    all: Option<BTreeMap<usize, (usize, Fault)>>,
     flags: Vec<bool>,
     column: usize,
 }
 
 impl BadRows {
+    /// None yet.
+    pub(crate) fn new(on_error: OnError) -> Self {
+        Self { all: (on_error == OnError::DeadLetter).then(BTreeMap::new), ..Self::default() }
+    }
+
+    /// Every bad row with its column and fault, by row; empty unless all are wanted.
+    pub(crate) fn take_all(&mut self) -> BTreeMap<usize, (usize, Fault)> {
+        self.all.take().unwrap_or_default()
+    }
+
     /// The faults that follow are those of `column`.
     pub(crate) fn set_column(&mut self, column: usize) {
         self.column = column;
@@ -202,8 +236,16 @@ impl BadRows {
 
     /// Marks a row of a batch of `rows` rows; the fault is only made where it is the first.
     pub(crate) fn mark(&mut self, row: usize, rows: usize, fault: impl FnOnce() -> Fault) {
-        if self.first.as_ref().is_none_or(|(first, ..)| row < *first) {
-            self.first = Some((row, self.column, fault()));
+        let is_first = self.first.as_ref().is_none_or(|(first, ..)| row < *first);
+        let is_new = self.all.is_some() && !self.is_bad(row);
+        if is_first || is_new {
+            let fault = fault();
+            if let Some(all) = self.all.as_mut().filter(|_| is_new) {
+                all.insert(row, (self.column, fault.clone()));
+            }
+            if is_first {
+                self.first = Some((row, self.column, fault));
+            }
         }
         self.flags.resize(rows.max(self.flags.len()), false);
         self.flags[row] = true;

@@ -6,11 +6,13 @@
 //!
 //! Rows, faults and counts do not depend on where the chunks were cut. One bad record never costs another.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use rheos_core::Result;
+use rheos_core::letters::DeadLetter;
 
 use crate::bad::{BadKind, BadRecord, BadRows, DecodeError, Fault, FirstSkipped, OnError, looks_like_null};
 use crate::cell::{CellKind, Slot, Tape};
@@ -87,8 +89,12 @@ pub struct TextDecoder {
     tape: Tape,
     /// The line of each row of the tape, from 0.
     lines: Vec<u64>,
+    /// The bytes of each row of the tape, where bad ones are wanted.
+    records: Vec<Range<usize>>,
+    read: u64,
     skipped: u64,
     first_skipped: FirstSkipped,
+    letters: Vec<DeadLetter>,
     /// A bad record behind the rows of the tape, to be reported when those are found to be good.
     pending: Option<Box<BadRecord>>,
 }
@@ -129,8 +135,11 @@ impl TextDecoder {
             limits,
             scanner,
             lines: Vec::new(),
+            records: Vec::new(),
+            read: 0,
             skipped: 0,
             first_skipped: FirstSkipped::default(),
+            letters: Vec::new(),
             pending: None,
         })
     }
@@ -184,6 +193,33 @@ impl TextDecoder {
         self.framer.buffered_bytes()
     }
 
+    /// Records that were found since the last call, bad ones among them.
+    pub fn take_read(&mut self) -> u64 {
+        std::mem::take(&mut self.read)
+    }
+
+    /// Bad records under [`OnError::DeadLetter`] since the last call. They stand before [`TextDecoder::rest`]. What waits
+    /// here is never more than the bytes that were pushed last, and one record.
+    pub fn take_letters(&mut self) -> Vec<DeadLetter> {
+        let mut letters = std::mem::take(&mut self.letters);
+        // Values are looked at later than the shape of records.
+        letters.sort_by_key(|letter| letter.position);
+        letters
+    }
+
+    /// The rest of the input cannot be read, and why: it is one bad record with the bytes that wait, and the input ends
+    /// here. Not for [`OnError::Fail`].
+    pub fn abandon(&mut self, reason: &str) {
+        let (offset, raw) = self.framer.abandon();
+        self.read += 1;
+        match self.limits.on_error {
+            OnError::DeadLetter => {
+                self.letters.push(DeadLetter { position: Some(offset), reason: reason.into(), raw });
+            }
+            OnError::Skip | OnError::Fail => self.skipped += 1,
+        }
+    }
+
     /// Bad records that were left out since the last call.
     pub fn take_skipped(&mut self) -> u64 {
         std::mem::take(&mut self.skipped)
@@ -220,20 +256,26 @@ impl TextDecoder {
     /// Scans records until the tape is full.
     fn fill(&mut self) -> Result<Filled, DecodeError> {
         while self.tape.rows() < self.limits.batch_rows {
-            let (fault, line) = match self.framer.frame() {
-                Frame::Record { range, line } => match self.scan(range, line)? {
+            let (fault, line, range) = match self.framer.frame() {
+                Frame::Record { range, line } => match self.scan(range.clone(), line)? {
                     None => continue,
-                    Some(fault) => (fault, line),
+                    Some(fault) => (fault, line, range),
                 },
                 Frame::TooLong { range, line } => {
                     let reason = format!("the record is longer than {} bytes", self.limits.record_bytes_max);
-                    (Box::new(Fault::new(BadKind::TooLong, reason, &self.framer.data()[range])), line)
+                    let fault = Fault::new(BadKind::TooLong, reason, &self.framer.data()[range.clone()]);
+                    (Box::new(fault), line, range)
                 }
                 Frame::NeedInput => return Ok(Filled::NeedInput),
                 Frame::End => return Ok(Filled::End),
             };
-            let record = || BadRecord { fault: *fault, column: None, line: line + 1, unit: "line" };
+            self.read += 1;
+            let record = || BadRecord { fault: *fault.clone(), column: None, line: line + 1, unit: "line" };
             match self.limits.on_error {
+                OnError::DeadLetter => {
+                    let letter = self.letter(range, fault.to_string());
+                    self.letters.push(letter);
+                }
                 OnError::Skip => {
                     self.skipped += 1;
                     self.first_skipped.note(record);
@@ -248,7 +290,7 @@ impl TextDecoder {
     }
 
     /// Adds a record to the tape; gives its fault if it has one.
-    fn scan(&mut self, range: std::ops::Range<usize>, line: u64) -> Result<Option<Box<Fault>>, DecodeError> {
+    fn scan(&mut self, range: Range<usize>, line: u64) -> Result<Option<Box<Fault>>, DecodeError> {
         let data = self.framer.data();
         let (start, mut end) = (range.start, range.end);
         if end > start && data[end - 1] == b'\r' {
@@ -275,6 +317,9 @@ impl TextDecoder {
         match scanned {
             Ok(()) => {
                 self.lines.push(line);
+                if self.limits.on_error == OnError::DeadLetter {
+                    self.records.push(range);
+                }
                 Ok(None)
             }
             Err(fault) => {
@@ -282,6 +327,12 @@ impl TextDecoder {
                 Ok(Some(fault))
             }
         }
+    }
+
+    fn letter(&self, record: Range<usize>, reason: String) -> DeadLetter {
+        let data = &self.framer.data()[record.clone()];
+        let raw = data.strip_suffix(b"\r").unwrap_or(data).to_vec();
+        DeadLetter { position: Some(self.framer.offset_of(record.start)), reason, raw }
     }
 
     /// A csv field such as `NA` that does not fit its column gets a hint of its own.
@@ -298,7 +349,8 @@ impl TextDecoder {
     /// The rows of the tape as a batch; `None` if all were bad.
     fn flush(&mut self) -> Result<Option<RecordBatch>, DecodeError> {
         let rows = self.tape.rows();
-        let mut bad = BadRows::default();
+        self.read += rows as u64;
+        let mut bad = BadRows::new(self.limits.on_error);
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
         for (n, field) in self.schema.fields().iter().enumerate() {
             bad.set_column(n);
@@ -309,12 +361,20 @@ impl TextDecoder {
         }
         self.explain_null(&mut bad);
         self.tape.clear();
+        for (row, (column, fault)) in bad.take_all() {
+            let reason = format!("column '{}': {fault}", self.schema.field(column).name());
+            let letter = self.letter(self.records[row].clone(), reason);
+            self.letters.push(letter);
+        }
+        self.records.clear();
         let lines = &self.lines;
         let place = |row: usize| Place { line: lines[row] + 1, unit: "line" };
         let result = good_rows(&self.schema, columns, rows, bad, self.limits.on_error, place);
         self.lines.clear();
         let good = result?;
-        self.skipped += good.skipped;
+        if self.limits.on_error == OnError::Skip {
+            self.skipped += good.skipped;
+        }
         if let Some(record) = good.first_skipped {
             self.first_skipped.note(|| record);
         }

@@ -94,6 +94,20 @@ impl Framer {
         &self.buffer
     }
 
+    /// Where a byte of [`Framer::data`] lies in the input.
+    pub(crate) fn offset_of(&self, at: usize) -> u64 {
+        self.base.wrapping_add(at as u64)
+    }
+
+    /// Drops what has not been consumed, and ends it there: the rest of the input cannot be read. Gives what was dropped
+    /// and where it begins.
+    pub(crate) fn abandon(&mut self) -> (u64, Vec<u8>) {
+        let dropped = (self.offset(), self.buffer[self.head..].to_vec());
+        (self.head, self.behind_bom, self.at_start) = (self.buffer.len(), false, false);
+        self.finished = true;
+        dropped
+    }
+
     /// Offset in the input of the first byte that no record has consumed.
     pub(crate) fn offset(&self) -> u64 {
         self.base.wrapping_add(self.head as u64)

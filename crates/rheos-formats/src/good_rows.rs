@@ -1,7 +1,7 @@
 //! The last step of every decoder: columns that may have bad rows become a batch that has none.
 //!
 //! ```text
-//!   column, column, ... + BadRows ──► error (fail) | the good rows and how many were left out (skip)
+//!   column, column, ... + BadRows ──► error (fail) | the good rows and how many were left out (skip, dead-letter)
 //! ```
 
 use std::sync::Arc;
@@ -62,7 +62,7 @@ pub(crate) fn good_rows(
         if on_error == OnError::Fail {
             return Err(DecodeError::Record(Box::new(record)));
         }
-        first_skipped = Some(record);
+        first_skipped = (on_error == OnError::Skip).then_some(record);
         let good = bad.good();
         for column in &mut columns {
             *column = filter(column, &good).map_err(Error::from)?;

@@ -120,6 +120,39 @@ fn under_skip_only_the_bad_rows_are_missing() {
 }
 
 #[test]
+fn dead_letters_have_their_place_their_reason_and_their_bytes() {
+    let table = schema(&[("a", DataType::Int64), ("b", DataType::Utf8View)]);
+    let long = "z".repeat(2000);
+    let mut input = format!("a,b\r\n1,x\r\nx,y\r\n2\r\n3,{long}\r\n4,").into_bytes();
+    input.extend(b"\xff\r\n5,\"a\"b\r\n6,last");
+    // Each is found by its text.
+    let bad: [(&[u8], &str); 5] = [
+        (b"x,y", "column 'a': the value does not fit BIGINT: x"),
+        (b"2", "the record has 1 field instead of 2: 2"),
+        (&input[18..18 + 256], "the record is longer than 1000 bytes: 3,zzz"),
+        (b"4,\xff", "column 'b': the text is not valid UTF-8"),
+        (b"5,\"a\"b", "text between a closing quote and the delimiter"),
+    ];
+    assert!(input[18..].starts_with(b"3,z"));
+    for cut in [1, 11, usize::MAX] {
+        let mut decoder =
+            TextDecoder::try_new(&csv(), &table, &[0, 1], limits(OnError::DeadLetter), InputRange::default()).unwrap();
+        let batches = drive(&mut decoder, &input, cut).unwrap();
+        let batch = concat_batches(decoder.schema(), &batches).unwrap();
+        assert_eq!(ints(&batch, 0), [Some(1), Some(6)]);
+        let letters = decoder.take_letters();
+        assert_eq!((decoder.take_read(), decoder.take_skipped(), letters.len()), (7, 0, 5));
+        for (letter, (raw, reason)) in letters.iter().zip(bad) {
+            // Of a line that is too long, as much as has come.
+            assert!(letter.raw == raw || (raw.len() == 256 && raw.starts_with(&letter.raw)), "{letter:?}");
+            assert!(letter.reason.contains(reason), "{letter:?}");
+            let at = input.windows(letter.raw.len()).position(|w| w == letter.raw).unwrap() as u64;
+            assert!(letter.position == Some(at) || letter.raw == b"2", "{letter:?}");
+        }
+    }
+}
+
+#[test]
 fn not_null_is_checked() {
     let table: SchemaRef = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
     let (batch, skipped) = decode(&csv(), &table, &[0], OnError::Skip, b"a\n1\n\n2\n", 9).unwrap();

@@ -6,7 +6,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion_physical_expr::PhysicalExpr;
-use rheos_core::operator::OperatorInit;
+use rheos_core::operator::{Counter, OperatorInit};
 use rheos_core::{Error, Operator, OperatorContext, OperatorFactory, Port, Progress, Result};
 
 use crate::evaluation::{check_expression, evaluate_condition, plan_error};
@@ -54,7 +54,9 @@ struct Filter {
 impl Operator for Filter {
     fn on_batch(&mut self, _input: usize, batch: RecordBatch, ctx: &mut OperatorContext) -> Result<Progress> {
         let keep = evaluate_condition(&self.predicate, &batch)?;
-        match keep.true_count() {
+        let kept = keep.true_count();
+        ctx.count(Counter::FilteredRows, (batch.num_rows() - kept) as u64);
+        match kept {
             0 => {}
             n if n == batch.num_rows() => ctx.emit(Port::MAIN, batch),
             _ => ctx.emit(Port::MAIN, filter_record_batch(&batch, &keep)?),

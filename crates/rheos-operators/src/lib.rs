@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!   filter ─ project ─ assign_windows        stateless: functions of single rows, fused by the runtime
+//!   lenient                                  around one of these: rows that fail become dead letters
+//!   late                                     takes out what comes after its windows
 //!   unnest                                   stateless too, but one row may become many
 //!   window_aggregate                         slices of partial aggregates; local (Partial) and final part
 //!   sessions                                 the same for sessions, and rows with their session
@@ -19,6 +21,8 @@ pub mod choice;
 mod chunk_queue;
 mod evaluation;
 pub mod filter;
+pub mod late;
+pub mod lenient;
 pub mod limit;
 pub mod plan;
 pub mod project;
@@ -38,6 +42,8 @@ mod windowed_rows;
 pub use aggregate::{AggregateCall, aggregate_call};
 pub use assign_windows::AssignWindowsFactory;
 pub use filter::FilterFactory;
+pub use late::{LatePort, LateRowsFactory};
+pub use lenient::LenientFactory;
 pub use limit::LimitFactory;
 pub use project::ProjectFactory;
 pub use sessions::AssignSessionsFactory;

@@ -23,8 +23,8 @@ use rheos_core::{Error, OperatorFactory, Port, Result};
 
 use crate::{
     AggregateMode, AggregateSpec, AggregateWindow, AssignSessionsFactory, AssignWindowsFactory, FilterFactory,
-    LimitFactory, ProjectFactory, SortFactory, SortKey, SortLimit, UnnestFactory, UnnestSpec, WindowAggregateFactory,
-    WindowJoinFactory, WindowJoinSpec, WindowRankFactory, WindowRankSpec,
+    LatePort, LateRowsFactory, LimitFactory, ProjectFactory, SortFactory, SortKey, SortLimit, UnnestFactory,
+    UnnestSpec, WindowAggregateFactory, WindowJoinFactory, WindowJoinSpec, WindowRankFactory, WindowRankSpec,
 };
 
 /// `WHERE`: the rows for which the predicate is true.
@@ -61,17 +61,32 @@ pub fn assign_windows(
     Ok((node, schema(graph, node)))
 }
 
-/// One row for each row, with its session. `keys`: the columns that the rows of a session agree in.
+/// The rows that are in time for windows that are the same for all rows; the others leave by [`Port::LATE`].
+pub fn late_rows(
+    graph: &mut JobGraph,
+    input: NodeId,
+    time: usize,
+    window: WindowSpec,
+    port: LatePort,
+) -> Result<NodeId> {
+    let factory = LateRowsFactory::try_new(schema(graph, input), time, window, port)?;
+    Ok(stateful(graph, "late", factory, input, Exchange::Forward))
+}
+
+/// One row for each row, with its session. `keys`: the columns that the rows of a session agree in. `late`: late rows leave
+/// by [`Port::LATE`] and are not only counted.
 pub fn assign_sessions(
     graph: &mut JobGraph,
     input: NodeId,
     time: usize,
     window: WindowSpec,
     keys: Vec<usize>,
+    late: Option<LatePort>,
 ) -> Result<(NodeId, SchemaRef)> {
     let rows = schema(graph, input);
     let column = |at: &usize| Arc::new(Column::new(rows.field(*at).name(), *at)) as Arc<dyn PhysicalExpr>;
     let factory = AssignSessionsFactory::try_new(Arc::clone(&rows), time, keys.iter().map(column).collect(), window)?;
+    let factory = factory.with_late(late);
     let node = stateful(graph, "session", factory, input, by(keys));
     Ok((node, schema(graph, node)))
 }

@@ -48,30 +48,49 @@ const CLOCK_TICK: Duration = Duration::from_millis(10);
 
 type Output = OutputBuilder<EpochTime, NoopBuilder<Packet>>;
 
-/// A chain of stateless operators: batches keep their timestamp and their ticket, and no frontier is asked for.
+/// A chain of stateless operators: batches keep their timestamp and their ticket, and no frontier is asked for. Returns the
+/// output of the last one, and the dead letters of those whose letters are read.
 pub(crate) fn build_stateless<'scope>(
     stream: Packets<'scope>,
     mut chain: Chain,
     shared: &Arc<JobShared>,
-) -> Packets<'scope> {
+) -> Vec<((NodeId, Port), Packets<'scope>)> {
     let first = chain.links.first().map_or(0, |link| link.node);
+    let last = chain.links.last().map_or(0, |link| link.node);
+    let errors = chain.links.iter().map(|link| NodeId(link.node)).filter(|n| shared.graph.is_read(*n, Port::ERRORS));
+    let ports: Vec<_> = std::iter::once((NodeId(last), Port::MAIN)).chain(errors.map(|n| (n, Port::ERRORS))).collect();
     let mut builder = OperatorBuilder::new(format!("chain-{first}"), stream.scope());
     let mut input = builder.new_input(stream, Pipeline);
     builder.set_notify_for(0, FrontierInterest::Never);
-    let (output, result) = builder.new_output::<Packet>();
-    let mut output = Output::from(output);
+    let (mut outputs, mut streams) = (Vec::new(), Vec::new());
+    for port in &ports {
+        let (output, stream) = builder.new_output::<Packet>();
+        outputs.push(Output::from(output));
+        streams.push((*port, stream));
+    }
     let shared = Arc::clone(shared);
     builder.build(move |capabilities| {
         drop(capabilities);
         move |_| {
-            let mut session = output.activate();
+            let (main, errors) = outputs.split_at_mut(1);
+            let mut session = main[0].activate();
             input.for_each(|cap, packet| {
                 let Some(Batch { records, ticket }) = packet.0.take() else { return };
                 if shared.control.failed() {
                     return;
                 }
                 let mut out = session.session_with_builder(&cap);
-                let mut give = |part| out.give_container(&mut Packet::new(Batch::new(part, ticket.clone())));
+                let mut give = |node: usize, port: Port, part| {
+                    let mut packet = Packet::new(Batch::new(part, ticket.clone()));
+                    if port == Port::MAIN {
+                        return out.give_container(&mut packet);
+                    }
+                    let read = ports.iter().skip(1).position(|p| *p == (NodeId(node), port));
+                    if let Some(index) = read {
+                        let cap = cap.retain(index + 1);
+                        errors[index].activate().session_with_builder(&cap).give_container(&mut packet);
+                    }
+                };
                 clock::set(shared.clock.now_ms());
                 if let Err(error) = chain.apply(records, &shared.metrics.nodes, &mut give) {
                     shared.control.fail(error);
@@ -79,7 +98,7 @@ pub(crate) fn build_stateless<'scope>(
             });
         }
     });
-    result
+    streams
 }
 
 /// An operator with state, time, or more than one input or output. Returns the streams of the ports that are read.
@@ -356,7 +375,9 @@ impl Adapter {
         self.unfinished = progress == Progress::More;
         let metrics = &self.shared.metrics.nodes[self.node.0];
         for (port, records) in self.ctx.take_emitted() {
-            metrics.add_out(records.num_rows());
+            if port == Port::MAIN {
+                metrics.add_out(records.num_rows());
+            }
             let Some(index) = self.outputs.iter().position(|(p, _)| *p == port) else { continue };
             let ticket = cause.cloned().unwrap_or_else(|| self.own.take(batch_bytes(&records)));
             let mut packet = Packet::new(Batch::new(records, ticket));

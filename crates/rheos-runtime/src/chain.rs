@@ -24,34 +24,40 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// Runs a batch through all links; `out` gets what leaves the last one. `seen` is told the rows in and out of each.
+    /// Runs a batch through all links; `out` gets what leaves the last one, as the main output of its node, and the dead
+    /// letters of each. `metrics` are told the rows in and out of each.
     pub(crate) fn apply(
         &mut self,
         batch: RecordBatch,
         metrics: &[crate::metrics::NodeMetrics],
-        out: &mut dyn FnMut(RecordBatch),
+        out: &mut dyn FnMut(usize, Port, RecordBatch),
     ) -> Result<()> {
-        apply_from(&mut self.links, batch, metrics, out)
+        let last = self.links.last().map_or(0, |link| link.node);
+        apply_from(&mut self.links, last, batch, metrics, out)
     }
 }
 
 fn apply_from(
     links: &mut [Link],
+    last: usize,
     batch: RecordBatch,
     metrics: &[crate::metrics::NodeMetrics],
-    out: &mut dyn FnMut(RecordBatch),
+    out: &mut dyn FnMut(usize, Port, RecordBatch),
 ) -> Result<()> {
     let Some((link, rest)) = links.split_first_mut() else {
-        out(batch);
+        out(last, Port::MAIN, batch);
         return Ok(());
     };
     metrics[link.node].add_in(batch.num_rows());
     let mut progress = link.operator.on_batch(0, batch, &mut link.ctx)?;
     loop {
         for (port, part) in link.ctx.take_emitted() {
-            debug_assert_eq!(port, Port::MAIN, "a stateless operator has one output");
+            if port != Port::MAIN {
+                out(link.node, port, part);
+                continue;
+            }
             metrics[link.node].add_out(part.num_rows());
-            apply_from(rest, part, metrics, out)?;
+            apply_from(rest, last, part, metrics, out)?;
         }
         if progress == Progress::Done {
             break;

@@ -37,6 +37,7 @@ use crate::exchange::{HashDistributor, HashSplit, SingleDistributor};
 use crate::metrics::{JobReport, Metrics};
 use crate::parts::WorkerParts;
 use crate::splits::{SplitCoordinator, found};
+use crate::suspects::Suspects;
 use crate::time::{EpochTime, frontier_parts};
 use crate::uploads::Uploads;
 use crate::{adapter, sink, source};
@@ -145,6 +146,8 @@ pub(crate) struct JobShared {
     pub(crate) uploads: Vec<Arc<Mutex<Uploads>>>,
     pub(crate) assignment: KeyGroupAssignment,
     pub(crate) clock: JobClock,
+    /// Records that have ended earlier generations of this run.
+    pub(crate) suspects: Suspects,
 }
 
 /// Looks for what would end the job before it begins, without starting or writing anything.
@@ -171,9 +174,11 @@ pub(crate) fn run_generation(
     graph: Arc<JobGraph>,
     config: &RunConfig,
     control: &JobControl,
+    suspects: &Suspects,
 ) -> Result<JobReport, Failed> {
     let (checkpoints, inbox) = Checkpoints::new();
     let prepared = config.check().and_then(|()| prepare(graph, config, control, checkpoints));
+    let prepared = prepared.map(|shared| shared.map(|shared| JobShared { suspects: suspects.clone(), ..shared }));
     match prepared {
         Err(error) => Err(Failed { error, had_begun: false }),
         Ok(None) => Ok(JobReport::of_an_earlier_run()),
@@ -220,6 +225,7 @@ fn run_prepared(shared: JobShared, inbox: mpsc::Receiver<Message>) -> Result<Job
         restarts: 0,
         skipped: shared.metrics.first_skipped(),
         lateness: shared.metrics.lateness(),
+        sources: shared.metrics.source_stats(),
         nodes: shared.metrics.node_stats(),
     })
 }
@@ -243,7 +249,8 @@ fn prepare(
             }
         }
     };
-    let metrics = Arc::new(Metrics::new(&graph));
+    let counted = beginning.restored.as_ref().map(|m| m.counters.clone()).unwrap_or_default();
+    let metrics = Arc::new(Metrics::new(&graph, config.parallelism, counted));
     let draining = beginning.restored.as_ref().is_some_and(|m| m.phase == JobPhase::Draining);
     let assignment = beginning.assignment(config.key_groups, config.parallelism);
     let (restored, uploads) = match &config.state {
@@ -284,6 +291,7 @@ fn prepare(
         coordinators,
         graph,
         clock: JobClock::start(least_ms),
+        suspects: Suspects::default(),
     }))
 }
 
@@ -454,23 +462,22 @@ fn build<'scope>(
         let inputs = || node.inputs.iter().map(|e| (streams[&(e.from, e.port)].clone(), e.exchange.clone()));
         match &node.kind {
             NodeKind::Source { source, watermark } => {
-                let (stream, activator) =
+                let (ports, activator) =
                     source::build(scope, id, Arc::clone(source), watermark.clone(), shared, parts, probe.clone());
                 activators.push(activator);
-                streams.insert((id, Port::MAIN), stream);
+                streams.extend(ports.into_iter().map(|(port, stream)| ((id, port), stream)));
             }
-            NodeKind::Union => {
+            NodeKind::Union | NodeKind::Side(_) => {
                 let streams_in: Vec<_> = inputs().map(|(stream, _)| stream).collect();
                 streams.insert((id, Port::MAIN), scope.concatenate(streams_in));
             }
             NodeKind::Stateless(_) if node.inputs[0].exchange == Exchange::Forward => {
                 let nodes = chain_from(&graph, id);
-                let last = *nodes.last().expect("a chain begins with its own node");
                 nodes.iter().for_each(|n| fused[n.0] = true);
                 let link = |n: &NodeId| operators[n.0].take().map(|operator| Link::new(n.0, operator));
                 let chain = Chain { links: nodes.iter().filter_map(link).collect() };
                 let (stream, _) = inputs().next().expect("a stateless operator has one input");
-                streams.insert((last, Port::MAIN), adapter::build_stateless(stream, chain, shared));
+                streams.extend(adapter::build_stateless(stream, chain, shared));
             }
             NodeKind::Stateless(_) | NodeKind::Stateful(_) => {
                 let operator = operators[id.0].take().expect("every operator node got its operator");
@@ -488,11 +495,12 @@ fn build<'scope>(
     activators
 }
 
-/// The stateless nodes that can run as one from `first` on: each has one reader, behind a forward edge.
+/// The stateless nodes that can run as one from `first` on: each has one reader of its rows, behind a forward edge.
 fn chain_from(graph: &JobGraph, first: NodeId) -> Vec<NodeId> {
     let mut chain = vec![first];
     let mut last = first;
-    while let [(reader, 0)] = graph.readers(last)[..] {
+    let main = |(node, input): &(NodeId, usize)| graph.node(*node).inputs[*input].port == Port::MAIN;
+    while let [(reader, 0)] = graph.readers(last).into_iter().filter(main).collect::<Vec<_>>()[..] {
         let node = graph.node(reader);
         if !matches!(node.kind, NodeKind::Stateless(_)) || node.inputs[0].exchange != Exchange::Forward {
             break;

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rheos_core::JobGraph;
 use rheos_core::graph::NodeKind;
 use rheos_core::lateness::Lateness;
+use rheos_core::letters::SINK_PREFIX;
 use rheos_core::operator::{Counter, OperatorContext};
 use rheos_core::source::SourceCounters;
 use rheos_core::time::Watermark;
+use rheos_core::{JobGraph, NodeId};
 
 use crate::control::lock;
 
@@ -51,7 +52,10 @@ impl NodeMetrics {
 pub(crate) struct Metrics {
     started: Instant,
     names: Vec<(String, String)>,
-    sources: Vec<(usize, Arc<SourceCounters>)>,
+    /// By node, one a worker.
+    sources: Vec<(usize, Vec<Arc<SourceCounters>>)>,
+    /// What earlier runs of the job have counted up to the checkpoint that it goes on from.
+    counted_before: BTreeMap<String, u64>,
     sinks: Vec<usize>,
     bytes_total: AtomicU64,
     watermark: AtomicI64,
@@ -59,24 +63,45 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(graph: &JobGraph) -> Self {
+    pub(crate) fn new(graph: &JobGraph, workers: usize, counted_before: BTreeMap<String, u64>) -> Self {
         let of = |wanted: fn(&NodeKind) -> bool| -> Vec<usize> {
             graph.ids().filter(|id| wanted(&graph.node(*id).kind)).map(|id| id.0).collect()
         };
         Self {
             started: Instant::now(),
             names: graph.nodes().iter().map(|n| (n.name.clone(), n.operator_id.clone())).collect(),
-            sources: of(|k| matches!(k, NodeKind::Source { .. })).into_iter().map(|n| (n, Arc::default())).collect(),
-            sinks: of(|k| matches!(k, NodeKind::Sink(_))),
+            sources: of(|k| matches!(k, NodeKind::Source { .. }))
+                .into_iter()
+                .map(|n| (n, (0..workers).map(|_| Arc::default()).collect()))
+                .collect(),
+            counted_before,
+            // What goes beside the results is none of them.
+            sinks: of(|k| matches!(k, NodeKind::Sink(_)))
+                .into_iter()
+                .filter(|n| !graph.node(NodeId(*n)).name.starts_with(SINK_PREFIX))
+                .collect(),
             bytes_total: AtomicU64::new(0),
             watermark: AtomicI64::new(Watermark::MIN.0),
             nodes: graph.nodes().iter().map(|_| NodeMetrics::default()).collect(),
         }
     }
 
-    pub(crate) fn source_counters(&self, node: usize) -> Arc<SourceCounters> {
-        let found = self.sources.iter().find(|(n, _)| *n == node).map(|(_, counters)| Arc::clone(counters));
-        found.unwrap_or_default()
+    pub(crate) fn source_counters(&self, node: usize, worker: usize) -> Arc<SourceCounters> {
+        let found = self.sources.iter().find(|(n, _)| *n == node).and_then(|(_, counters)| counters.get(worker));
+        found.cloned().unwrap_or_default()
+    }
+
+    /// What each source has counted, earlier runs of the job included.
+    pub(crate) fn source_stats(&self) -> Vec<SourceStats> {
+        let stats = |(node, workers): &(usize, Vec<Arc<SourceCounters>>)| {
+            let (name, operator) = &self.names[*node];
+            let before = SourceCounts::restored(operator, &self.counted_before);
+            let counts = workers.iter().map(|c| SourceCounts::of(c)).fold(before, |sum, c| sum.plus(&c));
+            let SourceCounts([read, decoded, dead_lettered, skipped]) = counts;
+            let table = name.strip_prefix("source:").unwrap_or(name).to_string();
+            SourceStats { table, read, decoded, dead_lettered, skipped }
+        };
+        self.sources.iter().map(stats).collect()
     }
 
     pub(crate) fn add_bytes_total(&self, bytes: u64) {
@@ -93,8 +118,9 @@ impl Metrics {
             nodes.iter().map(|n| f(&self.nodes[*n]).load(Ordering::Relaxed)).sum()
         };
         let sources: Vec<usize> = self.sources.iter().map(|(n, _)| *n).collect();
-        let of_sources =
-            |f: fn(&SourceCounters) -> &AtomicU64| self.sources.iter().map(|(_, c)| f(c).load(Ordering::Relaxed)).sum();
+        let of_sources = |f: fn(&SourceCounters) -> &AtomicU64| {
+            self.sources.iter().flat_map(|(_, c)| c).map(|c| f(c).load(Ordering::Relaxed)).sum()
+        };
         let bytes_total = self.bytes_total.load(Ordering::Relaxed);
         let mut counters = BTreeMap::new();
         for node in &self.nodes {
@@ -106,6 +132,7 @@ impl Metrics {
             records_in: sum(&sources, |n| &n.rows_out),
             records_out: sum(&self.sinks, |n| &n.rows_in),
             skipped: of_sources(|c| &c.skipped),
+            dead_lettered: of_sources(|c| &c.dead_lettered),
             bytes_done: of_sources(|c| &c.bytes),
             bytes_total: (bytes_total > 0).then_some(bytes_total),
             watermark: Watermark(self.watermark.load(Ordering::Relaxed)),
@@ -116,7 +143,8 @@ impl Metrics {
 
     /// For each table with skipped records the first of them.
     pub(crate) fn first_skipped(&self) -> Vec<String> {
-        let mut found: Vec<String> = self.sources.iter().filter_map(|(_, counters)| counters.first_skipped()).collect();
+        let first = |(_, workers): &(usize, Vec<Arc<SourceCounters>>)| workers.iter().find_map(|c| c.first_skipped());
+        let mut found: Vec<String> = self.sources.iter().filter_map(first).collect();
         // A table that is read twice has the same one twice.
         found.sort();
         found.dedup();
@@ -151,6 +179,8 @@ pub struct Snapshot {
     pub records_out: u64,
     /// Records that could not be decoded and were skipped.
     pub skipped: u64,
+    /// Records that could not be decoded and went to the dead letters.
+    pub dead_lettered: u64,
     /// Bytes of finished input.
     pub bytes_done: u64,
     /// Bytes of all input, where the size is known.
@@ -169,6 +199,7 @@ impl Default for Snapshot {
             records_in: 0,
             records_out: 0,
             skipped: 0,
+            dead_lettered: 0,
             bytes_done: 0,
             bytes_total: None,
             watermark: Watermark::MIN,
@@ -193,6 +224,58 @@ pub struct NodeStats {
     pub counters: BTreeMap<Counter, u64>,
 }
 
+/// What the workers of one source have counted: records read, decoded, dead-lettered, skipped.
+///
+/// Taken at a cut it belongs to the position there, since a worker counts what it decodes itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct SourceCounts([u64; 4]);
+
+impl SourceCounts {
+    const NAMES: [&str; 4] = ["read", "decoded", "dead-lettered", "skipped"];
+
+    pub(crate) fn of(counters: &SourceCounters) -> Self {
+        let all = [&counters.read, &counters.records, &counters.dead_lettered, &counters.skipped];
+        Self(all.map(|n| n.load(Ordering::Relaxed)))
+    }
+
+    fn restored(operator: &str, counted: &BTreeMap<String, u64>) -> Self {
+        Self(Self::NAMES.map(|name| counted.get(&counter_name(operator, name)).copied().unwrap_or(0)))
+    }
+
+    fn plus(self, other: &Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] + other.0[i]))
+    }
+
+    /// What has been added since `before`.
+    pub(crate) fn since(self, before: &Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] - before.0[i]))
+    }
+
+    /// Under the names in which checkpoints hold them.
+    pub(crate) fn named(self, operator: &str) -> impl Iterator<Item = (String, u64)> {
+        Self::NAMES.into_iter().zip(self.0).map(move |(name, n)| (counter_name(operator, name), n))
+    }
+}
+
+fn counter_name(operator: &str, counter: &str) -> String {
+    format!("{operator}/{counter}")
+}
+
+/// What a job has counted of the records of one table, from the start of its input on: `read` is the sum of the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceStats {
+    /// The table.
+    pub table: String,
+    /// Records that were found in the input; 0 for tables whose rows are made.
+    pub read: u64,
+    /// Records that became rows.
+    pub decoded: u64,
+    /// Records that went to the dead letters.
+    pub dead_lettered: u64,
+    /// Records that were left out.
+    pub skipped: u64,
+}
+
 /// What a job did.
 #[derive(Debug, Clone)]
 pub struct JobReport {
@@ -208,6 +291,8 @@ pub struct JobReport {
     pub skipped: Vec<String>,
     /// How late the late rows were.
     pub lateness: Lateness,
+    /// The counts of each source.
+    pub sources: Vec<SourceStats>,
     /// The counts of each node, in the order of the graph.
     pub nodes: Vec<NodeStats>,
 }
@@ -222,6 +307,7 @@ impl JobReport {
             restarts: 0,
             skipped: vec![],
             lateness: Lateness::default(),
+            sources: vec![],
             nodes: vec![],
         }
     }

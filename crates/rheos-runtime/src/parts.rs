@@ -37,6 +37,8 @@ struct State {
     /// By node that takes part: its id, and the first epoch that it has not closed.
     open: BTreeMap<NodeId, (OperatorId, Epoch)>,
     parts: BTreeMap<Epoch, (Snapshot, Deltas)>,
+    /// What has been counted in all epochs that were told.
+    counted: BTreeMap<String, u64>,
     /// The first epoch that has not been told.
     next: Epoch,
 }
@@ -72,6 +74,13 @@ impl WorkerParts {
         self.close_before(node, next);
     }
 
+    /// Something was counted in `epoch`.
+    pub(crate) fn count(&self, epoch: Epoch, name: String, n: u64) {
+        if n > 0 {
+            *self.state.borrow_mut().parts.entry(epoch).or_default().0.counters.entry(name).or_default() += n;
+        }
+    }
+
     /// A sink has staged its output of `epoch`.
     pub(crate) fn staged(&self, node: NodeId, epoch: Epoch, committables: Vec<Committable>) {
         let mut state = self.state.borrow_mut();
@@ -102,7 +111,11 @@ impl WorkerParts {
         let Some(closed) = state.open.values().map(|(_, epoch)| *epoch).min() else { return };
         while state.next < closed.min(self.control.epoch()) {
             let epoch = state.next;
-            let (part, deltas) = state.parts.remove(&epoch).unwrap_or_default();
+            let (mut part, deltas) = state.parts.remove(&epoch).unwrap_or_default();
+            for (name, n) in std::mem::take(&mut part.counters) {
+                *state.counted.entry(name).or_default() += n;
+            }
+            part.counters.clone_from(&state.counted);
             state.next = Epoch(epoch.0 + 1);
             self.checkpoints.part(self.worker, epoch, part, deltas);
         }

@@ -8,25 +8,33 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
 use rheos_checkpoint::manifest::{SplitProgress, SplitState};
+use rheos_checkpoint::restart::Place;
 use rheos_core::credit::Wake;
 use rheos_core::event_time::event_time_range;
-use rheos_core::source::{ReaderContext, Source, SourcePoll, SplitReader, WatermarkSpec};
+use rheos_core::letters::{DeadLetter, OnError};
+use rheos_core::source::{ReaderContext, Source, SourceCounters, SourcePoll, SplitReader, WatermarkSpec};
 use rheos_core::time::{Epoch, Watermark};
-use rheos_core::{Batch, CreditPool, NodeId, Result};
+use rheos_core::{Batch, CreditPool, Error, ErrorKind, NodeId, Port, Result};
 use timely::container::NoopBuilder;
 use timely::dataflow::Scope;
-use timely::dataflow::operators::generic::{OutputBuilderSession, source};
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
 use timely::dataflow::operators::{Capability, probe};
 use timely::scheduling::Activator;
 
 use crate::channel::{Packet, batch_bytes};
 use crate::control::StopMode;
 use crate::job::{JobShared, Packets};
+use crate::letters::LettersOut;
+use crate::metrics::SourceCounts;
 use crate::parts::WorkerParts;
 use crate::splits::{Handout, SplitCoordinator};
+use crate::suspects::{Careful, Stretch};
 use crate::time::{EpochTime, frontier_parts};
 
 /// How long one activation may read before other operators get their turn.
@@ -34,6 +42,7 @@ const QUANTUM: Duration = Duration::from_millis(2);
 /// How soon a worker without a split asks again while more may be found.
 const RETRY: Duration = Duration::from_millis(50);
 
+type Output = OutputBuilder<EpochTime, NoopBuilder<Packet>>;
 type Session<'a> = OutputBuilderSession<'a, EpochTime, NoopBuilder<Packet>>;
 
 pub(crate) fn build<'scope>(
@@ -44,16 +53,28 @@ pub(crate) fn build<'scope>(
     shared: &Arc<JobShared>,
     parts: &Rc<WorkerParts>,
     probe: probe::Handle<EpochTime>,
-) -> (Packets<'scope>, Activator) {
+) -> (Vec<(Port, Packets<'scope>)>, Activator) {
     let worker = scope.index();
-    let name = format!("source-{}", node.0);
-    let mut activator = None;
-    let stream = source::<EpochTime, NoopBuilder<Packet>, _, _>(scope, &name, |capability, info| {
+    let mut builder = OperatorBuilder::new(format!("source-{}", node.0), scope);
+    let address = builder.operator_info().address;
+    let (output, stream) = builder.new_output::<Packet>();
+    let mut output = Output::from(output);
+    let mut streams = vec![(Port::MAIN, stream)];
+    let letters = shared.graph.is_read(node, Port::ERRORS).then(|| {
+        let (output, stream) = builder.new_output::<Packet>();
+        streams.push((Port::ERRORS, stream));
+        Output::from(output)
+    });
+    let activator = scope.activator_for(Rc::clone(&address));
+    activator.activate();
+    let own = activator.clone();
+    builder.build(move |mut capabilities| {
         parts.register(node, shared.operator(node));
-        let own = scope.activator_for(Rc::clone(&info.address));
-        own.activate();
-        activator = Some(own.clone());
-        let sync = scope.worker().sync_activator_for(info.address.to_vec());
+        let letters = letters.and_then(|output| {
+            let table = shared.graph.node(node).name.clone();
+            Some(LettersOut::new(table, output, capabilities.pop()?))
+        });
+        let sync = scope.worker().sync_activator_for(address.to_vec());
         // A worker that is gone needs no waking.
         let wake: Wake = Arc::new(move || {
             let _ = sync.activate();
@@ -69,7 +90,10 @@ pub(crate) fn build<'scope>(
             reading: None,
             finished: Vec::new(),
             epoch: shared.beginning.claim.first_epoch,
-            capability: Some(capability),
+            capability: capabilities.pop(),
+            letters,
+            counters: shared.metrics.source_counters(node.0, worker),
+            told: SourceCounts::default(),
             credit: CreditPool::new(shared.config.credit_bytes, Arc::clone(&wake)),
             wake,
             coordinator,
@@ -78,14 +102,14 @@ pub(crate) fn build<'scope>(
             shared: Arc::clone(shared),
             parts: Rc::clone(parts),
         };
-        move |output| {
-            if let Err(error) = operator.activate(output) {
+        move |_| {
+            if let Err(error) = operator.activate(&mut output.activate()) {
                 operator.shared.control.fail(error);
-                operator.capability = None;
+                (operator.capability, operator.letters) = (None, None);
             }
         }
     });
-    (stream, activator.expect("the constructor has run"))
+    (streams, activator)
 }
 
 struct SourceOperator {
@@ -99,6 +123,10 @@ struct SourceOperator {
     /// The epoch that is open here.
     epoch: Epoch,
     capability: Option<Capability<EpochTime>>,
+    letters: Option<LettersOut>,
+    /// What this worker has counted, and what of it the cuts have told.
+    counters: Arc<SourceCounters>,
+    told: SourceCounts,
     credit: Arc<CreditPool>,
     wake: Wake,
     coordinator: Arc<SplitCoordinator>,
@@ -112,6 +140,10 @@ struct SourceOperator {
 struct Reading {
     state: SplitState,
     reader: Box<dyn SplitReader>,
+    /// Where the next batch begins, in a job that keeps state.
+    from: Option<String>,
+    /// Row by row, where a row of the split has ended earlier generations.
+    careful: Option<Careful>,
 }
 
 impl Reading {
@@ -171,7 +203,7 @@ impl SourceOperator {
     fn end(&mut self) {
         self.parts.close_all(self.node);
         self.reading = None;
-        self.capability = None;
+        (self.capability, self.letters) = (None, None);
     }
 
     /// Moves the capability to the published watermark, and to the announced epoch behind a cut.
@@ -190,12 +222,20 @@ impl SourceOperator {
         if self.epoch < epoch {
             let reading = self.reading.as_ref().map(|r| r.at(SplitProgress::Reading(r.reader.position())));
             let splits = self.finished.drain(..).chain(reading).collect();
+            let counts = SourceCounts::of(&self.counters);
+            let operator = &self.shared.graph.node(self.node).operator_id;
+            for (name, n) in counts.since(&std::mem::replace(&mut self.told, counts)).named(operator) {
+                self.parts.count(self.epoch, name, n);
+            }
             self.parts.cut(self.node, self.epoch, epoch, watermark, splits);
             self.epoch = epoch;
         }
         let time = EpochTime::new(epoch, watermark);
         if capability.time() != &time {
             capability.downgrade(&time);
+            if let Some(letters) = &mut self.letters {
+                letters.capability.downgrade(&time);
+            }
         }
     }
 
@@ -217,7 +257,7 @@ impl SourceOperator {
             if !self.credit.has_credit() {
                 return Ok(Next::Sleep);
             }
-            let Some(Reading { state, reader }) = &mut self.reading else {
+            let Some(Reading { state, reader, .. }) = &mut self.reading else {
                 let (control, epoch) = (&self.shared.control, self.epoch);
                 match self.coordinator.next_split(|| control.epoch() == epoch)? {
                     Handout::CutFirst => self.advance(),
@@ -233,21 +273,14 @@ impl SourceOperator {
                 }
                 continue;
             };
-            match reader.poll()? {
+            let polled = reader.poll()?;
+            if let Some(letters) = &mut self.letters {
+                letters.send(&state.split.id, self.shared.clock.now_ms(), &self.credit)?;
+            }
+            match polled {
                 SourcePoll::Batch(records) if records.num_rows() == 0 => {}
                 SourcePoll::Batch(records) => {
-                    let rows = records.num_rows();
-                    let max_ms = match &self.watermark {
-                        Some(spec) => event_time_range(records.column(spec.column))?.max_ms,
-                        None => None,
-                    };
-                    let ticket = self.credit.take(batch_bytes(&records));
-                    let mut packet = Packet::new(Batch::new(records, ticket));
-                    let capability = self.capability.as_ref().expect("checked at the activation's start");
-                    output.session_with_builder(capability).give_container(&mut packet);
-                    self.shared.metrics.nodes[self.node.0].add_out(rows);
-                    state.max_event_time_ms = state.max_event_time_ms.max(max_ms);
-                    self.coordinator.observe(&state.split, max_ms);
+                    self.emit(records, output)?;
                     self.advance();
                 }
                 SourcePoll::Pending => return Ok(self.pending()),
@@ -264,18 +297,95 @@ impl SourceOperator {
         Ok(Next::Again)
     }
 
+    /// Sends rows on their way, but for those that are to be put aside.
+    fn emit(&mut self, records: RecordBatch, output: &mut Session<'_>) -> Result<()> {
+        let Some(Reading { state, reader, from, careful }) = &mut self.reading else { return Ok(()) };
+        let rows = records.num_rows();
+        let stretch = from.take().map(|position| {
+            let (source, split) = (self.shared.operator(self.node), state.split.id.clone());
+            Stretch { first: Place { source, split, position }, end: reader.position(), rows }
+        });
+        *from = stretch.as_ref().map(|s| s.end.clone());
+        let is_over = careful.as_mut().is_some_and(|careful| from.as_ref().is_some_and(|at| careful.is_over(at)));
+        let shared = Arc::clone(&self.shared);
+        if let Some(stretch) = stretch.as_ref().filter(|s| s.rows == 1)
+            && let Some(cause) = shared.suspects.of(&stretch.first)
+        {
+            self.put_aside(&stretch.first, cause, &records)?;
+        } else {
+            let max_ms = match &self.watermark {
+                Some(spec) => event_time_range(records.column(spec.column))?.max_ms,
+                None => None,
+            };
+            let bytes = batch_bytes(&records);
+            let ticket = match stretch {
+                Some(stretch) => {
+                    let control = shared.control.clone();
+                    self.credit.take_noted(bytes, Arc::new(move || control.suspect(&stretch)))
+                }
+                None => self.credit.take(bytes),
+            };
+            let mut packet = Packet::new(Batch::new(records, ticket));
+            let capability = self.capability.as_ref().expect("checked at the activation's start");
+            output.session_with_builder(capability).give_container(&mut packet);
+            shared.metrics.nodes[self.node.0].add_out(rows);
+            state.max_event_time_ms = state.max_event_time_ms.max(max_ms);
+            self.coordinator.observe(&state.split, max_ms);
+        }
+        if is_over { self.read_on() } else { Ok(()) }
+    }
+
+    /// Puts a record aside that has ended generations, as its table would have a bad one.
+    fn put_aside(&mut self, place: &Place, cause: &str, record: &RecordBatch) -> Result<()> {
+        match (self.table.on_error(), &mut self.letters) {
+            (OnError::Skip, _) => {
+                let note = format!("the record at {} of '{}': {cause}", place.position, place.split);
+                self.counters.add_skipped(1);
+                self.counters.note_skipped(move || note.clone());
+            }
+            (OnError::Unset | OnError::DeadLetter, Some(letters)) => {
+                let mut raw = Vec::new();
+                rheos_formats::json::write::write_rows(record, &mut raw)?;
+                raw.truncate(raw.trim_ascii_end().len());
+                let reason = format!("it has ended the job three times: {cause}");
+                letters.letter_box.put(vec![DeadLetter { position: place.number(), reason, raw }]);
+                self.counters.dead_lettered.fetch_add(1, Ordering::Relaxed);
+                letters.send(&place.split, self.shared.clock.now_ms(), &self.credit)?;
+            }
+            (OnError::Fail, _) | (_, None) => return Err(aside(place, cause)),
+        }
+        // Its reader has counted it among the rows.
+        self.counters.records.fetch_sub(1, Ordering::Relaxed);
+        Ok(())
+    }
+
     fn open(&mut self, state: SplitState) -> Result<()> {
+        let careful = self.shared.suspects.careful(&self.shared.operator(self.node), &state.split.id);
+        self.open_at(state, careful)
+    }
+
+    /// Opens the split anew where it stands: what had to be read row by row lies behind.
+    fn read_on(&mut self) -> Result<()> {
+        let Some(reading) = self.reading.take() else { return Ok(()) };
+        let state = reading.at(SplitProgress::Reading(reading.reader.position()));
+        drop(reading);
+        self.open_at(state, None)
+    }
+
+    fn open_at(&mut self, state: SplitState, careful: Option<Careful>) -> Result<()> {
         let context = ReaderContext {
             wake: Arc::clone(&self.wake),
-            batch_rows: self.shared.config.batch_rows,
-            counters: self.shared.metrics.source_counters(self.node.0),
+            batch_rows: if careful.is_some() { 1 } else { self.shared.config.batch_rows },
+            counters: Arc::clone(&self.counters),
+            letters: self.letters.as_ref().map(|l| Arc::clone(&l.letter_box)),
         };
         let position = match &state.progress {
             SplitProgress::Reading(position) => Some(position.as_str()),
             SplitProgress::Pending | SplitProgress::Finished => None,
         };
         let reader = self.table.open(&state.split, position, context)?;
-        self.reading = Some(Reading { state, reader });
+        let from = self.shared.config.state.is_some().then(|| reader.position());
+        self.reading = Some(Reading { state, reader, from, careful });
         Ok(())
     }
 
@@ -289,4 +399,14 @@ impl SourceOperator {
             None => Next::Sleep,
         }
     }
+}
+
+/// A record that is put aside, and that nothing takes.
+fn aside(place: &Place, cause: &str) -> Error {
+    let message = format!(
+        "the record at {} of '{}' has ended the job three times, and is not tried again: {cause}",
+        place.position, place.split
+    );
+    Error::new(ErrorKind::User, 676, message)
+        .with_hint("take the record out of the input, or let it be a dead letter by 'on-error' = 'dead-letter'")
 }

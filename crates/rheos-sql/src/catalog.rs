@@ -3,7 +3,7 @@
 //! Names keep their case. A name matches exactly, else without case where only one fits; function names never have case.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::{Arc, LazyLock, OnceLock};
 
@@ -11,9 +11,12 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::{Result as DfResult, TableReference};
 use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
-use datafusion_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion_expr::{
+    AggregateUDF, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
+};
 use rheos_core::connector::{Connector, TableDefinition};
 use rheos_core::error::{Error, Result, Span, did_you_mean};
+use rheos_core::letters::ERRORS_SUFFIX;
 use rheos_core::sink::Sink;
 use rheos_core::source::{Boundedness, Source, WatermarkSpec};
 use rheos_functions::calendar::over_all_years;
@@ -30,6 +33,7 @@ use crate::ranking;
 use crate::scalar::bounded::bounded;
 use crate::scalar::list_agg;
 use crate::scalar::multiples::Multiples;
+use crate::side::{ErrorsSource, LATE_SUFFIX, LateSource, base};
 use crate::types::Types;
 use crate::unnest::UnnestRelations;
 use crate::using::MergedJoins;
@@ -97,6 +101,11 @@ impl Table {
     /// The source reduced to some columns.
     pub(crate) fn projected(&self, columns: &[usize]) -> Result<Arc<dyn Source>> {
         self.source()?.project(columns).map_err(|e| self.places.locate(e))
+    }
+
+    /// Gives an error the place of the option that it names, else of the table.
+    pub(crate) fn locate(&self, error: Error) -> Error {
+        self.places.locate(error)
     }
 
     pub(crate) fn boundedness(&self) -> Result<Boundedness> {
@@ -212,7 +221,11 @@ impl Catalog {
                 Arc::new(datafusion_functions::unicode::planner::UnicodeFunctionPlanner),
                 Arc::new(datafusion_functions_aggregate::planner::AggregateFunctionPlanner),
             ],
-            relation_planners: vec![Arc::new(WindowFunctions), Arc::new(UnnestRelations), Arc::new(MergedJoins)],
+            relation_planners: vec![
+                Arc::new(WindowFunctions::default()),
+                Arc::new(UnnestRelations),
+                Arc::new(MergedJoins),
+            ],
         };
         for f in scalar_functions() {
             // What tells the time does so in the session's zone.
@@ -308,6 +321,11 @@ impl Catalog {
 
     /// The table to write to. Errors: there is none of that name, or it is a view.
     pub(crate) fn table(&self, name: &str) -> Result<&Arc<Table>> {
+        if matches!(self.errors_of(name), Ok(Some(_))) || matches!(self.late_of(name), Ok(Some(_))) {
+            return Err(
+                Error::invalid(130, format!("'{name}' is written by the job itself")).with_hint("insert into a table")
+            );
+        }
         match self.entry(name)? {
             Entry::Table(table, _) => Ok(table),
             Entry::View(_) => Err(Error::invalid(130, format!("'{name}' is a view, and views cannot be written"))
@@ -318,6 +336,38 @@ impl Catalog {
     fn entry(&self, name: &str) -> Result<&Entry> {
         let found = match_name(name, self.entries.keys().map(String::as_str));
         found.and_then(|n| self.entries.get(n)).ok_or_else(|| self.unknown_table(name))
+    }
+
+    /// The table whose dead letters `name` stands for, if it does. Errors: it is a view.
+    fn errors_of(&self, name: &str) -> Result<Option<Arc<Table>>> {
+        let Some(base) = base(name, ERRORS_SUFFIX).filter(|_| self.entry(name).is_err()) else { return Ok(None) };
+        match self.entry(base) {
+            Ok(Entry::Table(table, _)) => Ok(Some(Arc::clone(table))),
+            Ok(Entry::View(_)) => {
+                Err(Error::invalid(662, format!("'{base}' is a view, and only tables have '{name}'"))
+                    .with_hint("read the dead letters of the tables that it reads"))
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The late rows that `name` stands for, if it does.
+    pub(crate) fn late_of(&self, name: &str) -> DfResult<Option<LateSource>> {
+        let Some(base) = base(name, LATE_SUFFIX).filter(|_| self.entry(name).is_err()) else { return Ok(None) };
+        let Some(known) = match_name(base, self.names()) else { return Ok(None) };
+        let plan = match self.entry(known).map_err(external)? {
+            Entry::Table(table, None) => {
+                let scan = Arc::new(TableScanSource(Arc::clone(table)));
+                LogicalPlanBuilder::scan(TableReference::bare(known), scan, None)?.build()?
+            }
+            Entry::Table(_, Some(plan)) | Entry::View(plan) => LogicalPlan::clone(plan),
+        };
+        LateSource::try_new(known, &plan).map(Some).map_err(external)
+    }
+
+    /// The tables and views whose late rows are read, in lower case.
+    pub(crate) fn set_late(&mut self, names: BTreeSet<String>) {
+        self.relation_planners[0] = Arc::new(WindowFunctions { late: names });
     }
 
     /// "There is no table", with the nearest name.
@@ -399,6 +449,12 @@ pub(crate) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
 
 impl ContextProvider for Catalog {
     fn get_table_source(&self, name: TableReference) -> DfResult<Arc<dyn TableSource>> {
+        if let Some(table) = self.errors_of(name.table()).map_err(external)? {
+            return Ok(Arc::new(ErrorsSource(table)));
+        }
+        if let Some(late) = self.late_of(name.table())? {
+            return Ok(Arc::new(late));
+        }
         match self.entry(name.table()).map_err(external)? {
             Entry::Table(table, None) => Ok(Arc::new(TableScanSource(Arc::clone(table)))),
             Entry::Table(_, Some(plan)) | Entry::View(plan) => Ok(Arc::new(ViewSource(Arc::clone(plan)))),

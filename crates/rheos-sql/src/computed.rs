@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -14,8 +15,11 @@ use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::ScalarFunctionExpr;
 use datafusion_physical_expr::expressions::{Column, Literal};
 use datafusion_physical_expr::utils::collect_columns;
-use rheos_core::error::{Error, Result};
+use rheos_core::error::{Error, ErrorKind, Result};
+use rheos_core::letters::OnError;
 use rheos_core::source::{Boundedness, Discovery, Found, ReaderContext, Source, SourcePoll, Split, SplitReader};
+
+use rheos_operators::lenient::{failing_rows, letter, without};
 
 use crate::lower::Use;
 
@@ -136,6 +140,10 @@ impl Source for ComputedSource {
         self.inner.resume(open)
     }
 
+    fn on_error(&self) -> OnError {
+        self.inner.on_error()
+    }
+
     fn is_replayable(&self) -> bool {
         self.inner.is_replayable()
     }
@@ -145,8 +153,8 @@ impl Source for ComputedSource {
     }
 
     fn open(&self, split: &Split, position: Option<&str>, ctx: ReaderContext) -> Result<Box<dyn SplitReader>> {
-        let inner = self.inner.open(split, position, ctx)?;
-        Ok(Box::new(ComputedReader { inner, source: self.clone() }))
+        let inner = self.inner.open(split, position, ctx.clone())?;
+        Ok(Box::new(ComputedReader { inner, source: self.clone(), ctx }))
     }
 
     fn describe(&self) -> Vec<(String, String)> {
@@ -181,9 +189,25 @@ fn path(expr: &Arc<dyn PhysicalExpr>) -> Option<(usize, Vec<String>)> {
 struct ComputedReader {
     inner: Box<dyn SplitReader>,
     source: ComputedSource,
+    ctx: ReaderContext,
 }
 
 impl ComputedReader {
+    /// [`ComputedReader::extended`] of the rows for which that can be done; the others become dead letters, if those are read.
+    fn extended_or_letters(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let error = match self.extended(batch) {
+            Err(error) if error.kind() == ErrorKind::User && self.ctx.letters.is_some() => error,
+            done => return done,
+        };
+        let failing = failing_rows(batch, error, &mut |rows| self.extended(&rows).map(drop))?;
+        let letters = failing.iter().map(|(row, error)| letter(batch, *row, error.message()));
+        let letters = letters.collect::<Result<Vec<_>>>()?;
+        // They were decoded, and are rows no more.
+        self.ctx.counters.records.fetch_sub(letters.len() as u64, Ordering::Relaxed);
+        self.ctx.put_letters(letters);
+        self.extended(&without(batch, &failing)?)
+    }
+
     fn extended(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let rows = batch.num_rows();
         let computed = &self.source.computed;
@@ -202,7 +226,7 @@ impl ComputedReader {
 impl SplitReader for ComputedReader {
     fn poll(&mut self) -> Result<SourcePoll> {
         match self.inner.poll()? {
-            SourcePoll::Batch(batch) => Ok(SourcePoll::Batch(self.extended(&batch)?)),
+            SourcePoll::Batch(batch) => Ok(SourcePoll::Batch(self.extended_or_letters(&batch)?)),
             other => Ok(other),
         }
     }

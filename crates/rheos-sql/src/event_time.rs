@@ -4,13 +4,17 @@
 //! below it; only where everything below is bounded and has no watermark may it be any timestamp, since nothing fires
 //! before the end of the input then. Processing time is told by its function, `PROCTIME()`, wherever a view carries it to.
 
+use std::sync::Arc;
+
 use datafusion_common::{Column, JoinType};
-use datafusion_expr::{Expr, LogicalPlan};
+use datafusion_expr::{Expr, LogicalPlan, TableSource};
 use rheos_core::error::{Error, Result};
+use rheos_core::letters::ERRORS_SUFFIX;
 use rheos_core::source::Boundedness;
 
 use crate::catalog::{Table, scanned_table};
 use crate::proctime::PROCTIME;
+use crate::side::{LATE_SUFFIX, errors_of, late_of, table_of};
 use crate::windows::WindowNode;
 
 /// What a window's time column is.
@@ -40,6 +44,9 @@ enum Domain {
 fn trace(plan: &LogicalPlan, index: usize, name: &str) -> Result<Domain> {
     match plan {
         LogicalPlan::TableScan(scan) => {
+            if let Some(name) = side_name(&scan.source) {
+                return Err(no_time(&name));
+            }
             let Some(table) = scanned_table(&scan.source) else { return computed(plan, name) };
             trace_table(table, scan.projection.as_ref().map_or(index, |p| p[index]), name)
         }
@@ -158,6 +165,17 @@ fn is_window_time(plan: &LogicalPlan, column: &Column) -> bool {
     }
 }
 
+/// The name of a relation of what could not be used.
+fn side_name(source: &Arc<dyn TableSource>) -> Option<String> {
+    let errors = errors_of(source).map(|table| format!("{}{ERRORS_SUFFIX}", table.definition.name));
+    errors.or_else(|| late_of(source).map(|late| format!("{}{LATE_SUFFIX}", late.name)))
+}
+
+fn no_time(name: &str) -> Error {
+    Error::invalid(148, format!("'{name}' has no event time"))
+        .with_hint("select PROCTIME() AS p in a view, and window over p")
+}
+
 fn above_processing() -> Error {
     Error::invalid(142, "a window over the result of a processing-time window is not supported yet")
         .with_hint("window over an event time, or aggregate once")
@@ -167,13 +185,20 @@ fn above_processing() -> Error {
 fn computed(plan: &LogicalPlan, name: &str) -> Result<Domain> {
     let mut tables = vec![];
     let mut windows = vec![];
+    let mut side = None;
     visit(plan, &mut |p| match p {
-        LogicalPlan::TableScan(scan) => tables.extend(scanned_table(&scan.source).cloned()),
+        LogicalPlan::TableScan(scan) => {
+            tables.extend(scanned_table(&scan.source).cloned());
+            side = side.take().or_else(|| side_name(&scan.source));
+        }
         LogicalPlan::Extension(extension) => {
             windows.extend(extension.node.as_any().downcast_ref::<WindowNode>().map(|w| w.time.clone()));
         }
         _ => {}
     });
+    if let Some(name) = side {
+        return Err(no_time(&name));
+    }
     if windows.contains(&TimeAttribute::Processing) {
         return Err(above_processing());
     }
@@ -200,12 +225,18 @@ pub(crate) fn visit(plan: &LogicalPlan, see: &mut impl FnMut(&LogicalPlan)) {
 
 /// Whether a plan's input ends.
 pub(crate) fn boundedness(plan: &LogicalPlan) -> Result<Boundedness> {
-    let mut tables = vec![];
+    let (mut tables, mut late) = (vec![], Boundedness::Bounded);
     visit(plan, &mut |p| {
         if let LogicalPlan::TableScan(scan) = p {
-            tables.extend(scanned_table(&scan.source).cloned());
+            tables.extend(table_of(&scan.source).cloned());
+            if late_of(&scan.source).is_some_and(|l| l.boundedness == Boundedness::Unbounded) {
+                late = Boundedness::Unbounded;
+            }
         }
     });
+    if late == Boundedness::Unbounded {
+        return Ok(late);
+    }
     for table in tables {
         if table.boundedness()? == Boundedness::Unbounded {
             return Ok(Boundedness::Unbounded);

@@ -52,6 +52,7 @@ mod scalar;
 mod select_names;
 mod set_types;
 mod settings;
+mod side;
 mod spelling;
 mod statement;
 mod statement_set;

@@ -1,6 +1,7 @@
 //! A whole program: its statements one after another, then all of its inserts and queries as one job.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -18,6 +19,7 @@ use crate::explain::explain;
 use crate::hints::Hints;
 use crate::lower::{self, Target, Task, lower, result_type};
 use crate::settings::{Settings, StateSettings, own_name};
+use crate::side::{self, TablesRead};
 use crate::statement::{InsertInto, Statement, ViewDdl, parse};
 use crate::tokens::{Tokens, place, statements, whole};
 use crate::{diagnose, event_time, insert, metadata, optimize, query, types};
@@ -36,6 +38,8 @@ pub struct PlanOptions {
     pub query_time_ms: i64,
     /// The sink of the n-th bare `SELECT`.
     pub result_sink: ResultSink,
+    /// The folder for the dead letters that no query reads; `None`: the job keeps none.
+    pub letters: Option<PathBuf>,
 }
 
 /// A planned program.
@@ -88,6 +92,7 @@ pub(crate) fn plan(text: &str, options: &PlanOptions, registry: &ConnectorRegist
     if statements.is_empty() {
         return Err(Error::invalid(108, "the program is empty").with_hint("begin with CREATE TABLE or SELECT"));
     }
+    planner.catalog.set_late(side::late_names(statements.iter().flatten().map(|t| &t.token)));
     let statements = statements.into_iter().map(|tokens| Ok((whole(&tokens), parse(tokens)?)));
     let statements = statements.collect::<Result<Vec<_>>>()?;
     planner.zone(statements.iter().map(|s| &s.1))?;
@@ -198,6 +203,7 @@ impl Planner<'_> {
         }
         self.catalog.hints_mut().state_ttl_ms = self.settings.state_ttl_ms;
         self.catalog.hints().check(self.catalog.names())?;
+        self.keep_letters()?;
         let graph = match self.tasks.is_empty() {
             true => None,
             false => Some(lower(&self.tasks, &self.catalog)?),
@@ -219,6 +225,22 @@ impl Planner<'_> {
             false => Boundedness::Bounded,
         };
         Ok(Program { graph, explained, outputs: self.outputs, settings: self.settings, boundedness })
+    }
+
+    /// Adds what writes the dead letters that no query reads, where the job keeps them.
+    fn keep_letters(&mut self) -> Result<()> {
+        let mut read = TablesRead::default();
+        self.tasks.iter().for_each(|task| read.add(&task.plan));
+        let unread = read.unread(self.options.letters.is_some())?;
+        let Some(folder) = &self.options.letters else { return Ok(()) };
+        for table in unread {
+            let name = &table.definition.name;
+            if let Some(sink) = side::letters_sink(name, folder, self.registry)? {
+                let target = Target { name: side::sink_name(name), table: None, sink };
+                self.tasks.push(Task { plan: side::errors_plan(table)?, tokens: vec![], target });
+            }
+        }
+        Ok(())
     }
 
     // ---- declarations ----

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use arrow::record_batch::RecordBatch;
 use rheos_core::error::{Error, Result};
 use rheos_core::graph::{Guarantee, JobGraph, NodeId, NodeKind};
+use rheos_core::letters::SINK_PREFIX;
 use rheos_core::source::Boundedness;
 use rheos_runtime::{JobControl, JobReport, RunConfig};
 use rheos_sql::PlanFormat;
@@ -122,10 +123,14 @@ impl Job {
         self.config.state.as_ref().map(|state| state.store.place())
     }
 
-    /// By the name of each sink, what holds for its output: rows of a job that keeps no state are lost or repeated by a crash.
+    /// By the name of each sink, those of unread dead letters apart, what holds for its output: rows of a job that keeps no
+    /// state are lost or repeated by a crash.
     pub fn guarantees(&self) -> Vec<(String, Guarantee)> {
         let Some(graph) = &self.graph else { return vec![] };
-        let is_sink = |id: &NodeId| matches!(graph.node(*id).kind, NodeKind::Sink(_));
+        let is_sink = |id: &NodeId| {
+            let node = graph.node(*id);
+            matches!(node.kind, NodeKind::Sink(_)) && !node.name.starts_with(SINK_PREFIX)
+        };
         graph.ids().filter(is_sink).map(|id| (graph.node(id).name.clone(), graph.guarantee(id))).collect()
     }
 

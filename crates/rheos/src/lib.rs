@@ -73,7 +73,7 @@ pub use rheos_core::source::Boundedness;
 pub use rheos_core::time::Watermark;
 pub use rheos_core::{Batch, connector, error, graph, operator, options, sink, source, time, units, window};
 pub use rheos_formats::{csv, json, text};
-pub use rheos_runtime::{JobControl, JobReport, NodeStats, RunConfig, Snapshot, StopMode};
+pub use rheos_runtime::{JobControl, JobReport, NodeStats, RunConfig, Snapshot, SourceStats, StopMode};
 pub use rheos_sql::PlanFormat;
 
 pub use arrow;

@@ -117,6 +117,7 @@ impl SqlProgram {
             variables: self.variables,
             settings: self.settings,
             query_time_ms,
+            letters: state.as_ref().and_then(OpenState::letters),
             result_sink: Arc::new(move |index, schema| {
                 if discards {
                     return rheos_connectors::discard(schema);

@@ -169,6 +169,12 @@ pub(crate) struct OpenState {
 }
 
 impl OpenState {
+    /// Where dead letters go that no query reads: JSON lines, in a folder a table, where state lies in a folder. An object
+    /// store takes none.
+    pub(crate) fn letters(&self) -> Option<PathBuf> {
+        self.store.folder().map(|folder| folder.join("errors"))
+    }
+
     pub(crate) fn into_config(self) -> Result<StateConfig> {
         let context = serde_json::to_vec(&self.context);
         let context = context.map_err(|e| Error::internal(format!("the plan context cannot be written: {e}")))?;

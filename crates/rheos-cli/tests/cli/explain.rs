@@ -34,6 +34,18 @@ fn explained(sql: &str, format: &str) -> String {
     sandbox.run(&["explain", "--format", format, "job.sql"]).expect_code(0).stdout.clone()
 }
 
+#[test]
+fn the_promise_for_each_output_and_for_the_job_is_told() {
+    let text = explained(&inserts(), "text");
+    let promised =
+        "with --state-dir:\n  few is written exactly-once\n  many is written exactly-once\n  the job is exactly-once\n";
+    assert!(text.ends_with(promised), "{text}");
+    let result = explained(&hourly(), "text");
+    let again = "with --state-dir:\n  result is written at-least-once: after a crash, rows may show again\n";
+    assert!(result.ends_with(again), "{result}");
+    assert!(!explained(&inserts(), "mermaid").contains("exactly-once"));
+}
+
 /// The node names, and the edges as `from -> to: exchange`.
 type Picture = (BTreeSet<String>, BTreeSet<String>);
 

@@ -13,6 +13,7 @@ mod config;
 mod docs;
 mod explain;
 mod files;
+mod letters;
 mod nexmark;
 mod process;
 mod restarts;

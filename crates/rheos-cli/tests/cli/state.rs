@@ -48,7 +48,9 @@ fn a_job_that_is_stopped_or_killed_goes_on_without_a_gap() {
         let code = child.wait().unwrap().code();
         assert_eq!(code, (signal != "KILL").then_some(0), "{signal}: {talk}");
         assert!(
-            talk.contains("o is written exactly-once\n") && talk.contains("seen is written at-least-once"),
+            talk.contains("o is written exactly-once\n")
+                && talk.contains("seen is written at-least-once")
+                && talk.contains("the job is at-least-once\n"),
             "{talk}"
         );
     }

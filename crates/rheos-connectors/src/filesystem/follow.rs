@@ -28,7 +28,7 @@ use super::input::count_lines;
 use super::options::{Compression, FileOptions};
 use super::paths::{is_glob, missing, shown};
 use super::position::{BytePosition, FileIdentity, GrowingPosition, parse};
-use super::reader::count_records;
+use super::reader::{account, count_records, no_rows};
 use super::rotation::{find, lost, read_head};
 use crate::io::pool::lock;
 
@@ -195,7 +195,7 @@ impl SplitReader for GrowingReader {
     fn poll(&mut self) -> Result<SourcePoll> {
         loop {
             let decoded = self.decoder.decode();
-            self.ctx.counters.add_skipped(self.decoder.take_skipped());
+            let full = account(&mut self.decoder, &self.ctx);
             if let Some(bad) = self.decoder.take_first_skipped() {
                 let (path, offset) = (self.path.clone(), self.offset);
                 let lines_before = move || count_lines(&path, Compression::None, offset);
@@ -211,6 +211,7 @@ impl SplitReader for GrowingReader {
                     (self.offset, self.file) = (0, Some(Known::new(self.next_inode)));
                     self.decoder = self.rows.at(InputRange::default())?;
                 }
+                Decoded::NeedInput if full => return Ok(SourcePoll::Batch(no_rows(&self.decoder))),
                 Decoded::NeedInput => match self.news.try_recv() {
                     Ok(news) => self.hear(news?)?,
                     Err(TryRecvError::Empty) => return Ok(SourcePoll::Pending),

@@ -24,6 +24,10 @@ use crate::io::fetch::{Fetched, Input};
 /// Bytes of a chunk: they stay in the core's own cache until they are decoded.
 const CHUNK_BYTES: usize = 256 << 10;
 
+/// The error of a packed file that is damaged: what comes behind cannot be read.
+pub(super) const DAMAGED: &str = "R0211";
+const DAMAGED_CODE: u16 = 211;
+
 /// Bytes of a page of memory, or a divisor of them.
 const PAGE_BYTES: u64 = 4096;
 
@@ -54,6 +58,8 @@ pub(crate) struct FileInput {
     /// How the header is found, if one is to be read.
     header: Option<(TextFormat, usize)>,
     opened: Option<Opened>,
+    /// What went wrong behind the last piece.
+    late: Option<io::Error>,
 }
 
 enum Opened {
@@ -76,7 +82,7 @@ impl FileInput {
         end: Option<u64>,
         header: Option<(TextFormat, usize)>,
     ) -> Self {
-        Self { path: path.into(), compression, offset, end, header, opened: None }
+        Self { path: path.into(), compression, offset, end, header, opened: None, late: None }
     }
 
     fn open(&self) -> io::Result<Opened> {
@@ -123,12 +129,19 @@ impl Input for FileInput {
         if self.opened.is_none() {
             self.opened = Some(self.open().map_err(|e| self.failed(&e))?);
         }
+        if let Some(error) = self.late.take() {
+            return Err(self.failed(&error));
+        }
         let Some(opened) = &mut self.opened else { return Ok(None) };
         let (offset, wanted) = (self.offset, wanted_bytes(self.offset, self.end));
         let mut buffer = buffers::take();
         let read = match opened {
-            Opened::Plain(file) => fill(&mut buffer, wanted, |bytes, at| file.read_at(bytes, offset + at)),
-            Opened::Packed { unpacked, .. } => fill(&mut buffer, wanted, |bytes, _| unpacked.reader.read(bytes)),
+            Opened::Plain(file) => {
+                fill(&mut buffer, wanted, &mut self.late, |bytes, at| file.read_at(bytes, offset + at))
+            }
+            Opened::Packed { unpacked, .. } => {
+                fill(&mut buffer, wanted, &mut self.late, |bytes, _| unpacked.reader.read(bytes))
+            }
         };
         Ok(match read.map_err(|e| self.failed(&e))? {
             0 => None,
@@ -139,9 +152,11 @@ impl Input for FileInput {
     fn next_now(&mut self) -> Result<Fetched<Piece>> {
         let Some(Opened::Plain(file)) = &self.opened else { return Ok(Fetched::Pending) };
         let mut buffer = buffers::take();
-        let read = fill(&mut buffer, wanted_bytes(self.offset, self.end), |bytes, at| {
+        let mut late = None;
+        let read = fill(&mut buffer, wanted_bytes(self.offset, self.end), &mut late, |bytes, at| {
             read_cached(file, bytes, self.offset + at)
         });
+        self.late = late;
         match read {
             Ok(0) => Ok(Fetched::End),
             Ok(n) => Ok(Fetched::Item(self.piece(buffer, n as u64))),
@@ -184,10 +199,12 @@ fn read_cached(_: &File, _: &mut [u8], _: u64) -> io::Result<usize> {
 }
 
 /// Reads up to `wanted` bytes behind the room of `buffer`, which had other bytes before; `read` is told how many came
-/// already. Fewer come at the end and where `read` would block, which is an error only if none came.
+/// already. Fewer come at the end, where `read` would block, and where it failed, which is an error only if none came;
+/// what went wrong behind those that came is in `late`.
 fn fill(
     buffer: &mut Vec<u8>,
     wanted: usize,
+    late: &mut Option<io::Error>,
     mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
 ) -> io::Result<usize> {
     let size = ROOM_BYTES + wanted;
@@ -202,6 +219,10 @@ fn fill(
             Ok(n) => done += n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) if e.kind() == io::ErrorKind::WouldBlock && done > 0 => break,
+            Err(e) if done > 0 => {
+                *late = Some(e);
+                break;
+            }
             Err(e) => return Err(e),
         }
     }
@@ -273,7 +294,7 @@ fn read_error(path: &Path, compression: Compression, error: &io::Error) -> Error
         Compression::None | Compression::Auto => return Error::io("read", &name, error),
     };
     let damaged = |what: String| {
-        Error::new(ErrorKind::Corrupt, 211, what).with_hint("check the file, or whether 'compression' fits it")
+        Error::new(ErrorKind::Corrupt, DAMAGED_CODE, what).with_hint("check the file, or whether 'compression' fits it")
     };
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => {
@@ -296,13 +317,24 @@ fn begins_as_gzip(path: &Path) -> bool {
 
 /// The beginning of a text file, at most `bytes_max` bytes, and whether that is all of it.
 pub(crate) fn read_head(path: &Path, compression: Compression, bytes_max: usize) -> Result<(Vec<u8>, bool)> {
+    match read_begin(path, compression, bytes_max)? {
+        (_, _, Some(error)) => Err(error),
+        (head, complete, None) => Ok((head, complete)),
+    }
+}
+
+/// [`read_head`], and what goes wrong behind the bytes that can be read.
+fn read_begin(path: &Path, compression: Compression, bytes_max: usize) -> Result<(Vec<u8>, bool, Option<Error>)> {
     let failed = |e: io::Error| read_error(path, compression, &e);
     let mut opened = open(path, compression, 0).map_err(failed)?;
     let mut head = Vec::new();
-    (&mut opened.reader).take(bytes_max as u64 + 1).read_to_end(&mut head).map_err(failed)?;
+    match (&mut opened.reader).take(bytes_max as u64 + 1).read_to_end(&mut head) {
+        Err(e) if !head.is_empty() => return Ok((head, false, Some(failed(e)))),
+        read => read.map_err(failed)?,
+    };
     let complete = head.len() <= bytes_max;
     head.truncate(bytes_max);
-    Ok((head, complete))
+    Ok((head, complete, None))
 }
 
 /// The first record of a text file.
@@ -317,9 +349,13 @@ pub(crate) fn read_header(
     // Headers are short; a long one is read again with more room.
     let mut room = (16 << 10).min(bytes_max);
     loop {
-        let (head, complete) = read_head(path, compression, room)?;
+        let (head, complete, error) = read_begin(path, compression, room)?;
         if let Some(record) = first_record(format, &head, complete) {
             return Ok(record);
+        }
+        // A file that is damaged behind its header has one.
+        if let Some(error) = error {
+            return Err(error);
         }
         if complete {
             return Ok(Vec::new());

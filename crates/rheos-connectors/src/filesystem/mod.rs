@@ -45,8 +45,8 @@ use rheos_core::options::OptionDef;
 use rheos_core::sink::Sink;
 use rheos_core::source::Source;
 
-pub(crate) use options::{CSV, ON_ERROR, RECORD_SIZE_MAX, on_error, record_bytes_max, text_format};
-pub(crate) use reader::count_records;
+pub(crate) use options::{CSV, ON_ERROR, RECORD_SIZE_MAX, decoding, on_error, record_bytes_max, text_format};
+pub(crate) use reader::{account, count_records};
 
 /// The connector `filesystem`.
 pub(crate) fn connector() -> Arc<dyn Connector> {

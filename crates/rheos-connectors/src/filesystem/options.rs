@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rheos_core::letters::OnError;
 use rheos_core::options::{OptionDef, OptionType, Options};
+use rheos_core::source::ReaderContext;
 use rheos_core::{Error, Result};
+use rheos_formats::TextFormat;
 use rheos_formats::csv::CsvOptions;
-use rheos_formats::{OnError, TextFormat};
 
 use super::sink_options::{PARQUET, PARTITION_COMMIT, SINK, SinkOptions};
 
@@ -73,9 +75,10 @@ pub(crate) const SOURCE: &[OptionDef] = &[
 /// What bad records do: shared by all sources that decode.
 pub(crate) const ON_ERROR: OptionDef = OptionDef::new(
     "on-error",
-    OptionType::OneOf(&["fail", "skip"]),
-    "fail",
-    "What a record that cannot be decoded does: end the job with its file, line and reason, or be left out and counted.",
+    OptionType::OneOf(&["fail", "skip", "dead-letter"]),
+    "",
+    "What a record that cannot be read does: end the job with its file, line and reason, be left out and counted, or go to \
+     the table's dead letters, which is what holds in a job that keeps them; see Bad records. `fail` in any other.",
 );
 
 /// The limit of a record: shared by all sources that decode.
@@ -253,7 +256,22 @@ fn partition_default_name(options: &Options) -> Result<String> {
 
 /// The value of `on-error`.
 pub(crate) fn on_error(options: &Options) -> OnError {
-    if options.text("on-error") == "skip" { OnError::Skip } else { OnError::Fail }
+    match options.get("on-error") {
+        Some("fail") => OnError::Fail,
+        Some("skip") => OnError::Skip,
+        Some("dead-letter") => OnError::DeadLetter,
+        _ => OnError::Unset,
+    }
+}
+
+/// What a reader does with bad records: dead letters are for those who read them.
+pub(crate) fn decoding(on_error: OnError, ctx: &ReaderContext) -> rheos_formats::OnError {
+    match on_error {
+        OnError::Fail => rheos_formats::OnError::Fail,
+        OnError::Skip => rheos_formats::OnError::Skip,
+        OnError::Unset | OnError::DeadLetter if ctx.letters.is_some() => rheos_formats::OnError::DeadLetter,
+        OnError::Unset | OnError::DeadLetter => rheos_formats::OnError::Fail,
+    }
 }
 
 /// The value of `record.size-max`, at most 1 GiB.

@@ -157,9 +157,11 @@ impl SplitReader for ParquetReader {
             let Some(decoder) = &mut self.decoder else {
                 return Err(Error::internal("a row group is read before its file is open"));
             };
-            let step = decoder.decode();
+            let (step, rows_before) = (decoder.decode(), self.rows_done);
             self.rows_done = decoder.rows_done();
+            self.ctx.counters.add_read(self.rows_done - rows_before);
             self.ctx.counters.add_skipped(decoder.take_skipped());
+            self.ctx.put_letters(decoder.take_letters());
             if let Some(bad) = decoder.take_first_skipped() {
                 let name = format!("'{}'", shown(&self.path));
                 self.ctx.counters.note_skipped(move || bad.message(&name, 0));

@@ -1,15 +1,17 @@
 //! Reads one split of a text file: chunks come from an I/O thread, rows are decoded on the worker.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 use rheos_core::source::{ReaderContext, SourcePoll, SplitReader};
 use rheos_core::{Error, Result};
-use rheos_formats::{DecodeError, DecodeLimits, Decoded, InputRange, TextDecoder, TextFormat};
+use rheos_formats::{DecodeError, DecodeLimits, Decoded, InputRange, OnError, TextDecoder, TextFormat};
 
-use super::input::{FileInput, Piece, ROOM_BYTES, count_lines};
-use super::options::{Compression, FileOptions};
+use super::input::{DAMAGED, FileInput, Piece, ROOM_BYTES, count_lines};
+use super::options::{Compression, FileOptions, decoding};
 use super::paths::shown;
 use super::position::{BytePosition, parse};
 use super::splits::{FileSplit, Part};
@@ -26,6 +28,9 @@ pub(crate) struct TextReader {
     /// Where the decoder began.
     offset: u64,
     progress: Progress,
+    on_error: OnError,
+    /// Whether any bytes have come.
+    has_begun: bool,
 }
 
 /// Tells the bytes that are done: in the end exactly the split's size.
@@ -77,7 +82,7 @@ impl TextReader {
         let limits = DecodeLimits {
             batch_rows: ctx.batch_rows,
             record_bytes_max: options.record_bytes_max,
-            on_error: options.on_error,
+            on_error: decoding(options.on_error, &ctx),
         };
         let input = FileInput::new(&split.path, options.compression, range.offset, range.end, header);
         Ok(Self {
@@ -86,9 +91,23 @@ impl TextReader {
             compression: options.compression,
             offset: range.offset,
             progress: Progress::new(size_bytes),
+            on_error: limits.on_error,
+            has_begun: false,
             path: split.path,
             ctx,
         })
+    }
+
+    /// The next piece. What is left of a packed file that is damaged is one bad record, but a file of which nothing can be
+    /// unpacked is not what its table says.
+    fn fetch(&mut self) -> Result<Fetched<Piece>> {
+        match self.fetcher.poll() {
+            Err(error) if error.code() == DAMAGED && self.on_error != OnError::Fail && self.has_begun => {
+                self.decoder.abandon(error.message());
+                Ok(Fetched::End)
+            }
+            fetched => fetched,
+        }
     }
 
     fn decode_error(&self, error: DecodeError) -> Error {
@@ -101,7 +120,7 @@ impl SplitReader for TextReader {
     fn poll(&mut self) -> Result<SourcePoll> {
         loop {
             let decoded = self.decoder.decode();
-            self.ctx.counters.add_skipped(self.decoder.take_skipped());
+            let full = account(&mut self.decoder, &self.ctx);
             if let Some(bad) = self.decoder.take_first_skipped() {
                 let (path, compression, offset) = (self.path.clone(), self.compression, self.offset);
                 let lines_before = move || count_lines(&path, compression, offset);
@@ -118,13 +137,15 @@ impl SplitReader for TextReader {
                     self.progress.finish(&self.ctx);
                     return Ok(SourcePoll::Finished);
                 }
-                Decoded::NeedInput => match self.fetcher.poll()? {
+                Decoded::NeedInput if full => return Ok(SourcePoll::Batch(no_rows(&self.decoder))),
+                Decoded::NeedInput => match self.fetch()? {
                     Fetched::Pending => return Ok(SourcePoll::Pending),
                     Fetched::End => self.decoder.finish(),
                     Fetched::Item(Piece::Header(record)) => {
                         self.decoder.set_header(&record).map_err(|e| self.decode_error(DecodeError::Other(e)))?
                     }
                     Fetched::Item(Piece::Bytes(bytes, disk_bytes)) => {
+                        self.has_begun = true;
                         let used = self.decoder.push_buffer(bytes, ROOM_BYTES);
                         self.progress.add(disk_bytes, &self.ctx);
                         buffers::give(used);
@@ -137,6 +158,18 @@ impl SplitReader for TextReader {
     fn position(&self) -> String {
         BytePosition::of(self.decoder.rest()).to_string()
     }
+}
+
+/// Tells the engine what a decoder has counted and found bad. Whether it is to look, see [`ReaderContext::put_letters`].
+pub(crate) fn account(decoder: &mut TextDecoder, ctx: &ReaderContext) -> bool {
+    ctx.counters.add_read(decoder.take_read());
+    ctx.counters.add_skipped(decoder.take_skipped());
+    ctx.put_letters(decoder.take_letters())
+}
+
+/// A batch that lets the engine look.
+pub(crate) fn no_rows(decoder: &TextDecoder) -> RecordBatch {
+    RecordBatch::new_empty(Arc::clone(decoder.schema()))
 }
 
 /// Adds rows to the counter of decoded records.

@@ -11,12 +11,12 @@ use rheos_core::connector::{MetadataColumn, TableDefinition};
 use rheos_core::source::{Boundedness, Discovery, Found, ReaderContext, Source, Split, SplitReader};
 use rheos_core::{Error, Result};
 use rheos_formats::parquet::read::ParquetFooter;
-use rheos_formats::{DecodeLimits, InputRange, TextDecoder, TextFormat, infer_text_schema};
+use rheos_formats::{DecodeLimits, InputRange, OnError, TextDecoder, TextFormat, infer_text_schema};
 
 use super::follow::{GrowingReader, RowDecoder, check_growing};
 use super::input::{read_head, read_header};
 use super::metadata;
-use super::options::{Compression, FileFormat, FileOptions, FileOrder, Growth};
+use super::options::{Compression, FileFormat, FileOptions, FileOrder, Growth, decoding};
 use super::parquet::{ParquetReader, read_footer};
 use super::partition::{Layout, PartitionReader, Partitioning, with_partition_columns};
 use super::paths::{InputFile, NoFiles, input_files, reads_in, shown};
@@ -169,14 +169,16 @@ impl FileSource {
         Ok(match (&options.format, &split.part, options.growth) {
             (FileFormat::Parquet, Part::RowGroup(group), _) => {
                 let footer = lock(&self.footers).get(&split.path).cloned();
-                let (schema, group, on_error) = (Arc::clone(&self.file_schema), *group, options.on_error);
+                let (schema, group, on_error) =
+                    (Arc::clone(&self.file_schema), *group, decoding(options.on_error, &ctx));
                 Box::new(ParquetReader::try_new(split.path, group, footer, position, size, schema, on_error, ctx)?)
             }
             (FileFormat::Text(format), Part::Whole | Part::Lines { .. }, _) => {
                 Box::new(TextReader::try_new(split, size, position, format, options, &self.declared, columns, ctx)?)
             }
             (FileFormat::Text(format), Part::Growing, Growth::Lines { interval }) => {
-                let limits = limits(options, ctx.batch_rows);
+                let limits =
+                    DecodeLimits { on_error: decoding(options.on_error, &ctx), ..limits(options, ctx.batch_rows) };
                 let decoder = RowDecoder {
                     format: format.clone(),
                     declared: Arc::clone(&self.declared),
@@ -228,8 +230,9 @@ fn layout(partitioning: Option<&Partitioning>, stored: usize, columns: &[usize])
     layout.with_metadata(columns.iter().map(|c| c.checked_sub(stored)), partitions)
 }
 
+/// The limits of a decoder that reads the first bad record.
 fn limits(options: &FileOptions, batch_rows: usize) -> DecodeLimits {
-    DecodeLimits { batch_rows, record_bytes_max: options.record_bytes_max, on_error: options.on_error }
+    DecodeLimits { batch_rows, record_bytes_max: options.record_bytes_max, on_error: OnError::Fail }
 }
 
 /// The columns of the first file that has any.
@@ -262,6 +265,10 @@ impl Source for FileSource {
             Growth::Fixed => Boundedness::Bounded,
             Growth::Files { .. } | Growth::Lines { .. } => Boundedness::Unbounded,
         }
+    }
+
+    fn on_error(&self) -> rheos_core::letters::OnError {
+        self.options.on_error
     }
 
     fn project(&self, columns: &[usize]) -> Result<Arc<dyn Source>> {

@@ -20,6 +20,7 @@ use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder
 use parquet::errors::ParquetError;
 use parquet::file::reader::ChunkReader;
 use parquet::file::statistics::Statistics;
+use rheos_core::letters::DeadLetter;
 use rheos_core::time::micros_to_ms;
 use rheos_core::{Error, ErrorKind, Result};
 
@@ -28,6 +29,7 @@ use super::nested::{count_leaves, reader_field, wanted_leaves};
 use crate::bad::{BadRecord, BadRows, DecodeError, FirstSkipped, OnError};
 use crate::good_rows::{Place, good_rows, mark_nulls};
 use crate::infer::TEXT;
+use crate::json::write::write_rows;
 use crate::names::{find_column, missing_column};
 
 /// The footer of a file: schema, row groups, statistics.
@@ -158,7 +160,7 @@ pub fn check_columns(footer: &ParquetFooter, schema: &SchemaRef) -> Result<Vec<u
 pub enum ParquetStep {
     /// These bytes of the file are needed; give them to `push` in this order.
     NeedsData(Vec<Range<u64>>),
-    /// Rows.
+    /// Rows; none where all of them were bad and became letters.
     Batch(RecordBatch),
     /// The row group is at its end.
     End,
@@ -177,6 +179,7 @@ pub struct ParquetDecoder {
     rows_done: u64,
     skipped: u64,
     first_skipped: FirstSkipped,
+    letters: Vec<DeadLetter>,
     failed: bool,
 }
 
@@ -226,6 +229,7 @@ impl ParquetDecoder {
             rows_done: skip_rows,
             skipped: 0,
             first_skipped: FirstSkipped::default(),
+            letters: Vec::new(),
             failed: false,
         })
     }
@@ -238,6 +242,12 @@ impl ParquetDecoder {
     /// Rows of the row group that have been decoded, bad ones among them.
     pub fn rows_done(&self) -> u64 {
         self.rows_done
+    }
+
+    /// Bad rows under [`OnError::DeadLetter`] since the last call: their numbers in the file, from 0, and what was read of
+    /// them as JSON.
+    pub fn take_letters(&mut self) -> Vec<DeadLetter> {
+        std::mem::take(&mut self.letters)
     }
 
     /// Bad rows that were left out since the last call.
@@ -266,6 +276,10 @@ impl ParquetDecoder {
                     if let Some(batch) = self.cast(&batch)? {
                         return Ok(ParquetStep::Batch(batch));
                     }
+                    if !self.letters.is_empty() {
+                        // They must not become more.
+                        return Ok(ParquetStep::Batch(RecordBatch::new_empty(Arc::clone(&self.schema))));
+                    }
                 }
                 Err(error) => {
                     self.failed = true;
@@ -280,7 +294,7 @@ impl ParquetDecoder {
         let first_row = self.row;
         self.row += rows as u64;
         self.rows_done += rows as u64;
-        let mut bad = BadRows::default();
+        let mut bad = BadRows::new(self.on_error);
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.order.len());
         for (n, place) in self.order.iter().enumerate() {
             bad.set_column(n);
@@ -289,9 +303,18 @@ impl ParquetDecoder {
             mark_nulls(field, &column, &mut bad);
             columns.push(column);
         }
+        for (row, (column, fault)) in bad.take_all() {
+            let mut raw = Vec::new();
+            write_rows(&batch.slice(row, 1), &mut raw)?;
+            raw.pop();
+            let reason = format!("column '{}': {fault}", self.schema.field(column).name());
+            self.letters.push(DeadLetter { position: Some(first_row + row as u64), reason, raw });
+        }
         let place = |row: usize| Place { line: first_row + row as u64 + 1, unit: "row" };
         let good = good_rows(&self.schema, columns, rows, bad, self.on_error, place)?;
-        self.skipped += good.skipped;
+        if self.on_error == OnError::Skip {
+            self.skipped += good.skipped;
+        }
         if let Some(record) = good.first_skipped {
             self.first_skipped.note(|| record);
         }

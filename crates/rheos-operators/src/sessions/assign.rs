@@ -25,7 +25,7 @@ use datafusion_physical_expr::PhysicalExpr;
 use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, WatermarkChange};
 use rheos_core::state::{Run, SnapshotReader, StateDelta, TableDelta, Tombstone};
 use rheos_core::window::WindowSpec;
-use rheos_core::{Epoch, Error, Operator, OperatorContext, OperatorFactory, Progress, Result, Watermark};
+use rheos_core::{Epoch, Error, Operator, OperatorContext, OperatorFactory, Port, Progress, Result, Watermark};
 
 use super::cut::cut;
 use super::index::{Place, Sessions, UNSAVED};
@@ -36,6 +36,7 @@ use super::{timed_rows, watermark_behind};
 use crate::assign_windows::{time_zone, window_columns, window_fields};
 use crate::chunk_queue::ChunkQueue;
 use crate::evaluation::{canonical_key, check_expression, evaluate, new_batch, plan_error};
+use crate::late::LatePort;
 use crate::state::{FiredMarks, StateKeys, check_layout};
 
 const ROWS: &str = "rows";
@@ -54,6 +55,7 @@ const CLOSED_LAYOUT: &str = "session-closed/v1";
 #[derive(Debug, Clone)]
 pub struct AssignSessionsFactory {
     plan: Arc<Plan>,
+    late: Option<LatePort>,
 }
 
 #[derive(Debug)]
@@ -103,7 +105,13 @@ impl AssignSessionsFactory {
             keys,
             input,
         };
-        Ok(Self { plan: Arc::new(plan) })
+        Ok(Self { plan: Arc::new(plan), late: None })
+    }
+
+    /// Late rows leave by [`Port::LATE`](rheos_core::Port::LATE), if anything is given.
+    #[must_use]
+    pub fn with_late(self, late: Option<LatePort>) -> Self {
+        Self { late, ..self }
     }
 }
 
@@ -113,6 +121,7 @@ impl OperatorFactory for AssignSessionsFactory {
         Ok(Box::new(AssignSessions {
             codec: KeyCodec::try_new(Arc::clone(&self.plan.key_schema))?,
             plan: Arc::clone(&self.plan),
+            late: self.late.clone(),
             sessions: Sessions::default(),
             rows: Rows::default(),
             leaving: None,
@@ -147,6 +156,7 @@ impl OperatorFactory for AssignSessionsFactory {
 
 struct AssignSessions {
     plan: Arc<Plan>,
+    late: Option<LatePort>,
     codec: KeyCodec,
     sessions: Sessions,
     rows: Rows,
@@ -188,6 +198,23 @@ impl AssignSessions {
             *rows += 1;
         }
         Ok(joined)
+    }
+
+    /// Drops the sessions that were over before their first row came, and gives their rows to who reads them.
+    fn drop_late(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+        let Some(port) = self.late.clone() else {
+            self.sessions.drop_late(self.watermark_ms, ctx);
+            return Ok(());
+        };
+        while let Some(id) = self.sessions.next_late(self.watermark_ms, ctx) {
+            let places: Vec<_> = self.sessions.pieces_of(id).collect();
+            for places in places.chunks(CHUNK_ROWS_MAX) {
+                let ends = vec![self.sessions.get(id).end_ms; places.len()];
+                ctx.emit(Port::LATE, port.rows(&self.rows.take(places)?, ends, self.watermark_ms)?);
+            }
+            self.sessions.remove(id);
+        }
+        Ok(())
     }
 
     /// Emits a chunk of what is due.
@@ -357,7 +384,7 @@ impl Operator for AssignSessions {
     }
 
     fn on_watermark(&mut self, change: WatermarkChange, ctx: &mut OperatorContext) -> Result<Progress> {
-        self.sessions.drop_late(self.watermark_ms, ctx);
+        self.drop_late(ctx)?;
         self.watermark_ms = self.watermark_ms.max(change.combined.ms());
         self.sessions.close(self.watermark_ms);
         self.fire(ctx)
@@ -368,7 +395,7 @@ impl Operator for AssignSessions {
     }
 
     fn flush(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
-        self.sessions.drop_late(self.watermark_ms, ctx);
+        self.drop_late(ctx)?;
         Ok(Progress::Done)
     }
 

@@ -254,12 +254,18 @@ impl Sessions {
 
     /// Drops and counts the sessions that were over before their first row came.
     pub(crate) fn drop_late(&mut self, watermark_ms: i64, ctx: &mut OperatorContext) {
-        while let Some(id) = self.next_closing(watermark_ms) {
-            let (rows, end_ms) = (self.get(id).uncounted, self.get(id).end_ms);
-            ctx.count(Counter::LateRecords, rows);
-            ctx.observe_lateness(watermark_ms.saturating_sub(end_ms), rows);
+        while let Some(id) = self.next_late(watermark_ms, ctx) {
             self.remove(id);
         }
+    }
+
+    /// The next session that was over before its first row came; it is counted, and still there to be removed.
+    pub(crate) fn next_late(&mut self, watermark_ms: i64, ctx: &mut OperatorContext) -> Option<u32> {
+        let id = self.next_closing(watermark_ms)?;
+        let (rows, end_ms) = (self.get(id).uncounted, self.get(id).end_ms);
+        ctx.count(Counter::LateRecords, rows);
+        ctx.observe_lateness(watermark_ms.saturating_sub(end_ms), rows);
+        Some(id)
     }
 
     /// Makes the sessions due that end before `watermark_ms`.

@@ -18,6 +18,7 @@ use datafusion_expr::{Expr, Join, LogicalPlan};
 use rheos_core::error::{Error, Result};
 
 use crate::catalog::scanned_table;
+use crate::side::errors_of;
 use crate::windows::WindowNode;
 
 /// How much of a column is read.
@@ -97,6 +98,11 @@ fn whole(plan: &LogicalPlan) -> ColumnsUsed {
 fn walk(plan: &LogicalPlan, needs: ColumnsUsed, used: &mut BTreeMap<String, ColumnsUsed>) -> Result<()> {
     match plan {
         LogicalPlan::TableScan(scan) => {
+            if let Some(table) = errors_of(&scan.source) {
+                // Of a table that nobody reads otherwise, all columns are decoded.
+                used.entry(table.definition.name.clone()).or_default();
+                return Ok(());
+            }
             let Some(table) = scanned_table(&scan.source) else { return Ok(()) };
             let of_table = used.entry(table.definition.name.clone()).or_default();
             let all: Vec<_> = (0..table.schema.fields().len()).collect();
@@ -184,7 +190,11 @@ fn join_needs(join: &Join, needs: &ColumnsUsed) -> Result<(ColumnsUsed, ColumnsU
 
 fn window_needs(window: &WindowNode, mut needs: ColumnsUsed) -> Result<ColumnsUsed> {
     // The columns behind those of the input are the window's own.
-    needs.split_off(&window.input.schema().fields().len());
+    let width = window.input.schema().fields().len();
+    needs.split_off(&width);
+    if window.late.is_some() {
+        (0..width).for_each(|column| add(&mut needs, column, Use::Whole));
+    }
     let key = window.session_columns().map_err(lost)?.into_iter().flatten();
     for column in key.chain(window.time_index().map_err(lost)?) {
         add(&mut needs, column, Use::Whole);

@@ -13,6 +13,8 @@ mod fields_used;
 mod grouping;
 mod guards;
 mod join;
+mod late;
+mod lenient;
 mod not_null;
 mod rank;
 mod rows;
@@ -21,7 +23,7 @@ mod shared;
 mod stream;
 mod unnest;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
@@ -43,6 +45,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 use crate::catalog::Catalog;
 use crate::diagnose;
 use crate::event_time;
+use crate::side::errors_of;
 use crate::tokens::{Tokens, place, whole};
 use crate::windows::{self, WindowColumn, WindowNode};
 use fields_used::ColumnsUsed;
@@ -74,16 +77,29 @@ pub(crate) fn lower(tasks: &[Task], catalog: &Catalog) -> Result<JobGraph> {
     for task in tasks {
         fields_used::collect(&task.plan, &mut used)?;
     }
+    let mut reads_errors = BTreeSet::new();
+    for task in tasks {
+        event_time::visit(&task.plan, &mut |part| {
+            if let LogicalPlan::TableScan(scan) = part {
+                reads_errors.extend(errors_of(&scan.source).map(|table| table.definition.name.clone()));
+            }
+        });
+    }
     let mut graph = JobGraph::default();
     let mut sources = BTreeMap::new();
     let mut shared = shared::SharedParts::default();
+    let mut sides = vec![];
+    let mut late = late::LateParts::default();
     let mut targets: Vec<(&Target, Vec<NodeId>)> = vec![];
     for task in tasks {
         let mut lowering = Lowering {
             graph: &mut graph,
             sources: &mut sources,
+            sides: &mut sides,
+            late: &mut late,
             shared: &mut shared,
             used: &used,
+            reads_errors: &reads_errors,
             tokens: &task.tokens,
             catalog,
             props: props(catalog.config()),
@@ -106,6 +122,9 @@ pub(crate) fn lower(tasks: &[Task], catalog: &Catalog) -> Result<JobGraph> {
         let exchange = if target.sink.single_writer() { Exchange::Single } else { Exchange::Forward };
         graph.add(target.name.clone(), NodeKind::Sink(Arc::clone(&target.sink)), vec![edge(input, exchange)]);
     }
+    let mut edges = lenient::wire(&mut graph, &sides);
+    edges.extend(late.edges()?);
+    graph.feed(edges);
     Ok(graph)
 }
 
@@ -143,8 +162,12 @@ fn edge(from: NodeId, exchange: Exchange) -> Edge {
 struct Lowering<'a> {
     graph: &'a mut JobGraph,
     sources: &'a mut BTreeMap<String, scan::SharedSource>,
+    sides: &'a mut Vec<scan::Side>,
+    late: &'a mut late::LateParts,
     shared: &'a mut shared::SharedParts,
     used: &'a BTreeMap<String, ColumnsUsed>,
+    /// The tables whose dead letters are read.
+    reads_errors: &'a BTreeSet<String>,
     tokens: &'a Tokens,
     catalog: &'a Catalog,
     props: ExecutionProps,
@@ -377,7 +400,7 @@ impl Lowering<'_> {
         stream.window_length = None;
         stream.slots.extend(crate::windows::WindowColumn::ALL.map(Slot::Window));
         stream.pending = Some(Pending { spec: window.spec, time, session_key, conditions: vec![] });
-        Ok(stream)
+        self.without_late(window, stream)
     }
 
     fn union(&mut self, inputs: &[Arc<LogicalPlan>], schema: &SchemaRef) -> Result<Stream> {

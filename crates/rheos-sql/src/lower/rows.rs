@@ -10,7 +10,7 @@ use datafusion_expr::{Expr, LogicalPlan, SortExpr};
 use datafusion_physical_expr::PhysicalExpr;
 use rheos_core::NodeId;
 use rheos_core::error::{Error, Result};
-use rheos_operators::{SortKey, SortLimit, plan};
+use rheos_operators::{LatePort, SortKey, SortLimit, plan};
 use sqlparser::keywords::Keyword;
 
 use super::stream::{Pending, Slot, Stream, unique};
@@ -82,9 +82,14 @@ impl Lowering<'_> {
 
     /// The stream with a pending window put into its rows: one row for each window that a row is in.
     pub(super) fn assigned(&mut self, stream: Stream) -> Result<Stream> {
+        self.assigned_with(stream, None)
+    }
+
+    /// [`Lowering::assigned`]; the late rows of sessions leave by `late`.
+    pub(super) fn assigned_with(&mut self, stream: Stream, late: Option<LatePort>) -> Result<Stream> {
         let Some(pending) = stream.pending.clone() else { return Ok(stream) };
         let width = stream.schema.fields().len();
-        let (node, schema) = self.assigner(&stream, &pending)?;
+        let (node, schema) = self.assigner(&stream, &pending, late)?;
         let window_columns: Vec<_> = WindowColumn::ALL.iter().enumerate().map(|(i, w)| (width + i, *w)).collect();
         let at = |w: WindowColumn| window_columns.iter().find(|c| c.1 == w).map_or(width, |c| c.0);
         let slot = |s: &Slot| match *s {
@@ -96,7 +101,7 @@ impl Lowering<'_> {
         self.window_conditions(stream, &pending.conditions)
     }
 
-    fn assigner(&mut self, stream: &Stream, pending: &Pending) -> Result<(NodeId, SchemaRef)> {
+    fn assigner(&mut self, stream: &Stream, pending: &Pending, late: Option<LatePort>) -> Result<(NodeId, SchemaRef)> {
         let Some(time) = pending.time else {
             let hint =
                 "GROUP BY window_start, window_end above it, and keep the window's columns out of the aggregates";
@@ -114,7 +119,7 @@ impl Lowering<'_> {
             let hint = "write FROM SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), INTERVAL '10' MINUTE)";
             return Err(self.refused("GROUP BY session(...) used in another way than as a key", Keyword::GROUP, hint));
         };
-        plan::assign_sessions(self.graph, stream.node, time, pending.spec, key.clone())
+        plan::assign_sessions(self.graph, stream.node, time, pending.spec, key.clone(), late)
     }
 
     /// A condition on window columns alone, under their own names.

@@ -13,12 +13,17 @@ use datafusion_physical_expr::create_physical_expr;
 use rheos_core::NodeId;
 use rheos_core::error::{Error, Result};
 use rheos_core::graph::NodeKind;
+use rheos_core::letters;
 use rheos_core::source::WatermarkSpec;
+use sqlparser::tokenizer::Token;
 
 use super::Lowering;
 use super::fields_used::{ColumnsUsed, narrowed};
+use super::late::LateRelation;
 use super::stream::{Slot, Stream};
-use crate::catalog::scanned_table;
+use crate::catalog::{Table, scanned_table};
+use crate::side::{LATE_SUFFIX, LateSource, base, errors_of, late_of};
+use crate::tokens::place;
 use crate::values::ValuesSource;
 
 /// A table's node, and which columns of the table its rows hold.
@@ -28,50 +33,34 @@ pub(crate) struct SharedSource {
     columns: Vec<usize>,
 }
 
+/// The columns of a scan.
+fn projected(rows: Stream, scan: &TableScan) -> Stream {
+    match &scan.projection {
+        Some(columns) => Stream { slots: columns.iter().copied().map(Slot::Column).collect(), ..rows },
+        None => rows,
+    }
+}
+
+/// A relation of what could not be used of a table.
+pub(crate) struct Side {
+    pub(crate) node: NodeId,
+    /// The table's node.
+    pub(crate) source: NodeId,
+}
+
 impl Lowering<'_> {
     pub(super) fn scan(&mut self, scan: &TableScan) -> Result<Stream> {
+        if let Some(table) = errors_of(&scan.source) {
+            return self.errors(table, scan);
+        }
+        if let Some(late) = late_of(&scan.source) {
+            return self.late(late, scan);
+        }
         let table = scanned_table(&scan.source).ok_or_else(|| Error::internal("a scan of no table"))?;
         if !scan.filters.is_empty() || scan.fetch.is_some() {
             return Err(Error::internal("a scan with a filter"));
         }
-        let name = &table.definition.name;
-        let shared = match self.sources.get(name) {
-            Some(shared) => shared.clone(),
-            None => {
-                let width = table.schema.fields().len();
-                let used = self.used.get(name);
-                let mut columns: Vec<_> = used.into_iter().flat_map(ColumnsUsed::keys).copied().collect();
-                if columns.is_empty() {
-                    // `SELECT count(*)`: rows need at least one column to be counted by.
-                    columns.extend((width > 0).then_some(0));
-                }
-                let source = match columns.len() == width {
-                    true => Arc::clone(table.source()?),
-                    false => table.projected(&columns)?,
-                };
-                let whole = source.schema();
-                let narrow = narrowed(&whole, &columns, used);
-                let source = match narrow == whole {
-                    true => source,
-                    false => source.narrow(&narrow)?.unwrap_or(source),
-                };
-                let watermark = match &table.watermark {
-                    Some(w) => {
-                        let column = columns.binary_search(&w.column).map_err(|_| Error::internal("no time column"))?;
-                        Some(WatermarkSpec { column, ..w.clone() })
-                    }
-                    None => None,
-                };
-                // A source is of all who read it: it has no part in the name of a query.
-                let naming = self.catalog.hints().of_table(name).cloned().unwrap_or_default();
-                let node = self.named(naming, |l| {
-                    Ok(l.graph.add(format!("source:{name}"), NodeKind::Source { source, watermark }, vec![]))
-                })?;
-                let shared = SharedSource { node, columns };
-                self.sources.insert(name.clone(), shared.clone());
-                shared
-            }
-        };
+        let shared = self.source(table)?;
         let all: Vec<_> = (0..table.schema.fields().len()).collect();
         let wanted = scan.projection.as_ref().unwrap_or(&all);
         let slot =
@@ -79,6 +68,79 @@ impl Lowering<'_> {
         let slots = wanted.iter().map(slot).collect::<Result<Vec<_>>>()?;
         let schema = Arc::clone(&self.graph.node(shared.node).schema);
         Ok(Stream { node: shared.node, schema, slots, window_columns: vec![], window_length: None, pending: None })
+    }
+
+    /// The node of a table, which is made where it is read first.
+    fn source(&mut self, table: &Arc<Table>) -> Result<SharedSource> {
+        let name = &table.definition.name;
+        if let Some(shared) = self.sources.get(name) {
+            return Ok(shared.clone());
+        }
+        let width = table.schema.fields().len();
+        let used = self.used.get(name);
+        let mut columns: Vec<_> = used.into_iter().flat_map(ColumnsUsed::keys).copied().collect();
+        if columns.is_empty() && self.reads_errors.contains(name) {
+            columns.extend(0..width);
+        }
+        if columns.is_empty() {
+            // `SELECT count(*)`: rows need at least one column to be counted by.
+            columns.extend((width > 0).then_some(0));
+        }
+        let source = match columns.len() == width {
+            true => Arc::clone(table.source()?),
+            false => table.projected(&columns)?,
+        };
+        let whole = source.schema();
+        let narrow = narrowed(&whole, &columns, used);
+        let source = match narrow == whole {
+            true => source,
+            false => source.narrow(&narrow)?.unwrap_or(source),
+        };
+        let watermark = match &table.watermark {
+            Some(w) => {
+                let column = columns.binary_search(&w.column).map_err(|_| Error::internal("no time column"))?;
+                Some(WatermarkSpec { column, ..w.clone() })
+            }
+            None => None,
+        };
+        // A source is of all who read it: it has no part in the name of a query.
+        let naming = self.catalog.hints().of_table(name).cloned().unwrap_or_default();
+        let node = self.named(naming, |l| {
+            Ok(l.graph.add(format!("source:{name}"), NodeKind::Source { source, watermark }, vec![]))
+        })?;
+        let shared = SharedSource { node, columns };
+        self.sources.insert(name.clone(), shared.clone());
+        Ok(shared)
+    }
+
+    /// `t$errors`: what feeds it is told when all nodes are there.
+    fn errors(&mut self, table: &Arc<Table>, scan: &TableScan) -> Result<Stream> {
+        let source = self.source(table)?.node;
+        let name = format!("errors:{}", table.definition.name);
+        let known = self.sides.iter().find(|side| side.source == source).map(|side| side.node);
+        let node = known.unwrap_or_else(|| {
+            let node = self.graph.add(name, NodeKind::Side(letters::schema()), vec![]);
+            self.sides.push(Side { node, source });
+            node
+        });
+        Ok(projected(Stream::plain(node, letters::schema()), scan))
+    }
+
+    /// `v$late`: so are the windows that feed it.
+    fn late(&mut self, late: &LateSource, scan: &TableScan) -> Result<Stream> {
+        let name = late.name.to_lowercase();
+        let known = self.late.relations.iter().find(|r| r.name == name).map(|r| r.node);
+        let node = known.unwrap_or_else(|| {
+            let node =
+                self.graph.add(format!("late:{}", late.name), NodeKind::Side(Arc::clone(&late.schema)), vec![]);
+            let at = self.tokens.iter().find(
+                |t| matches!(&t.token, Token::Word(w) if base(&w.value, LATE_SUFFIX).is_some_and(|b| b.to_lowercase() == name)),
+            );
+            let at = at.map(|t| place(t.span));
+            self.late.relations.push(LateRelation { name, shown: late.name.clone(), node, at });
+            node
+        });
+        Ok(projected(Stream::plain(node, Arc::clone(&late.schema)), scan))
     }
 
     /// `VALUES`: computed now, since there is nothing to read.

@@ -15,6 +15,7 @@ mod call;
 mod days;
 mod node;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
@@ -45,8 +46,11 @@ pub(crate) fn unknown_function(name: &str) -> Error {
 }
 
 /// Plans windows in FROM.
-#[derive(Debug)]
-pub(crate) struct WindowFunctions;
+#[derive(Debug, Default)]
+pub(crate) struct WindowFunctions {
+    /// The tables and views whose late rows are read, in lower case.
+    pub(crate) late: BTreeSet<String>,
+}
 
 impl RelationPlanner for WindowFunctions {
     fn plan_relation(
@@ -60,52 +64,66 @@ impl RelationPlanner for WindowFunctions {
         let function = name.to_string().to_lowercase();
         let at = place(name.span());
         if FUNCTIONS.contains(&function.as_str()) {
-            return plan(&function, at, &args.args, alias.clone(), context);
+            return self.plan(&function, at, &args.args, alias.clone(), context);
         }
         Err(external(unknown_function(&name.to_string()).with_span(at)))
     }
 }
 
-fn plan(
-    function: &str,
-    at: Span,
-    args: &[FunctionArg],
-    alias: Option<TableAlias>,
-    context: &mut dyn RelationPlannerContext,
-) -> DfResult<RelationPlanning> {
-    let call = Call::try_new(function, at, args).map_err(external)?;
-    let mut input = context.plan(call.data)?;
-    let mut column = named_column(&call.time, &input).map_err(external)?;
-    check_type(&column, &call.time, &input).map_err(external)?;
-    let checked = event_time::check(&input, column.clone());
-    let mut time = checked.map_err(|e| external(e.with_span(place(call.time.span))))?;
-    let time_type = time_type(&time, &column, &input).map_err(external)?;
-    let zone = context.context_provider().options().execution.time_zone.clone();
-    let is_instant = time == TimeAttribute::Processing || matches!(time_type, DataType::Timestamp(_, Some(_)));
-    if is_instant {
-        days::check(&call.spec, zone.as_deref().unwrap_or("UTC")).map_err(|e| external(e.with_span(at)))?;
-    }
-    if call.hides_taken && WindowColumn::ALL.iter().any(|c| input.schema().has_column_with_unqualified_name(c.name())) {
-        (input, column) = without_taken(input, column)?;
-        if let TimeAttribute::Event(time) = &mut time {
-            *time = Expr::Column(column.clone());
+impl WindowFunctions {
+    fn plan(
+        &self,
+        function: &str,
+        at: Span,
+        args: &[FunctionArg],
+        alias: Option<TableAlias>,
+        context: &mut dyn RelationPlannerContext,
+    ) -> DfResult<RelationPlanning> {
+        let call = Call::try_new(function, at, args).map_err(external)?;
+        let late = relation_name(&call.data).filter(|name| self.late.contains(&name.to_lowercase()));
+        let mut input = context.plan(call.data)?;
+        let mut column = named_column(&call.time, &input).map_err(external)?;
+        check_type(&column, &call.time, &input).map_err(external)?;
+        let checked = event_time::check(&input, column.clone());
+        let mut time = checked.map_err(|e| external(e.with_span(place(call.time.span))))?;
+        let time_type = time_type(&time, &column, &input).map_err(external)?;
+        let zone = context.context_provider().options().execution.time_zone.clone();
+        let is_instant = time == TimeAttribute::Processing || matches!(time_type, DataType::Timestamp(_, Some(_)));
+        if is_instant {
+            days::check(&call.spec, zone.as_deref().unwrap_or("UTC")).map_err(|e| external(e.with_span(at)))?;
         }
-    }
-    if let Some(taken) = WindowColumn::ALL.iter().find(|c| input.schema().has_column_with_unqualified_name(c.name())) {
-        let error = Error::invalid(147, format!("the input of the window has a column '{}' already", taken.name()))
-            .with_hint("give that column another name in a subquery, and window over that one");
-        return Err(external(error.with_span(at)));
-    }
-    let session_key = match &call.session_key {
-        Some(names) => {
-            let column = |name: &Ident| named_column(name, &input).map(Expr::Column);
-            SessionKey::Columns(names.iter().map(column).collect::<Result<_>>().map_err(external)?)
+        if call.hides_taken
+            && WindowColumn::ALL.iter().any(|c| input.schema().has_column_with_unqualified_name(c.name()))
+        {
+            (input, column) = without_taken(input, column)?;
+            if let TimeAttribute::Event(time) = &mut time {
+                *time = Expr::Column(column.clone());
+            }
         }
-        None => SessionKey::Group,
-    };
-    let node = WindowNode::try_new(input, time, time_type, call.spec, session_key)?;
-    let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
-    Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+        if let Some(taken) =
+            WindowColumn::ALL.iter().find(|c| input.schema().has_column_with_unqualified_name(c.name()))
+        {
+            let error = Error::invalid(147, format!("the input of the window has a column '{}' already", taken.name()))
+                .with_hint("give that column another name in a subquery, and window over that one");
+            return Err(external(error.with_span(at)));
+        }
+        let session_key = match &call.session_key {
+            Some(names) => {
+                let column = |name: &Ident| named_column(name, &input).map(Expr::Column);
+                SessionKey::Columns(names.iter().map(column).collect::<Result<_>>().map_err(external)?)
+            }
+            None => SessionKey::Group,
+        };
+        let node = WindowNode::try_new(input, time, time_type, call.spec, session_key)?.keeping_late(late);
+        let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+    }
+}
+
+/// The table or view that a window reads.
+fn relation_name(data: &TableFactor) -> Option<String> {
+    let TableFactor::Table { name, args: None, .. } = data else { return None };
+    name.0.last()?.as_ident().map(|ident| ident.value.clone())
 }
 
 /// The input without the columns that are called as the new ones, its time apart, which gets a name of its own.

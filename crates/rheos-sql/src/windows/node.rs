@@ -54,6 +54,8 @@ pub(crate) struct WindowNode {
     pub(crate) time: TimeAttribute,
     pub(crate) spec: WindowSpec,
     pub(crate) session_key: SessionKey,
+    /// The table or view that it reads, if its late rows are read too; all its columns are kept then.
+    pub(crate) late: Option<String>,
     /// Of the three new columns.
     time_type: DataType,
     schema: DFSchemaRef,
@@ -73,7 +75,13 @@ impl WindowNode {
             fields.push((None, Arc::new(Field::new(column.name(), time_type.clone(), false))));
         }
         let schema = Arc::new(DFSchema::new_with_metadata(fields, input.schema().metadata().clone())?);
-        Ok(Self { input, time, spec, session_key, time_type, schema })
+        Ok(Self { input, time, spec, session_key, late: None, time_type, schema })
+    }
+
+    /// The same window, whose late rows are read by the name of what it reads.
+    pub(crate) fn keeping_late(mut self, name: Option<String>) -> Self {
+        self.late = name.filter(|_| self.time != TimeAttribute::Processing);
+        self
     }
 
     /// Where the time column is in the input; `None` in processing time.
@@ -168,13 +176,19 @@ impl UserDefinedLogicalNodeCore for WindowNode {
             SessionKey::Group => SessionKey::Group,
         };
         match inputs.pop() {
-            Some(input) => Self::try_new(input, time, self.time_type.clone(), self.spec, session_key),
+            Some(input) => {
+                let window = Self::try_new(input, time, self.time_type.clone(), self.spec, session_key)?;
+                Ok(window.keeping_late(self.late.clone()))
+            }
             None => internal_err!("a window has one input"),
         }
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
         let width = self.input.schema().fields().len();
+        if self.late.is_some() {
+            return Some(vec![(0..width).collect()]);
+        }
         let mut needed: Vec<_> = output_columns.iter().copied().filter(|c| *c < width).collect();
         needed.extend(self.time_index().ok()?);
         needed.extend(self.session_columns().ok()?.into_iter().flatten());

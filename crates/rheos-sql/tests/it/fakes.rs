@@ -136,6 +136,7 @@ pub(crate) fn options() -> PlanOptions {
         variables: BTreeMap::from([("INPUT".to_string(), "/data/x.csv".to_string())]),
         settings: BTreeMap::new(),
         query_time_ms: 1_356_998_400_000,
+        letters: None,
         result_sink: Arc::new(|_, schema| Arc::new(FakeSink { schema })),
     }
 }

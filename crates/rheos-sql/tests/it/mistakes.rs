@@ -186,6 +186,42 @@ const CASES: &[Case] = &[
         "a",
     ),
     (
+        "CREATE TABLE x (a INT) WITH ('connector' = 'memory'); CREATE VIEW v AS SELECT a FROM x; SELECT reason FROM v$errors",
+        "R0662",
+        "'v' is a view",
+        "of the tables that it reads",
+        "v$errors",
+    ),
+    (
+        "CREATE TABLE x (a INT, t TIMESTAMP) WITH ('connector' = 'memory'); SELECT a FROM x; SELECT a FROM x$late",
+        "R0663",
+        "no window over event time reads 'x'",
+        "TUMBLE(TABLE x,",
+        "x$late",
+    ),
+    (
+        "CREATE TABLE x (a INT) WITH ('connector' = 'memory'); SELECT reason FROM y$errors",
+        "R0130",
+        "there is no table or view 'y$errors'",
+        "",
+        "y$errors",
+    ),
+    (
+        "CREATE TABLE x (a INT) WITH ('connector' = 'memory'); INSERT INTO x$errors SELECT 1",
+        "R0130",
+        "'x$errors' is written by the job itself",
+        "insert into a table",
+        "x$errors",
+    ),
+    (
+        "CREATE TABLE x (a INT) WITH ('connector' = 'memory'); \
+         SELECT count(*) FROM TUMBLE(x$errors, received_at, INTERVAL '1' HOUR) GROUP BY window_start, window_end",
+        "R0148",
+        "'x$errors' has no event time",
+        "PROCTIME()",
+        "received_at",
+    ),
+    (
         "CREATE TABLE x (a INT, o BIGINT METADATA FROM 'offset') WITH ('connector' = 'memory')",
         "R0169",
         "tables of 'memory' have no metadata",

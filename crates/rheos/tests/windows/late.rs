@@ -20,6 +20,8 @@ struct Outcome {
     windows: BTreeMap<(Window, Option<&'static str>), Vec<Row>>,
     late: u64,
     nulls: u64,
+    /// Of each late row: its id, where its last window ends, the watermark that had passed that.
+    late_rows: Vec<(i64, i64, i64)>,
 }
 
 /// One batch of a table after the other. The watermark that judges a batch is that behind the batch before it.
@@ -39,6 +41,10 @@ fn outcome(steps: &[Step], table: &str, kind: Kind) -> Outcome {
                     let open = kind.windows_of(t).into_iter().filter(|(_, end)| *end > watermark);
                     let open: Vec<_> = open.collect();
                     outcome.late += u64::from(open.is_empty());
+                    if open.is_empty() {
+                        let end = kind.windows_of(t).iter().map(|(_, end)| *end).max().unwrap();
+                        outcome.late_rows.push((row.id, end, watermark));
+                    }
                     for window in open {
                         outcome.windows.entry((window, row.k)).or_default().push(row.clone());
                     }
@@ -64,6 +70,7 @@ fn join_sessions(outcome: &mut Outcome, step: &Step, gap: i64, watermark: i64) {
             let window = (session[0].ms().unwrap(), session[session.len() - 1].ms().unwrap() + gap);
             if window.1 < watermark {
                 outcome.late += session.len() as u64;
+                outcome.late_rows.extend(session.iter().map(|row| (row.id, window.1, watermark)));
             } else {
                 outcome.windows.insert((window, k), session.to_vec());
             }
@@ -159,6 +166,43 @@ proptest! {
         prop_assert_eq!(counted(Counter::LateRecords), outcome.late, "late rows of {}", program);
         prop_assert_eq!(counted(Counter::NullEventTimes), outcome.nulls, "rows without a time of {}", program);
         prop_assert_eq!(report.lateness.rows(), outcome.late);
+        // Of each step that looks at rows: what went in is what is used, late, or without a time.
+        let own = [Counter::SliceInserts, Counter::LateRecords, Counter::NullEventTimes];
+        for node in report.nodes.iter().filter(|n| !kind.is_session() && own.iter().any(|c| n.counters.contains_key(c))) {
+            let counted: u64 = own.iter().filter_map(|c| node.counters.get(c)).sum();
+            prop_assert_eq!(node.rows_in, counted, "{} of {}", node.name, program);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(rheos_testkit::cases(100))]
+
+    /// The late rows as a table, beside the windows that they came too late for.
+    #[test]
+    fn late_rows_are_a_relation(case in cases()) {
+        let Case { steps, kind, delay_ms, parallelism, .. } = case;
+        let from = kind.table_function("A", "ts", &["k"]);
+        let program = format!(
+            "{}SELECT count(*) FROM {from} GROUP BY k, window_start, window_end;
+             SELECT 'late', id, k, v, window_end, watermark FROM a$late",
+            paced::table("a", &interval(delay_ms)),
+        );
+        let behind_ms = i64::from(kind.is_session());
+        let (got, report) = paced::run(&program, &steps, behind_ms, parallelism).map_err(TestCaseError::fail)?;
+        let outcome = outcome(&steps, "a", kind);
+        let rows: BTreeMap<i64, &Row> = steps.iter().flat_map(|s| &s.rows).map(|r| (r.id, r)).collect();
+        let line = |(id, end, watermark): &(i64, i64, i64)| {
+            let (row, times) = (rows[id], [*end, *watermark].map(|ms| timestamp(ms * 1000)).join("|"));
+            format!("late|{id}|{}|{}|{times}", cell(row.k), cell(row.v))
+        };
+        let mut expected: Vec<String> = outcome.windows.values().map(|rows| rows.len().to_string()).collect();
+        expected.extend(outcome.late_rows.iter().map(line));
+        expected.sort();
+        same(&got, &expected).map_err(|e| TestCaseError::fail(format!("{e}\n{program}")))?;
+        let counted = |c: Counter| report.nodes.iter().filter_map(|n| n.counters.get(&c)).sum::<u64>();
+        prop_assert_eq!(counted(Counter::LateRecords), outcome.late, "late rows of {}", program);
+        prop_assert_eq!(counted(Counter::NullEventTimes), outcome.nulls);
     }
 }
 

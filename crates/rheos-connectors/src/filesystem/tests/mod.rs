@@ -118,6 +118,7 @@ const JSON: (&str, &str) = ("format", "json");
 const PARQUET: (&str, &str) = ("format", "parquet");
 const LINES: (&str, &str) = ("multiline", "false");
 const SKIP: (&str, &str) = ("on-error", "skip");
+const LETTERS: (&str, &str) = ("on-error", "dead-letter");
 
 fn rows(range: std::ops::Range<i64>) -> RecordBatch {
     let a: ArrayRef = Arc::new(Int64Array::from_iter_values(range));

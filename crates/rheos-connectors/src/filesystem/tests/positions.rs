@@ -1,5 +1,7 @@
 //! Sources: whatever was read up to a position and from there on is what is read at once.
 
+use rheos_core::letters::LetterBox;
+
 use super::*;
 
 /// Rows and skipped records of one split: up to some poll, and from the position that is taken there.
@@ -29,10 +31,12 @@ fn read_some(
     mut polls: usize,
 ) -> (Seen, Option<String>) {
     let deadline = Instant::now() + Duration::from_secs(60);
-    let ctx = ReaderContext::detached(batch_rows);
+    let letters = Arc::new(LetterBox::default());
+    let ctx = ReaderContext { letters: Some(Arc::clone(&letters)), ..ReaderContext::detached(batch_rows) };
     let mut reader = source.open(split, position, ctx.clone()).unwrap();
     let mut seen = Seen::default();
-    let skipped = || ctx.counters.skipped.load(Ordering::Relaxed);
+    // The box is emptied before the position is asked for.
+    let skipped = || ctx.counters.skipped.load(Ordering::Relaxed) + letters.take().len() as u64;
     while polls > 0 {
         match reader.poll().unwrap() {
             SourcePoll::Batch(batch) => seen.add(&batch),
@@ -111,6 +115,7 @@ proptest! {
         compression in prop_oneof![3 => Just("none"), 1 => Just("gzip"), 1 => Just("zstd")],
         split_bytes in 1..500_u64,
         restarts in prop::collection::vec((0..12_usize, 1..9_usize), 0..5),
+        on_error in prop_oneof![Just(SKIP), Just(LETTERS)],
     ) {
         let newline = if crlf { "\r\n" } else { "\n" };
         let (text, good) = text(&records, csv, csv && multiline, header, bom, newline);
@@ -119,7 +124,7 @@ proptest! {
         let (split_bytes, record_bytes) = (format!("{split_bytes} b"), format!("{RECORD_BYTES_MAX} b"));
         let mut options = vec![
             ("format", if csv { "csv" } else { "json" }),
-            SKIP,
+            on_error,
             ("compression", compression),
             ("source.split-size", split_bytes.as_str()),
             ("record.size-max", record_bytes.as_str()),
@@ -153,13 +158,14 @@ proptest! {
     fn growing_files_are_read_once_over_restarts(
         steps in prop::collection::vec((prop::collection::vec(record(), 0..6), any::<[bool; 3]>(), 0..8_usize), 1..8),
         (csv, header) in any::<(bool, bool)>(),
+        on_error in prop_oneof![Just(SKIP), Just(LETTERS)],
     ) {
         let folder = tempfile::tempdir().unwrap();
         let path = write(folder.path(), "x", b"");
         let record_bytes = format!("{RECORD_BYTES_MAX} b");
         let mut options = vec![
             ("format", if csv { "csv" } else { "json" }),
-            SKIP,
+            on_error,
             ("source.follow", "true"),
             ("source.monitor-interval", "1 ms"),
             ("record.size-max", record_bytes.as_str()),

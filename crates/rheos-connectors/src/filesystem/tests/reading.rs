@@ -74,8 +74,9 @@ fn compressed_files_by_suffix_or_option() {
     assert_eq!(read(&path, &table, &[JSON, ("compression", "gzip")]).unwrap().ints(), all);
     for (name, bytes) in [("cut.json.gz", &gzip), ("cut.json.zst", &zstd)] {
         let path = write(folder.path(), name, &bytes[..bytes.len() / 2]);
-        let error = fail(&path, &table, &[JSON, SKIP]);
+        let error = fail(&path, &table, &[JSON]);
         assert!(error.message().contains(name) && error.message().contains("ends in the middle"), "{error}");
+        assert_eq!(read(&path, &table, &[JSON, SKIP]).unwrap().skipped, 1);
         let path = write(folder.path(), name, b"no compressed data at all");
         assert!(fail(&path, &table, &[JSON, SKIP]).message().contains("is not valid"));
     }
@@ -84,8 +85,10 @@ fn compressed_files_by_suffix_or_option() {
     assert_eq!(read(&padded, &table, &[JSON]).unwrap().rows(), 100_000);
     for rest in [b"x".as_slice(), b"more", b"\0\0more than a header"] {
         let path = write(folder.path(), "more.json.gz", &[&gzip, rest].concat());
-        let error = fail(&path, &table, &[JSON, SKIP]);
+        let error = fail(&path, &table, &[JSON]);
         assert!(error.message().contains("behind its end stands something"), "{error}");
+        let got = read(&path, &table, &[JSON, SKIP]).unwrap();
+        assert_eq!((got.rows(), got.skipped), (50_000, 1));
     }
     // Shorter than gzip's header.
     let path = write(folder.path(), "short.json.gz", b"not gzip");
@@ -205,6 +208,39 @@ fn random_bytes_are_refused_or_skipped() {
         assert!(read(&path, &table, &skipping).unwrap().skipped > 0);
     }
     assert!(fail(&path, &table, &[CSV]).message().contains("noise'"));
+}
+
+#[test]
+fn what_is_left_of_a_packed_file_that_is_cut_off_is_one_bad_record() {
+    use rheos_core::letters::LetterBox;
+
+    let folder = tempfile::tempdir().unwrap();
+    let text: String = std::iter::once("a\n".into()).chain((0..200_000).map(|n| format!("{n}\n"))).collect();
+    let mut packed = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
+    packed.write_all(text.as_bytes()).unwrap();
+    let packed = packed.finish().unwrap();
+    let cut = &packed[..packed.len() / 2];
+    // What can be unpacked of it, told by the library alone.
+    let mut whole = vec![];
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(cut), &mut whole).unwrap_err();
+    let rest = whole.iter().rposition(|b| *b == b'\n').unwrap() + 1;
+    let rows = whole[..rest].iter().filter(|b| **b == b'\n').count() - 1;
+    assert!(rows > 50_000);
+    let path = write(folder.path(), "x.csv.gz", cut);
+    let table_schema = schema(&[("a", DataType::Int64)]);
+    assert_eq!(fail(&path, &table_schema, &[CSV]).code(), "R0211");
+    let got = read(&path, &table_schema, &[CSV, SKIP]).unwrap();
+    assert_eq!((got.rows(), got.skipped), (rows, 1));
+    let source = FileSource::try_new(&table(&path, &table_schema, &[CSV])).unwrap();
+    let letters = Arc::new(LetterBox::default());
+    let ctx = ReaderContext { letters: Some(Arc::clone(&letters)), ..ReaderContext::detached(100) };
+    let split = &source.discover(None, 1).unwrap().splits[0];
+    let found: usize = read_split(&source, split, None, &ctx).unwrap().iter().map(|(b, _)| b.num_rows()).sum();
+    let letters = letters.take();
+    assert_eq!((found, letters.len()), (rows, 1));
+    assert_eq!((letters[0].position, letters[0].raw.as_slice()), (Some(rest as u64), &whole[rest..]));
+    assert!(letters[0].reason.contains("ends in the middle of its gzip data"), "{}", letters[0].reason);
+    assert_eq!(ctx.counters.read.load(Ordering::Relaxed), rows as u64 + 1);
 }
 
 #[test]

@@ -1,0 +1,176 @@
+//! A stateless operator whose rows may fail one by one: those that cannot be computed with become dead letters.
+//!
+//! ```text
+//!   batch ──► operator ── fails ──► halves, and halves of those that fail ──► the rows at fault ──► ERRORS
+//!                └──────────────────────────────────────────────────── the others ──────────────► MAIN
+//! ```
+//!
+//! Nothing is done as long as nothing fails.
+
+use std::sync::Arc;
+
+use arrow::array::BooleanArray;
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use rheos_core::letters::{self, DeadLetter};
+use rheos_core::operator::{Counter, OperatorInit};
+use rheos_core::{Error, ErrorKind, Operator, OperatorContext, OperatorFactory, Port, Progress, Result, clock};
+use rheos_formats::json::write::write_rows;
+
+/// Makes operators around those of another factory, which must be a function of single rows.
+///
+/// Shape: that of the other; on [`Port::ERRORS`] rows of [`letters::schema`], each with the id of the operator as its
+/// `split`, no position, and the row as JSON. Time and state: those of the other. Rows at fault are counted.
+/// Errors: those of the other that no row is at fault for.
+#[derive(Debug)]
+pub struct LenientFactory {
+    inner: Arc<dyn OperatorFactory>,
+    operator_id: String,
+    table: String,
+}
+
+impl LenientFactory {
+    /// Around the operators of `inner`, which run under `operator_id`; the letters are those of `table`.
+    pub fn new(inner: Arc<dyn OperatorFactory>, operator_id: String, table: String) -> Self {
+        Self { inner, operator_id, table }
+    }
+}
+
+impl OperatorFactory for LenientFactory {
+    fn create(&self, init: &OperatorInit) -> Result<Box<dyn Operator>> {
+        let (operator_id, table) = (self.operator_id.clone(), self.table.clone());
+        Ok(Box::new(Lenient { inner: self.inner.create(init)?, operator_id, table }))
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.inner.schema()
+    }
+
+    fn describe(&self) -> Vec<(String, String)> {
+        self.inner.describe()
+    }
+}
+
+struct Lenient {
+    inner: Box<dyn Operator>,
+    operator_id: String,
+    table: String,
+}
+
+impl Operator for Lenient {
+    fn on_batch(&mut self, input: usize, batch: RecordBatch, ctx: &mut OperatorContext) -> Result<Progress> {
+        let error = match self.inner.on_batch(input, batch.clone(), ctx) {
+            Err(error) if error.kind() == ErrorKind::User => error,
+            done => return done,
+        };
+        // What it did before it failed is done again below.
+        forget(ctx);
+        let failing = failing_rows(&batch, error, &mut |rows| {
+            let mut scratch = OperatorContext::default();
+            (scratch.now_ms, scratch.watermark) = (ctx.now_ms, ctx.watermark);
+            let mut progress = self.inner.on_batch(input, rows, &mut scratch)?;
+            while progress == Progress::More {
+                progress = self.inner.resume(&mut scratch)?;
+            }
+            Ok(())
+        })?;
+        let letters = failing.iter().map(|(row, error)| letter(&batch, *row, error.message()));
+        let letters = letters.collect::<Result<Vec<_>>>()?;
+        ctx.count(Counter::DeadLetters, letters.len() as u64);
+        ctx.emit(Port::ERRORS, letters::rows(&self.table, &self.operator_id, clock::now_ms(), &letters)?);
+        let good = without(&batch, &failing)?;
+        if good.num_rows() == 0 {
+            return Ok(Progress::Done);
+        }
+        self.inner.on_batch(input, good, ctx)
+    }
+
+    fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        self.inner.resume(ctx)
+    }
+}
+
+fn forget(ctx: &mut OperatorContext) {
+    ctx.take_emitted();
+    ctx.take_counters();
+    ctx.take_lateness();
+}
+
+/// The rows of a batch for which `try_rows` fails when they are alone, each with its error. `error`: that of the whole batch.
+///
+/// Errors: one that no row is at fault for.
+pub fn failing_rows(
+    batch: &RecordBatch,
+    error: Error,
+    try_rows: &mut dyn FnMut(RecordBatch) -> Result<()>,
+) -> Result<Vec<(usize, Error)>> {
+    let mut failing = vec![];
+    // What is known to fail; the last of them comes first in the batch.
+    let mut parts = vec![(0, batch.num_rows(), error)];
+    while let Some((start, rows, error)) = parts.pop() {
+        if error.kind() != ErrorKind::User {
+            return Err(error);
+        }
+        if rows <= 1 {
+            failing.push((start, error));
+            continue;
+        }
+        let half = rows / 2;
+        let mut halves = [(start + half, rows - half), (start, half)].map(|(start, rows)| {
+            let failed = try_rows(batch.slice(start, rows)).err();
+            failed.map(|error| (start, rows, error))
+        });
+        parts.extend(halves.iter_mut().filter_map(Option::take));
+    }
+    Ok(failing)
+}
+
+/// The batch without some of its rows.
+pub fn without(batch: &RecordBatch, failing: &[(usize, Error)]) -> Result<RecordBatch> {
+    let mut good = vec![true; batch.num_rows()];
+    failing.iter().for_each(|(row, _)| good[*row] = false);
+    Ok(filter_record_batch(batch, &BooleanArray::from(good))?)
+}
+
+/// The letter of a row that was read and cannot be computed with.
+pub fn letter(batch: &RecordBatch, row: usize, reason: &str) -> Result<DeadLetter> {
+    let mut raw = Vec::new();
+    write_rows(&batch.slice(row, 1), &mut raw)?;
+    raw.pop();
+    Ok(DeadLetter { position: None, reason: reason.into(), raw })
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, AsArray, Int64Array};
+    use arrow::datatypes::Int64Type;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn exactly_the_rows_at_fault_are_found(values in prop::collection::vec(-1i64..6, 1..300)) {
+            let column: ArrayRef = Arc::new(Int64Array::from(values.clone()));
+            let batch = RecordBatch::try_from_iter([("a", column)]).unwrap();
+            let mut divide = |rows: RecordBatch| {
+                match rows.column(0).as_primitive::<Int64Type>().values().contains(&0) {
+                    true => Err(Error::user("division by zero")),
+                    false => Ok(()),
+                }
+            };
+            let zeros: Vec<usize> = (0..values.len()).filter(|row| values[*row] == 0).collect();
+            if let Err(error) = divide(batch.clone()) {
+                let failing = failing_rows(&batch, error, &mut divide).unwrap();
+                prop_assert_eq!(failing.iter().map(|(row, _)| *row).collect::<Vec<_>>(), zeros.clone());
+                let rest = without(&batch, &failing).unwrap();
+                prop_assert_eq!(rest.num_rows(), values.len() - zeros.len());
+                let text = letter(&batch, zeros[0], "it is zero").unwrap();
+                prop_assert_eq!(text.raw.as_slice(), b"{\"a\":0}");
+            } else {
+                prop_assert!(zeros.is_empty());
+            }
+        }
+    }
+}
