@@ -173,6 +173,7 @@ impl Coordinator {
                 }
             }
             Event::Savepoint(name) => decisions.extend(self.savepoints.ask(name)),
+            Event::Checkpoint => self.pace.ask(),
         }
         self.settle(now_ms, &mut decisions);
         decisions

@@ -207,8 +207,9 @@ impl CheckpointThread {
             if self.shared.control.failed() {
                 return Ok(());
             }
+            let requested = self.shared.control.requests().take().then_some(Event::Checkpoint);
             let asked = self.asked_for();
-            for event in event.into_iter().chain(asked) {
+            for event in event.into_iter().chain(requested).chain(asked) {
                 if let Some(ending) = self.on(event) {
                     return self.ended(ending);
                 }
@@ -241,8 +242,9 @@ impl CheckpointThread {
                     Decision::CheckpointFailed { error, wait_ms, .. } => self.warn(&error, "a checkpoint", wait_ms),
                     Decision::CommitFailed { error, wait_ms, .. } => self.warn(&error, "a commit", wait_ms),
                     Decision::EndGeneration(end) => return Some(end),
-                    // Sources look at the control, and forget nothing; nobody asks for savepoints yet.
-                    Decision::Drain | Decision::Acknowledge(_) | Decision::Savepoint { .. } => {}
+                    Decision::Acknowledge(manifest) => self.shared.control.requests().complete(manifest.epoch),
+                    // Sources look at the control; nobody asks for savepoints yet.
+                    Decision::Drain | Decision::Savepoint { .. } => {}
                 }
             }
         }
@@ -269,6 +271,7 @@ impl CheckpointThread {
     fn cut(&mut self, epoch: Epoch, end: EpochEnd) -> Event {
         self.last_cut |= end == EpochEnd::Last;
         let control = &self.shared.control;
+        control.requests().cut(epoch);
         let coordinators = self.shared.coordinators.iter().map(|(node, c)| (self.shared.operator(*node), c.as_ref()));
         let sources = SplitCoordinator::look_at_all(coordinators, || control.announce(end));
         control.wake_all();

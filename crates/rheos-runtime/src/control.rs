@@ -10,6 +10,7 @@ use rheos_core::sink::EpochEnd;
 use rheos_core::time::Epoch;
 
 use crate::metrics::{Metrics, Snapshot};
+use crate::requests::Requests;
 
 /// How a running job is ended from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,7 @@ struct Shared {
     wakes: Mutex<Vec<Wake>>,
     threads: Mutex<Vec<Thread>>,
     metrics: Mutex<Option<Arc<Metrics>>>,
+    requests: Requests,
 }
 
 /// A poisoned lock here guards plain data that is whole after every statement, so its content is good.
@@ -72,6 +74,10 @@ impl JobControl {
     /// What the job has done so far. All zero before it starts.
     pub fn snapshot(&self) -> Snapshot {
         lock(&self.shared.metrics).as_ref().map(|m| m.snapshot()).unwrap_or_default()
+    }
+
+    pub(crate) fn requests(&self) -> &Requests {
+        &self.shared.requests
     }
 
     pub(crate) fn set_metrics(&self, metrics: Arc<Metrics>) {

@@ -10,7 +10,7 @@
 //!   sink.rs      writers, staging; parts.rs puts together what a worker has to say of an epoch
 //!   checkpoints.rs  the thread that announces epochs and, when all workers have told, commits (on errands.rs)
 //!   beginning.rs finds the checkpoint that the job goes on from; uploads.rs stores what operators changed
-//!   control.rs   stop, fail, wake; metrics.rs counts
+//!   control.rs   stop, fail, wake; requests.rs: checkpoints that are asked for; metrics.rs counts
 //! ```
 //!
 //! Invariants: a worker thread never blocks; a batch at (e, t) is seen by an operator in epoch e; credit is returned by
@@ -28,6 +28,7 @@ mod intake;
 mod job;
 mod metrics;
 mod parts;
+mod requests;
 mod sink;
 mod source;
 mod splits;
@@ -39,3 +40,4 @@ pub use control::{JobControl, StopMode};
 pub use exchange::HashSplit;
 pub use job::{CREDIT_BYTES_DEFAULT, RunConfig, check, run};
 pub use metrics::{JobReport, NodeStats, Snapshot};
+pub use requests::CheckpointRequest;

@@ -17,28 +17,43 @@ const CHECKPOINTS_KEPT: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
 /// Called with what goes wrong without ending the job.
 type Warn = Arc<dyn Fn(&Error) + Send + Sync>;
 
-/// Where a job keeps its state: in a folder of its own. A job whose folder has a checkpoint goes on from it.
+/// Where a job keeps its state: in a folder or store of its own. A job whose folder has a checkpoint goes on from it.
 #[derive(Clone)]
 #[must_use]
 pub struct StateOptions {
-    folder: PathBuf,
+    place: Place,
     from: RestoreFrom,
     duplicates: Duplicates,
     dropped_state: DroppedState,
     warn: Warn,
 }
 
+#[derive(Debug, Clone)]
+enum Place {
+    Folder(PathBuf),
+    Store(Arc<dyn CheckpointStore>),
+}
+
 impl fmt::Debug for StateOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StateOptions").field("folder", &self.folder).field("from", &self.from).finish_non_exhaustive()
+        f.debug_struct("StateOptions").field("place", &self.place).field("from", &self.from).finish_non_exhaustive()
     }
 }
 
 impl StateOptions {
     /// In this folder, which is made if it is not there.
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
+        Self::in_place(Place::Folder(folder.into()))
+    }
+
+    /// In this store, which no other run uses: nothing keeps it out but the journal's numbers.
+    pub fn in_store(store: Arc<dyn CheckpointStore>) -> Self {
+        Self::in_place(Place::Store(store))
+    }
+
+    fn in_place(place: Place) -> Self {
         Self {
-            folder: folder.into(),
+            place,
             from: RestoreFrom::Newest,
             duplicates: Duplicates::Refused,
             dropped_state: DroppedState::Refused,
@@ -74,15 +89,18 @@ impl StateOptions {
     ///
     /// Errors: `InUse` (R0623) while another run has it; those of the disk; `Corrupt` for a journal of a later version.
     pub(crate) fn open(self) -> Result<OpenState> {
-        let store = LocalStore::open(&self.folder)?;
-        let journal = rheos_state::journal::read(&store)?;
+        let store: Arc<dyn CheckpointStore> = match &self.place {
+            Place::Folder(folder) => Arc::new(LocalStore::open(folder)?),
+            Place::Store(store) => Arc::clone(store),
+        };
+        let journal = rheos_state::journal::read(store.as_ref())?;
         let context = match journal.manifests().next_back() {
             None => PlanContext::default(),
             Some((number, manifest)) => serde_json::from_slice(&manifest.program.context).map_err(|e| {
                 Error::internal(format!("checkpoint {number} has a plan context that cannot be read: {e}"))
             })?,
         };
-        Ok(OpenState { options: self, store: Arc::new(store), context })
+        Ok(OpenState { options: self, store, context })
     }
 }
 
