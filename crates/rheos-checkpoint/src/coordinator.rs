@@ -4,7 +4,7 @@
 //!   Cut e ──► Announced e, a Report of each worker ──► Write manifest ──► Written ──► Acknowledge, Commit ──► Committed
 //!                        │ one Failed                       │ Failed                     │ ▲ CommitFailed
 //!                        ╰──────► CheckpointFailed ◄────────╯                            ╰─╯ again, later
-//!                                 the job goes on; the next cut waits, longer each time
+//!                                 the job goes on; the newest epoch is stored again after a wait, longer each time (StoreAgain)
 //!   at the end:  Cut (last) ──► ... ──► all committed ──► Write `committed` ──► EndGeneration
 //! ```
 //! Invariants, which the model test checks:
@@ -13,7 +13,8 @@
 //! * What a worker staged for an epoch whose checkpoint failed is part of the next manifest: its input lies before that
 //!   manifest's positions.
 //! * Releases of a sink are committed one at a time, in order, and never change.
-//! * Epochs in flight are bounded, and so is what is remembered of them.
+//! * Epochs in flight are bounded, and so is what is remembered of them: while checkpoints fail no epoch is cut, so that
+//!   workers hold back the changes of few epochs, however long the store has no room.
 //! * Nothing is waited for without end: reports, writes, commits and a stop have a limit.
 //!
 //! Contract of a worker: it reports every epoch that was cut once, in any order, and a stored report covers everything
@@ -65,7 +66,7 @@ struct OpenEpoch {
     savepoint: Option<String>,
     announced: Option<Announcement>,
     outcomes: BTreeMap<WorkerId, Outcome>,
-    /// When workers that failed are asked again; only for the last epoch.
+    /// When workers that failed are asked again; only for the newest epoch.
     again_at_ms: Option<u64>,
 }
 
@@ -291,7 +292,10 @@ impl Coordinator {
         self.end_if_stuck(now_ms, decisions);
         let in_flight = self.open.len() + usize::from(self.writing.is_some()) + self.sinks.releases_waiting();
         let wanted = self.pace.due(now_ms) || (self.savepoints.are_waiting() && self.pace.may(now_ms));
-        let may = matches!(self.phase, Phase::Running | Phase::Draining) && in_flight < self.config.in_flight_max.get();
+        let held_up = self.pace.is_failing() && !self.open.is_empty();
+        let may = matches!(self.phase, Phase::Running | Phase::Draining)
+            && in_flight < self.config.in_flight_max.get()
+            && !held_up;
         if wanted && may {
             self.cut(EpochEnd::Running, now_ms, decisions);
         }
@@ -332,24 +336,29 @@ impl Coordinator {
             })
         };
         let epochs: Vec<Epoch> = self.open.iter().filter(|(_, o)| self.reported(o)).map(|(e, _)| *e).collect();
+        let newest = self.open.last_key_value().map(|(epoch, _)| *epoch);
         for epoch in epochs {
             let Some(open) = self.open.get_mut(&epoch) else { continue };
             let Some(error) = failure(open) else { continue };
             match (open.end, open.again_at_ms) {
-                (EpochEnd::Running, _) => {
+                // Workers tell what they held back with a later epoch's part.
+                (EpochEnd::Running, again) if Some(epoch) != newest => {
                     let name = open.savepoint.take();
                     self.open.remove(&epoch);
                     self.savepoints.put_back(name);
+                    if again.is_some() {
+                        continue;
+                    }
                 }
                 (EpochEnd::Last, None) if Last::is_hopeless(&error) => {
                     return self.end(GenerationEnd::Failed(error), decisions);
                 }
-                (EpochEnd::Last, None) => {}
-                (EpochEnd::Last, Some(at_ms)) if now_ms >= at_ms => {
+                (_, None) => {}
+                (_, Some(at_ms)) if now_ms >= at_ms => {
                     decisions.push(store_again(epoch, open, now_ms));
                     continue;
                 }
-                (EpochEnd::Last, Some(_)) => continue,
+                (_, Some(_)) => continue,
             }
             let wait_ms = self.pace.failed(now_ms);
             if let Some(open) = self.open.get_mut(&epoch) {

@@ -66,6 +66,9 @@ pub(crate) enum Command {
     /// Look at the checkpoints in a state directory
     #[command(subcommand, arg_required_else_help = true)]
     Checkpoint(CheckpointCommand),
+    /// Look at the state that operators keep in a state directory
+    #[command(subcommand, arg_required_else_help = true)]
+    State(StateCommand),
     /// Show the settings that configuration files, the environment and flags add up to
     #[command(subcommand, arg_required_else_help = true)]
     Config(ConfigCommand),
@@ -281,6 +284,78 @@ pub(crate) struct CheckpointDeleteArgs {
 
     /// A checkpoint's number or a savepoint's name
     pub(crate) checkpoint: String,
+}
+
+/// `rheos state`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StateCommand {
+    /// List the tables of state, with their rows and bytes
+    List(StateListArgs),
+    /// Print the state of an operator as rows
+    #[command(after_help = STATE_EXAMPLES)]
+    Read(StateReadArgs),
+}
+
+const STATE_EXAMPLES: &str = "\
+Examples:
+  rheos state read DIR --operator window-aggregate
+  rheos state read DIR --operator sessions --table rows --key user=ann -o csv
+  rheos state read DIR --operator window-aggregate --from before-upgrade -o arrow > state.arrows";
+
+/// `rheos state list`.
+#[derive(Debug, Args)]
+pub(crate) struct StateListArgs {
+    /// The state directory
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+
+    /// A checkpoint's number or a savepoint's name [default: the newest]
+    #[arg(long, value_name = "CHECKPOINT", env = "RHEOS_FROM")]
+    pub(crate) from: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) output: ListOutput,
+}
+
+/// `rheos state read`.
+#[derive(Debug, Args)]
+pub(crate) struct StateReadArgs {
+    /// The state directory
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+
+    /// The operator: its id, the beginning of its id, or its name if only one has it
+    #[arg(long, value_name = "OPERATOR", env = "RHEOS_OPERATOR")]
+    pub(crate) operator: String,
+
+    /// The table [default: the only one beside how far windows have fired]
+    #[arg(long, value_name = "TABLE", env = "RHEOS_TABLE")]
+    pub(crate) table: Option<String>,
+
+    /// Only rows with this value in a column, which is cast to its type; nothing behind = is NULL; may be repeated
+    #[arg(long = "key", value_name = "COLUMN=VALUE", env = "RHEOS_KEY", value_parser = name_and_value)]
+    pub(crate) keys: Vec<(String, String)>,
+
+    /// A checkpoint's number or a savepoint's name [default: the newest]
+    #[arg(long, value_name = "CHECKPOINT", env = "RHEOS_FROM")]
+    pub(crate) from: Option<String>,
+
+    /// How rows are printed [default: table on a terminal, jsonl in a pipe]
+    #[arg(long, short, value_enum, value_name = "FORMAT", env = "RHEOS_OUTPUT")]
+    pub(crate) output: Option<StateFormat>,
+}
+
+/// How rows of state are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StateFormat {
+    /// Aligned columns, for people
+    Table,
+    /// One JSON object a line; bytes are base64
+    Jsonl,
+    /// RFC 4180 with a header line
+    Csv,
+    /// An Arrow IPC stream
+    Arrow,
 }
 
 /// `rheos connectors`, `rheos functions`.

@@ -25,14 +25,14 @@ pub(crate) fn run(command: &CheckpointCommand, cli: &Cli) -> Result<()> {
     }
 }
 
-fn open(folder: &Path) -> Result<(LocalStore, Journal), Failure> {
+pub(crate) fn open(folder: &Path) -> Result<(LocalStore, Journal), Failure> {
     let store = LocalStore::view(folder).map_err(Failure::plain)?;
     let journal = read_journal(&store).map_err(Failure::plain)?;
     Ok((store, journal))
 }
 
 /// One that there is not has an exit code of its own.
-fn found<'a>(journal: &'a Journal, which: Option<&str>) -> Result<(EntryNumber, &'a Manifest), Failure> {
+pub(crate) fn found<'a>(journal: &'a Journal, which: Option<&str>) -> Result<(EntryNumber, &'a Manifest), Failure> {
     find(journal, which).map_err(|error| Failure::Plain { error, code: code::NOT_FOUND })
 }
 
@@ -160,7 +160,7 @@ fn table_rows(manifest: &Manifest) -> Vec<Vec<String>> {
     tables.into_iter().map(row).collect()
 }
 
-fn spread(kind: TableKind) -> &'static str {
+pub(crate) fn spread(kind: TableKind) -> &'static str {
     match kind {
         TableKind::Keyed => "by key",
         TableKind::Split => "in parts",
@@ -260,7 +260,7 @@ fn timestamp(ms: i64) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     let (mut value, mut unit) = (bytes as f64, "B");
     for next in UNITS {

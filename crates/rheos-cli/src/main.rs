@@ -20,6 +20,7 @@ mod progress;
 mod report;
 mod run;
 mod signals;
+mod state;
 mod summary;
 
 use std::process::ExitCode;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Command::Bench(BenchCommand::Startup(args)) => bench::startup::run(args, &cli),
         Command::Bench(BenchCommand::Measure(args)) => bench::measure::run(args, &cli),
         Command::Checkpoint(command) => checkpoint::run(command, &cli),
+        Command::State(command) => state::run(command),
         Command::Config(ConfigCommand::Show(args)) => config::show::show(args, &matches),
         Command::Completion(args) => completion::completion(args),
     };

@@ -14,6 +14,7 @@ mod filesystem;
 mod io;
 mod narrow;
 mod nexmark;
+mod numbers;
 mod pace;
 mod print;
 mod stdin;

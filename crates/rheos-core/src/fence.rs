@@ -81,6 +81,14 @@ impl FenceRecord {
         }
     }
 
+    /// The record when a generation begins to write; `None` if a newer one has begun.
+    #[must_use]
+    pub fn taken_over(before: Option<Self>, owner: &Owner) -> Option<Self> {
+        let release = before.and_then(|b| b.release);
+        let is_newest = before.is_none_or(|b| b.generation <= owner.generation);
+        is_newest.then_some(Self { generation: owner.generation, release })
+    }
+
     /// The record behind a commit that was carried out.
     #[must_use]
     pub fn after(fence: &Fence) -> Self {
@@ -113,7 +121,11 @@ mod tests {
         for (fence, expected) in cases {
             assert_eq!(record.admits(&fence), expected, "{fence:?}");
         }
-        let begun = FenceRecord { generation: Generation(13), release: None };
+        let begun = FenceRecord::taken_over(None, &fence(13, 13, 0).owner).unwrap();
+        assert_eq!(begun, FenceRecord { generation: Generation(13), release: None });
+        let later = FenceRecord::taken_over(Some(record), &fence(20, 20, 0).owner).unwrap();
+        assert_eq!(later, FenceRecord { generation: Generation(20), ..record });
+        assert_eq!(FenceRecord::taken_over(Some(later), &fence(13, 13, 1).owner), None);
         assert_eq!(begun.admits(&fence(9, 9, 4)), Admission::Replaced);
         assert_eq!(begun.admits(&fence(13, 9, 4)), Admission::Apply);
     }

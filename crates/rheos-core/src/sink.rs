@@ -1,7 +1,8 @@
 //! The sink contract: writers take batches, stage an epoch's output, and it is committed when the epoch is complete.
 //!
 //! ```text
-//!   begin | resume ──► write, write, ... ── epoch ends ──► stage ──► committables ── all workers staged ──► commit
+//!   begin, take over ───────────────────────┐
+//!   take over, commit what was released, resume ─► write, write, ... ── epoch ends ──► stage ──► committables ──► commit
 //! ```
 //!
 //! A job that keeps state lists the committables in its checkpoints. What is listed can be committed by any later attempt of
@@ -91,6 +92,17 @@ pub trait Sink: Send + Sync + fmt::Debug {
 
     /// Once before the job writes anything: checks and prepares the target (`sink.if-exists`).
     fn begin(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// A job that keeps state begins to write: before anything is committed or discarded, and behind [`Sink::begin`] where
+    /// nothing was written before. A sink that keeps a [`FenceRecord`] notes the owner's generation, so that a run that was
+    /// taken for dead and goes on commits nothing from now on: not even what it had released, which this run may have passed
+    /// over.
+    ///
+    /// Errors: `Conflict` if a newer generation has taken over.
+    fn take_over(&self, owner: &Owner) -> Result<()> {
+        let _ = owner;
         Ok(())
     }
 

@@ -55,6 +55,16 @@ pub struct Discovery {
     pub finished: bool,
 }
 
+/// What a source has to remember of what it has found, so that it does not find it again after a restart: entries in the
+/// source's own form, which every later version of it reads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Whether these take the place of all earlier entries, rather than adding to them.
+    pub anew: bool,
+    /// The entries.
+    pub entries: Vec<String>,
+}
+
 /// The column that event times are read from, and how far records may be out of order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatermarkSpec {
@@ -180,8 +190,25 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// Errors: `InputMissing` for a file that is not there.
     fn discover(&self, time_column: Option<usize>, parallelism: usize) -> Result<Discovery>;
 
-    /// Before the first [`Source::discover`] of a job that goes on from a checkpoint: all splits that the checkpoint knows,
-    /// also those that have been read to their end. `discover` need not give them again, and goes on with their sequences.
+    /// What has to be remembered of the splits that [`Source::discover`] gave since the last call, while more may be found;
+    /// `None`: nothing new. Called once a checkpoint, while nothing is discovered, and kept with it. Sources that find
+    /// without end keep the entries few, by beginning anew.
+    fn take_found(&self) -> Option<Found> {
+        None
+    }
+
+    /// Before the first [`Source::discover`] of a job that goes on from a checkpoint: the entries of [`Source::take_found`], in
+    /// their order. `discover` need not give those splits again, and goes on with their sequences.
+    ///
+    /// Errors: `Corrupt` for entries that no version of the source has made.
+    fn restore_found(&self, entries: &[String]) -> Result<()> {
+        let _ = entries;
+        Ok(())
+    }
+
+    /// As [`Source::restore_found`], where the checkpoint has whole splits, also those that have been read to their end:
+    /// checkpoints of earlier versions, and sources that have found all. What is to be remembered of them is given to the next
+    /// checkpoint.
     fn restore(&self, known: &[Split]) -> Result<()> {
         let _ = known;
         Ok(())

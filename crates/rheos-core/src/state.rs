@@ -48,6 +48,11 @@ pub struct TableDelta {
     pub kind: TableKind,
     /// The layout of its rows, e.g. `window-slices/v1`.
     pub layout: String,
+    /// Which columns of the rows say whose place a row takes: that of the rows of earlier epochs with the same values in all
+    /// of them. Empty: rows add up. A restore may give those earlier rows or leave them out, as they are merged in the
+    /// background. So a row has a namespace that is not below those of the rows whose place it takes, or a tombstone would
+    /// take it and bring one of them back.
+    pub replaces_by: Vec<usize>,
     /// Deletions; they apply to the runs of earlier epochs, before this epoch's runs are added. In keyed tables they reach the
     /// key groups of the worker that hands them over, in split tables the rows that it holds.
     pub tombstones: Vec<Tombstone>,

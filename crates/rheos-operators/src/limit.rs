@@ -89,6 +89,7 @@ impl Operator for Limit {
                 table: TABLE.into(),
                 kind: TableKind::Single,
                 layout: LAYOUT.into(),
+                replaces_by: vec![],
                 tombstones: vec![Tombstone::All],
                 runs: vec![Run { key_groups: vec![], rows }],
             }],

@@ -188,7 +188,9 @@ impl Operator for Sort {
         }
         let tombstones = if rewritten { vec![Tombstone::All] } else { vec![] };
         let (table, layout) = (TABLE.to_string(), LAYOUT.to_string());
-        Ok(StateDelta { tables: vec![TableDelta { table, kind: TableKind::Single, layout, tombstones, runs }] })
+        Ok(StateDelta {
+            tables: vec![TableDelta { table, kind: TableKind::Single, layout, replaces_by: vec![], tombstones, runs }],
+        })
     }
 
     fn restore(&mut self, snapshot: &dyn SnapshotReader) -> Result<()> {

@@ -15,6 +15,15 @@ use crate::evaluation::new_batch;
 const FIRED: &str = "fired";
 const FIRED_LAYOUT: &str = "window-fired/v1";
 
+/// Rows that a stored table may have beyond twice those that live, before the operator hands it over anew.
+const STORED_SPARE_ROWS: usize = 1 << 14;
+
+/// Whether so much of what has been handed over is of no use any more that what lives is to be handed over anew, behind a
+/// tombstone. At twice as much, each row is written about once more for each that goes.
+pub(crate) fn is_wasteful(stored_rows: usize, live_rows: usize) -> bool {
+    stored_rows > live_rows.saturating_mul(2).saturating_add(STORED_SPARE_ROWS)
+}
+
 /// Refuses, by name, rows in a layout that this version does not read.
 pub(crate) fn check_layout(delta: &TableDelta, layout: &str) -> Result<()> {
     if delta.layout == layout {
@@ -97,7 +106,14 @@ impl FiredMarks {
         let runs = vec![Run { key_groups: self.groups.clone(), rows }];
         let (table, layout) = (FIRED.into(), FIRED_LAYOUT.into());
         // All owned groups are here, so what was said of them before is void.
-        Ok(Some(TableDelta { table, kind: self.kind, layout, tombstones: vec![Tombstone::All], runs }))
+        Ok(Some(TableDelta {
+            table,
+            kind: self.kind,
+            layout,
+            replaces_by: vec![],
+            tombstones: vec![Tombstone::All],
+            runs,
+        }))
     }
 
     /// The marks of the key groups that a worker owns now.

@@ -18,14 +18,18 @@ use rheos_checkpoint::manifest::{Manifest, SourceState};
 use rheos_checkpoint::recovery::{DroppedState, Duplicates, Options, RestoreFrom, SinkStaged, Step, next_step};
 use rheos_checkpoint::rescale;
 use rheos_core::key::KeyGroupAssignment;
-use rheos_core::sink::Sink;
+use rheos_core::sink::{Owner, Sink};
 use rheos_core::time::Epoch;
 use rheos_core::{Error, ErrorKind, Generation, JobId, OperatorId, Result};
 use rheos_state::journal;
+use rheos_state::kept::Kept;
 use rheos_state::store::CheckpointStore;
 
 /// Claims that are tried before others are taken to be faster for ever.
 const CLAIMS_MAX: usize = 10;
+
+/// Bytes of state that are kept in memory from their verification to the restore; what is beyond is read twice.
+const KEPT_BYTES_MAX: u64 = 256 << 20;
 
 /// Where a job keeps its state, and how it goes on from it.
 #[derive(Clone)]
@@ -58,6 +62,8 @@ pub(crate) struct Beginning {
     pub(crate) restored: Option<Arc<Manifest>>,
     /// The journal, with the claim; empty for a job without state.
     pub(crate) journal: Journal,
+    /// What has been read of the checkpoint on the way.
+    pub(crate) kept: Kept,
     commit: Vec<SinkCommit>,
     keep_staged: Vec<SinkStaged>,
 }
@@ -74,7 +80,14 @@ impl Beginning {
             checkpoints_kept: NonZeroU32::MIN,
             damaged: vec![],
         };
-        Self { claim, restored: None, journal: Journal::default(), commit: vec![], keep_staged: vec![] }
+        Self {
+            claim,
+            restored: None,
+            journal: Journal::default(),
+            kept: Kept::default(),
+            commit: vec![],
+            keep_staged: vec![],
+        }
     }
 
     /// What is known of a source.
@@ -92,14 +105,17 @@ impl Beginning {
     }
 
     /// Brings the sinks to where the job goes on: what has been released is visible, what belongs to nobody is gone.
-    pub(crate) fn settle(&mut self, sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>) -> Result<()> {
-        commit_again(std::mem::take(&mut self.commit), sinks)?;
+    /// `keeps_state`: whether the job does.
+    pub(crate) fn settle(&mut self, sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>, keeps_state: bool) -> Result<()> {
         let keep: BTreeMap<OperatorId, _> = self.keep_staged.drain(..).map(|s| (s.operator, s.committables)).collect();
-        for (operator, sink) in sinks {
-            match (&self.restored, keep.get(operator)) {
-                (None, None) => sink.begin()?,
-                (_, kept) => sink.resume(kept.map_or(&[][..], Vec::as_slice))?,
-            }
+        let is_new = |operator: &OperatorId| self.restored.is_none() && !keep.contains_key(operator);
+        sinks.iter().filter(|(operator, _)| is_new(operator)).try_for_each(|(_, sink)| sink.begin())?;
+        if keeps_state {
+            take_over(&self.claim, sinks)?;
+        }
+        commit_again(std::mem::take(&mut self.commit), sinks)?;
+        for (operator, sink) in sinks.iter().filter(|(operator, _)| !is_new(operator)) {
+            sink.resume(keep.get(operator).map_or(&[][..], Vec::as_slice))?;
         }
         Ok(())
     }
@@ -124,12 +140,14 @@ pub(crate) fn recover(
             checkpoints_kept: state.checkpoints_kept,
             nonce: nonce(),
         };
-        let (claim, restored, commit, keep_staged) = match verified(store, &found, &options)? {
+        let mut kept = Kept::new(KEPT_BYTES_MAX);
+        let (claim, restored, commit, keep_staged) = match verified(store, &found, &options, &mut kept)? {
             Step::AlreadyFinished(_) => return Ok(None),
             Step::FinishCommit(step) => {
                 if take(store, &step.claim)?.is_none() {
                     continue;
                 }
+                take_over(&step.claim, sinks)?;
                 commit_again(step.commit, sinks)?;
                 let entry = Entry::Committed(step.committed);
                 written(journal::write(store, step.committed.entry, &entry))?;
@@ -152,7 +170,7 @@ pub(crate) fn recover(
             Step::Verify { .. } => return Err(Error::internal("objects were verified and are asked for again")),
         };
         if let Some(journal) = take(store, &claim)? {
-            return Ok(Some(Beginning { claim, restored, journal, commit, keep_staged }));
+            return Ok(Some(Beginning { claim, restored, journal, kept, commit, keep_staged }));
         }
     }
     let message = format!("other runs go on from the state in '{}' at the same time", store.place());
@@ -160,13 +178,13 @@ pub(crate) fn recover(
 }
 
 /// The next step behind all verifications.
-fn verified(store: &dyn CheckpointStore, journal: &Journal, options: &Options) -> Result<Step> {
+fn verified(store: &dyn CheckpointStore, journal: &Journal, options: &Options, kept: &mut Kept) -> Result<Step> {
     let mut checks = BTreeMap::new();
     loop {
         match next_step(journal, &checks, options)? {
             Step::Verify { objects, entry } => {
                 let before = checks.len();
-                checks.extend(journal::verify(store, &objects)?);
+                checks.extend(journal::verify_and_keep(store, &objects, kept)?);
                 if checks.len() == before {
                     return Err(Error::internal(format!("the objects of checkpoint {entry} cannot be told apart")));
                 }
@@ -191,6 +209,13 @@ fn written(outcome: WriteOutcome) -> Result<()> {
         WriteOutcome::Written => Ok(()),
         WriteOutcome::Taken(error) | WriteOutcome::Failed(error) | WriteOutcome::Unknown(error) => Err(error),
     }
+}
+
+/// From now on no earlier run commits.
+fn take_over(claim: &Claim, sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>) -> Result<()> {
+    sinks.iter().try_for_each(|(operator, sink)| {
+        sink.take_over(&Owner { job: claim.job, operator: operator.clone(), generation: claim.generation })
+    })
 }
 
 fn commit_again(commits: Vec<SinkCommit>, sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>) -> Result<()> {

@@ -10,7 +10,7 @@
 //! says so. A job without state keeps its epochs just so, but that nothing is written: a checkpoint is complete when all workers
 //! have staged it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
@@ -33,7 +33,7 @@ use crate::beginning::StateConfig;
 use crate::control::{StopMode, lock};
 use crate::errands::Errands;
 use crate::job::{JobShared, wall_ms};
-use crate::splits::SplitCoordinator;
+use crate::splits::{SplitCoordinator, found};
 use crate::uploads::{Deltas, Uploads};
 
 /// Epochs that are announced and not complete, at most.
@@ -101,6 +101,8 @@ pub(crate) struct CheckpointThread {
     state: Option<StateThreads>,
     started: Instant,
     tick: Duration,
+    /// What sources found before an epoch was cut, until worker 0 tells its part of it.
+    found: BTreeMap<Epoch, Deltas>,
     /// The stop that the coordinator knows of.
     asked: Option<StopMode>,
     /// Whether the last cut has been announced.
@@ -165,6 +167,7 @@ impl CheckpointThread {
             state,
             started: Instant::now(),
             tick: Duration::from_millis((interval_ms.get() / 4).clamp(1, 100)),
+            found: BTreeMap::new(),
             asked: None,
             last_cut: false,
             shared,
@@ -273,8 +276,15 @@ impl CheckpointThread {
         let control = &self.shared.control;
         control.requests().cut(epoch);
         let coordinators = self.shared.coordinators.iter().map(|(node, c)| (self.shared.operator(*node), c.as_ref()));
-        let sources = SplitCoordinator::look_at_all(coordinators, || control.announce(end));
+        let looks = SplitCoordinator::look_at_all(coordinators, || control.announce(end));
         control.wake_all();
+        let (sources, found): (Vec<_>, Vec<_>) = looks.into_iter().unzip();
+        for (source, found) in sources.iter().zip(found).filter_map(|(s, f)| Some((s, f?))) {
+            match found::delta(found) {
+                Ok(delta) => self.found.entry(epoch).or_default().push((source.operator.clone(), delta)),
+                Err(error) => control.fail(error),
+            }
+        }
         let processing_time_ms = self.shared.clock.now_ms();
         Event::Announced { epoch, wall_time_ms: wall_ms(), processing_time_ms, sources }
     }
@@ -308,7 +318,10 @@ impl CheckpointThread {
     }
 
     /// Stores a worker's part; without state it is told at once.
-    fn store(&self, worker: WorkerId, epoch: Epoch, part: Snapshot, deltas: Deltas) -> Option<Event> {
+    fn store(&mut self, worker: WorkerId, epoch: Epoch, part: Snapshot, mut deltas: Deltas) -> Option<Event> {
+        if worker == WorkerId(0) {
+            deltas.extend(self.found.remove(&epoch).unwrap_or_default());
+        }
         match &self.state {
             None => Some(self.report(worker, epoch, Outcome::Stored(Box::new(part)))),
             Some(_) => {

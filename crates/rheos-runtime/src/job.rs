@@ -17,6 +17,7 @@ use rheos_core::sink::Sink;
 use rheos_core::time::Watermark;
 use rheos_core::{Error, ErrorKind, Exchange, JobGraph, NodeId, Operator, OperatorId, Port, Result, WorkerId};
 use rheos_state::holdings::Holdings;
+use rheos_state::kept::Kept;
 use rheos_state::restore::Restored;
 use timely::CommunicationConfig;
 use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
@@ -34,7 +35,7 @@ use crate::control::{JobControl, StopMode, lock};
 use crate::exchange::{HashDistributor, HashSplit, SingleDistributor};
 use crate::metrics::{JobReport, Metrics};
 use crate::parts::WorkerParts;
-use crate::splits::SplitCoordinator;
+use crate::splits::{SplitCoordinator, found};
 use crate::time::{EpochTime, frontier_parts};
 use crate::uploads::Uploads;
 use crate::{adapter, sink, source};
@@ -213,26 +214,31 @@ fn prepare(
     };
     let metrics = Arc::new(Metrics::new(&graph));
     let draining = beginning.restored.as_ref().is_some_and(|m| m.phase == JobPhase::Draining);
-    let mut coordinators = BTreeMap::new();
-    for id in graph.ids() {
-        let node = graph.node(id);
-        if let NodeKind::Source { source, watermark } = &node.kind {
-            let (source, watermark) = (Arc::clone(source), watermark.clone());
-            let coordinator = match beginning.source(&OperatorId(node.operator_id.clone())) {
-                None => SplitCoordinator::try_new(source, watermark, config.parallelism, config.state.is_some())?,
-                Some(known) => SplitCoordinator::restored(source, watermark, config.parallelism, known, draining)?,
-            };
-            metrics.add_bytes_total(coordinator.bytes_total());
-            coordinators.insert(id, Arc::new(coordinator));
-        }
-    }
     let assignment = beginning.assignment(config.key_groups, config.parallelism);
     let (restored, uploads) = match &config.state {
         None => ((0..config.parallelism).map(|_| Mutex::new(None)).collect(), vec![]),
         Some(state) => read_state(state, &beginning, &assignment, config.parallelism)?,
     };
+    beginning.kept = Kept::default();
+    let mut coordinators = BTreeMap::new();
+    for id in graph.ids() {
+        let node = graph.node(id);
+        if let NodeKind::Source { source, watermark } = &node.kind {
+            let (source, watermark) = (Arc::clone(source), watermark.clone());
+            let operator = OperatorId(node.operator_id.clone());
+            let coordinator = match beginning.source(&operator) {
+                None => SplitCoordinator::try_new(source, watermark, config.parallelism, config.state.is_some())?,
+                Some(known) => {
+                    let found = found_before(&restored, &operator)?;
+                    SplitCoordinator::restored(source, watermark, config.parallelism, known, &found, draining)?
+                }
+            };
+            metrics.add_bytes_total(coordinator.bytes_total());
+            coordinators.insert(id, Arc::new(coordinator));
+        }
+    }
     // Sources have been looked at first: a missing input must not leave a sink half prepared.
-    beginning.settle(&sinks)?;
+    beginning.settle(&sinks, config.state.is_some())?;
     control.begin(beginning.claim.first_epoch);
     let least_ms = beginning.restored.as_ref().map_or(i64::MIN, |m| m.processing_time_ms);
     Ok(Some(JobShared {
@@ -248,6 +254,13 @@ fn prepare(
         graph,
         clock: JobClock::start(least_ms),
     }))
+}
+
+/// What a source had found: worker 0 has read it.
+fn found_before(restored: &[Mutex<Option<Restored>>], operator: &OperatorId) -> Result<Vec<String>> {
+    let first = restored.first().map(lock);
+    let state = first.and_then(|mut restored| Some(restored.as_mut()?.take(operator)));
+    state.map_or(Ok(vec![]), |state| found::read(&state))
 }
 
 fn sink_of(node: &rheos_core::graph::Node) -> Option<(OperatorId, Arc<dyn Sink>)> {
@@ -276,7 +289,8 @@ fn read_state(
         let (Some(plans), Some(manifest)) = (&plans, &beginning.restored) else {
             return Ok((None, new(Holdings::new(id))));
         };
-        let mut restored = rheos_state::restore::restore(store.as_ref(), manifest, &plans[worker], id)?;
+        let mut restored =
+            rheos_state::restore::restore(store.as_ref(), &beginning.kept, manifest, &plans[worker], id)?;
         let mut uploads = new(std::mem::replace(&mut restored.holdings, Holdings::new(id)));
         uploads.rewrite(beginning.claim.first_epoch, &plans[worker].rewrites)?;
         Ok((Some(restored), uploads))

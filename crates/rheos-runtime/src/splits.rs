@@ -19,17 +19,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rheos_checkpoint::coordinator::SourceLook;
 use rheos_checkpoint::manifest::{SequenceState, SourceState, SplitProgress, SplitState};
 use rheos_core::credit::Wake;
-use rheos_core::source::{Source, Split, WatermarkSpec};
+use rheos_core::source::{Found, Source, Split, WatermarkSpec};
 use rheos_core::time::Watermark;
 use rheos_core::{Error, ErrorKind, OperatorId, Result};
 
 use crate::control::lock;
+
+pub(crate) mod found;
 
 /// What a worker that asks for a split gets.
 pub(crate) enum Handout {
@@ -97,8 +99,10 @@ struct State {
     enumerated: bool,
     /// Splits that were read to their end since the last look.
     finished: BTreeSet<String>,
-    /// All splits that were found, while more may be, in a job that keeps state: it must not find them again.
-    found: Option<Vec<Split>>,
+    /// Whether the job keeps state: then the source tells what it must not find again.
+    keeps_state: bool,
+    /// Whether checkpoints hold anything of that.
+    told: bool,
 }
 
 impl State {
@@ -109,7 +113,8 @@ impl State {
             active_at: Instant::now(),
             enumerated: false,
             finished: BTreeSet::new(),
-            found: keeps_state.then(Vec::new),
+            keeps_state,
+            told: false,
         }
     }
 
@@ -125,12 +130,25 @@ impl State {
         SourceLook {
             operator,
             enumerated: self.enumerated,
-            enumerator: self.found.as_ref().and_then(|f| serde_json::to_string(f).ok()).unwrap_or_default(),
+            enumerator: String::new(),
             sequences: self.sequences.iter().filter_map(over).collect(),
             splits: taken().chain(pending).cloned().collect(),
             taken: taken().map(|s| s.split.id.clone()).collect(),
             finished: std::mem::take(&mut self.finished),
         }
+    }
+
+    /// What the source has found since the last look, for the checkpoint.
+    fn take_found(&mut self, source: &dyn Source) -> Option<Found> {
+        if !self.keeps_state {
+            return None;
+        }
+        if self.enumerated {
+            return std::mem::take(&mut self.told).then(|| Found { anew: true, entries: vec![] });
+        }
+        let found = source.take_found();
+        self.told |= found.is_some();
+        found
     }
 
     /// Folds what is done, and forgets the sequences that are over: there may be one for every file of a folder.
@@ -186,7 +204,8 @@ impl SplitCoordinator {
         Ok(coordinator)
     }
 
-    /// Where a checkpoint left it. `is_over`: nothing is read any more, the job was being drained.
+    /// Where a checkpoint left it. `found`: what it remembers for the source. `is_over`: nothing is read any more, the job was
+    /// being drained.
     ///
     /// Errors: `Corrupt` (R0404) for a manifest whose list of splits cannot be read; what the source says.
     pub(crate) fn restored(
@@ -194,19 +213,23 @@ impl SplitCoordinator {
         watermark: Option<WatermarkSpec>,
         parallelism: usize,
         known: &SourceState,
+        found: &[String],
         is_over: bool,
     ) -> Result<Self> {
-        let mut state = State::new(false);
+        let mut state = State::new(true);
         state.enumerated = known.enumerated || is_over;
+        state.told = !found.is_empty();
         if state.enumerated {
             source.restore(&known.splits.iter().map(|s| s.split.clone()).collect::<Vec<_>>())?;
+        } else if known.enumerator.is_empty() {
+            source.restore_found(found)?;
         } else {
+            // Earlier versions listed all splits in the manifest.
             let found: Vec<Split> = serde_json::from_str(&known.enumerator).map_err(|e| {
                 let message = format!("the splits of '{}' cannot be read from the checkpoint: {e}", known.operator);
                 Error::new(ErrorKind::Corrupt, 404, message).with_hint("go on from another checkpoint")
             })?;
             source.restore(&found)?;
-            state.found = Some(found);
         }
         let mut open: Vec<SplitState> =
             known.splits.iter().filter(|s| !is_over && s.progress != SplitProgress::Finished).cloned().collect();
@@ -335,9 +358,12 @@ impl SplitCoordinator {
     pub(crate) fn look_at_all<'a>(
         coordinators: impl Iterator<Item = (OperatorId, &'a SplitCoordinator)>,
         announce: impl FnOnce(),
-    ) -> Vec<SourceLook> {
-        let mut locked: Vec<_> = coordinators.map(|(id, c)| (id, lock(&c.state))).collect();
-        let looks = locked.iter_mut().map(|(id, state)| state.look(id.clone())).collect();
+    ) -> Vec<(SourceLook, Option<Found>)> {
+        let mut locked: Vec<_> = coordinators.map(|(id, c)| (id, c, lock(&c.state))).collect();
+        let look = |(id, c, state): &mut (OperatorId, &SplitCoordinator, MutexGuard<'_, State>)| {
+            (state.look(id.clone()), state.take_found(c.source.as_ref()))
+        };
+        let looks = locked.iter_mut().map(look).collect();
         announce();
         looks
     }
@@ -351,11 +377,6 @@ impl SplitCoordinator {
         state.enumerated = found.finished;
         if !found.splits.is_empty() {
             state.active_at = Instant::now();
-        }
-        if state.enumerated {
-            state.found = None;
-        } else if let Some(known) = &mut state.found {
-            known.extend(found.splits.iter().cloned());
         }
         for split in found.splits {
             let sequence = state.sequences.entry(split.sequence).or_default();

@@ -15,7 +15,7 @@ use datafusion_physical_expr::ScalarFunctionExpr;
 use datafusion_physical_expr::expressions::{Column, Literal};
 use datafusion_physical_expr::utils::collect_columns;
 use rheos_core::error::{Error, Result};
-use rheos_core::source::{Boundedness, Discovery, ReaderContext, Source, SourcePoll, Split, SplitReader};
+use rheos_core::source::{Boundedness, Discovery, Found, ReaderContext, Source, SourcePoll, Split, SplitReader};
 
 use crate::lower::Use;
 
@@ -118,6 +118,14 @@ impl Source for ComputedSource {
         // Statistics are of stored columns; nothing is known of a computed one before it is read.
         let stored = time_column.map(|c| self.output[c]).filter(|c| *c != self.computed_at());
         self.inner.discover(stored, parallelism)
+    }
+
+    fn take_found(&self) -> Option<Found> {
+        self.inner.take_found()
+    }
+
+    fn restore_found(&self, entries: &[String]) -> Result<()> {
+        self.inner.restore_found(entries)
     }
 
     fn restore(&self, known: &[Split]) -> Result<()> {

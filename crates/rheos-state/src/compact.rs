@@ -5,6 +5,7 @@
 //!    (pure)               steps of bounded size                  (beside the data path)
 //! ```
 //! * A segment whose rows are all gone is dropped unread.
+//! * Where rows take the place of earlier ones, a merge keeps the newest of each.
 //! * Runs of like size are merged (size-tiered), so that a table has at most [`Policy::runs_max`] of them, and a row is
 //!   rewritten about once each time its table has grown by [`Policy::merge_min`].
 //! * Objects that are mostly dead are emptied: what lives in them is written anew, so that the objects together have at most
@@ -16,6 +17,7 @@
 
 mod choose;
 mod merge;
+pub(crate) mod newest;
 mod tiers;
 
 use std::collections::BTreeSet;

@@ -10,6 +10,7 @@ use rheos_checkpoint::recovery::{SegmentCheck, SegmentId};
 use rheos_core::{Error, ErrorKind, Result};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::kept::Kept;
 use crate::names::{self, JOURNAL, ObjectName, WITNESSES, entry_path, object_path, witness_path};
 use crate::store::{CheckpointStore, Creation, Listed, READ_BYTES_MAX, WriteFailure};
 
@@ -148,37 +149,61 @@ pub fn stored_objects(store: &dyn CheckpointStore) -> Result<Vec<(StoredObject, 
 ///
 /// Errors: those of a store that cannot be reached, which says nothing of the segments.
 pub fn verify(store: &dyn CheckpointStore, objects: &[ObjectRef]) -> Result<BTreeMap<SegmentId, SegmentCheck>> {
+    verify_and_keep(store, objects, &mut Kept::default())
+}
+
+/// As [`verify`]. What is whole is kept, as far as it fits. Errors: as of [`verify`].
+pub fn verify_and_keep(
+    store: &dyn CheckpointStore,
+    objects: &[ObjectRef],
+    kept: &mut Kept,
+) -> Result<BTreeMap<SegmentId, SegmentCheck>> {
     let segments = objects.iter().flat_map(|o| o.segments.iter().map(move |s| (o, s)));
     let check = |(object, segment): (&ObjectRef, &Segment)| {
-        let check = match read_through(store, &object.name, segment) {
+        let id = SegmentId { object: object.name.clone(), offset: segment.offset };
+        let check = match read_through(store, &id, segment, kept) {
             Ok(None) => SegmentCheck::Whole,
             Ok(Some(what)) => SegmentCheck::Damaged(what),
             Err(error) if error.kind() == ErrorKind::Corrupt => SegmentCheck::Damaged(error.message().to_string()),
             Err(error) => return Err(error),
         };
-        Ok((SegmentId { object: object.name.clone(), offset: segment.offset }, check))
+        Ok((id, check))
     };
     segments.map(check).collect()
 }
 
 /// What is wrong with a segment, if anything is.
-fn read_through(store: &dyn CheckpointStore, object: &str, segment: &Segment) -> Result<Option<String>, Error> {
+fn read_through(
+    store: &dyn CheckpointStore,
+    id: &SegmentId,
+    segment: &Segment,
+    kept: &mut Kept,
+) -> Result<Option<String>, Error> {
+    let object = &id.object;
     let Some(end) = segment.offset.checked_add(segment.length_bytes) else {
         return Ok(Some("it ends behind all bytes".into()));
     };
     let (mut hasher, mut at) = (Xxh3::new(), segment.offset);
+    // A length that lies is found out by the store, a piece at a time.
+    let (mut whole, keeps) = (Vec::new(), kept.fits(segment.length_bytes));
     loop {
         let next = end.min(at.saturating_add(READ_BYTES_MAX));
         let Some(bytes) = store.read_range(&object_path(object), at..next)? else {
             return Ok(Some("it is missing".into()));
         };
         hasher.update(&bytes);
+        if keeps {
+            whole.extend_from_slice(&bytes);
+        }
         at = next;
         if at == end {
             break;
         }
     }
     let (sum, told) = (Checksum(hasher.digest()), segment.checksum);
+    if keeps && sum == told {
+        kept.put(id.clone(), whole);
+    }
     Ok((sum != told)
         .then(|| format!("its checksum is {sum} from byte {} on, the manifest says {told}", segment.offset)))
 }

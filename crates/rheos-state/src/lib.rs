@@ -14,11 +14,13 @@
 //! Absent on purpose: threads and async (calls block; the caller gives them a thread), decisions of the protocol.
 
 pub mod compact;
+pub mod contents;
 mod errors;
 mod groups;
 pub mod holdings;
 pub mod inspect;
 pub mod journal;
+pub mod kept;
 pub mod names;
 pub mod object;
 mod reach;

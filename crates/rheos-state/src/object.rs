@@ -32,7 +32,7 @@ use crate::reach::Reach;
 pub use crate::reach::StoredTombstone;
 use crate::store::CheckpointStore;
 
-/// The version of objects that this version of Rheos writes.
+/// The version of objects that this version of Rheos writes; each segment has a version of its own.
 pub const VERSION: u32 = 1;
 /// Segments of keyed tables are cut at key groups when they have come to this size in memory, in bytes.
 pub const SEGMENT_BYTES: usize = 16 << 20;
@@ -112,6 +112,7 @@ pub fn write(context: &WriteContext, deltas: &[(OperatorId, StateDelta)]) -> Res
             table: delta.table.clone(),
             kind: delta.kind,
             layout: delta.layout.clone(),
+            replaces_by: delta.replaces_by.clone(),
             groups: if keyed { context.groups.clone() } else { KeyGroupSet::default() },
             first_epoch: context.name.epoch,
             last_epoch: context.name.epoch,

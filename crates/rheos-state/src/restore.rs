@@ -12,8 +12,10 @@ use std::collections::BTreeMap;
 use std::iter::repeat_n;
 
 use arrow::array::{Array, BooleanArray, BooleanBufferBuilder};
+use arrow::buffer::Buffer;
 use arrow::compute::filter_record_batch;
 use rheos_checkpoint::manifest::{KeyGroupSet, Manifest, Segment};
+use rheos_checkpoint::recovery::SegmentId;
 use rheos_checkpoint::rescale::{SegmentRead, WorkerPlan};
 use rheos_core::state::{Run, SnapshotReader, TableDelta};
 use rheos_core::{Error, OperatorId, Result, WorkerId};
@@ -21,6 +23,7 @@ use rheos_core::{Error, OperatorId, Result, WorkerId};
 use crate::errors::{damaged, damaged_segment};
 use crate::groups;
 use crate::holdings::{Held, Holdings};
+use crate::kept::Kept;
 use crate::names::object_path;
 use crate::object::{SEGMENT_BYTES_MAX, SegmentHeader, StoredRows, header_of, rows_of};
 use crate::reach::{Horizon, Reach};
@@ -66,13 +69,14 @@ impl SnapshotReader for OperatorState {
     }
 }
 
-/// Reads what `plan` gives to `worker`.
+/// Reads what `plan` gives to `worker`; what is `kept` is not read again.
 ///
 /// State: all rows that the worker owns are in memory when this returns.
 ///
 /// Errors: those of the store; `Corrupt` (R0626, R0627) for damage, naming object and operator.
 pub fn restore(
     store: &dyn CheckpointStore,
+    kept: &Kept,
     manifest: &Manifest,
     plan: &WorkerPlan,
     worker: WorkerId,
@@ -80,7 +84,7 @@ pub fn restore(
     let mut restored = Restored { operators: BTreeMap::new(), holdings: Holdings::new(worker) };
     let table_of = |r: &SegmentRead| (r.segment.operator.clone(), r.segment.table.clone(), r.unit);
     for reads in plan.reads.chunk_by(|a, b| table_of(a) == table_of(b)) {
-        let (deltas, headers) = read_table(store, reads)?;
+        let (deltas, headers) = read_table(store, kept, reads)?;
         let (operator, table, unit) = table_of(&reads[0]);
         let apart = plan.rewrites.contains(&(operator.clone(), table.clone()));
         let tables = &mut restored.operators.entry(operator).or_default().tables;
@@ -98,16 +102,21 @@ pub fn restore(
 }
 
 /// The deltas of a table (of one unit), oldest first, and the header of each read.
-fn read_table(store: &dyn CheckpointStore, reads: &[SegmentRead]) -> Result<(Vec<TableDelta>, Vec<SegmentHeader>)> {
+pub(crate) fn read_table(
+    store: &dyn CheckpointStore,
+    kept: &Kept,
+    reads: &[SegmentRead],
+) -> Result<(Vec<TableDelta>, Vec<SegmentHeader>)> {
     let (mut deltas, mut headers, mut horizon) = (Vec::new(), Vec::new(), Horizon::default());
     for read in reads.iter().rev() {
         let groups = groups::of(read.segment.kind, &read.groups);
-        let (header, runs) = read_segment(store, &read.object, &read.segment, groups, &horizon)?;
+        let (header, runs) = read_segment(store, kept, &read.object, &read.segment, groups, &horizon)?;
         horizon.add(&header.tombstones, groups);
         headers.push(header);
         if !runs.is_empty() {
             let Segment { table, kind, layout, .. } = read.segment.clone();
-            deltas.push(TableDelta { table, kind, layout, tombstones: Vec::new(), runs });
+            let replaces_by = headers.last().map_or_else(Vec::new, |h: &SegmentHeader| h.replaces_by.clone());
+            deltas.push(TableDelta { table, kind, layout, replaces_by, tombstones: Vec::new(), runs });
         }
     }
     deltas.reverse();
@@ -118,12 +127,16 @@ fn read_table(store: &dyn CheckpointStore, reads: &[SegmentRead]) -> Result<(Vec
 /// The rows of a segment that are in `groups` and that `horizon` leaves.
 pub(crate) fn read_segment(
     store: &dyn CheckpointStore,
+    kept: &Kept,
     object: &str,
     segment: &Segment,
     groups: &KeyGroupSet,
     horizon: &Horizon,
 ) -> Result<(SegmentHeader, Vec<Run>)> {
-    let bytes = segment_bytes(store, object, segment)?;
+    let bytes = match kept.get(&SegmentId { object: object.to_string(), offset: segment.offset }) {
+        Some(bytes) => bytes,
+        None => Buffer::from_vec(segment_bytes(store, object, segment)?),
+    };
     let (header, rows_at) = header_of(&bytes, segment, object)?;
     if is_gone(&header, horizon.least(groups)) {
         return Ok((header, Vec::new()));

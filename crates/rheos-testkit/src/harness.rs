@@ -222,7 +222,7 @@ impl OperatorHarness {
         let epoch = self.epoch;
         let deltas = self.workers.iter_mut().map(|w| w.operator.on_epoch_end(epoch, &mut w.context));
         let deltas = deltas.collect::<Result<Vec<_>>>()?;
-        self.snapshot.push(deltas);
+        self.snapshot.push(deltas, &self.assignment);
         self.epoch = epoch.next();
         for worker in 0..self.workers.len() {
             self.workers[worker].context.epoch = self.epoch;

@@ -90,6 +90,7 @@ pub mod state {
     pub use rheos_checkpoint::recovery::RestoreFrom;
     pub use rheos_core::state::TableKind;
     pub use rheos_core::temporal::write_timestamp;
+    pub use rheos_state::contents::{Table, rows, tables};
     pub use rheos_state::inspect::{Freed, Listing, Standing, delete, find, list, verify};
     pub use rheos_state::journal::read as read_journal;
     pub use rheos_state::store::{CheckpointStore, LocalStore, MemoryStore};

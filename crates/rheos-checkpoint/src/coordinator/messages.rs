@@ -178,14 +178,15 @@ pub enum Decision {
     Acknowledge(Arc<Manifest>),
     /// Commit once, then tell [`Event::Committed`] or [`Event::CommitFailed`].
     Commit(SinkCommit),
-    /// These workers try once more to store the last epoch: no other follows it.
+    /// These workers try once more to store an epoch, before the parts of any that is cut later. It was the newest when they
+    /// failed.
     StoreAgain {
         /// The epoch.
         epoch: Epoch,
         /// The workers.
         workers: Vec<WorkerId>,
     },
-    /// A warning: this epoch has no checkpoint; the next covers it, and if there is none, it is tried again.
+    /// A warning: this epoch has no checkpoint; a later one covers it, or it is tried again.
     CheckpointFailed {
         /// The epoch.
         epoch: Epoch,

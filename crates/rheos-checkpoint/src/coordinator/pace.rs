@@ -67,6 +67,11 @@ impl Pace {
         self.backoff.succeeded();
     }
 
+    /// Whether the last checkpoint failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.backoff.failures_in_a_row > 0
+    }
+
     /// The wait, in ms, that begins now.
     pub(super) fn failed(&mut self, now_ms: u64) -> u64 {
         let wait_ms = self.backoff.failed();

@@ -80,6 +80,26 @@ impl Printer {
     }
 }
 
+/// Prints rows that are all there, of one schema.
+///
+/// Errors: a broken pipe, or another failure of stdout.
+pub(crate) fn print_batches(format: Option<RowFormat>, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<()> {
+    let suited = if std::io::stdout().is_terminal() { RowFormat::Table } else { RowFormat::Jsonl };
+    let mut writer = writer(format.unwrap_or(suited), schema, false);
+    let mut bytes = Vec::with_capacity(BUFFER_BYTES);
+    let mut out = std::io::stdout().lock();
+    writer.begin(&mut bytes);
+    for batch in batches {
+        writer.rows(batch, &mut bytes)?;
+        if bytes.len() >= BUFFER_BYTES {
+            out.write_all(&bytes).map_err(write_failed)?;
+            bytes.clear();
+        }
+    }
+    writer.end(&mut bytes);
+    out.write_all(&bytes).and_then(|()| out.flush()).map_err(write_failed)
+}
+
 /// Turns rows into bytes.
 trait RowWriter {
     /// What stands before the first row.

@@ -158,6 +158,43 @@ source-0/skipped  2
 }
 
 #[test]
+fn state_is_shown_as_rows() {
+    let sandbox = sandbox();
+    let list = "\
+OPERATOR     NAME  TABLE   ROWS  STORED   SPREAD
+aggregate-1  -     fired   2     576 B    by key
+aggregate-1  -     slices  3     1.1 KiB  by key
+sort-4       -     rows    0     128 B    one worker
+";
+    sandbox.run(&["state", "list", "state"]).expect_code(0).expect_data(list);
+    let listed = sandbox.run(&["state", "list", "state", "--from", "before-upgrade", "-o", "json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed.expect_code(0).stdout).unwrap();
+    assert_eq!((&listed[1]["table"], &listed[1]["rows"]), (&"slices".into(), &3.into()));
+    let read = |args: &[&str]| sandbox.run(&[&["state", "read", "state", "--operator"], args].concat());
+    // The rows of golden/object-v1.py.
+    let all = "\
+{\"key_group\":3,\"slice\":6,\"origin\":\"ü\",\"sum\":0.5}
+{\"key_group\":3,\"slice\":8,\"origin\":null,\"sum\":-0.0}
+{\"key_group\":7,\"slice\":7,\"origin\":\"a text that is longer than a view\",\"sum\":null}
+";
+    read(&["aggregate-1"]).expect_code(0).expect_data(all);
+    read(&["agg", "--table", "slices", "-o", "jsonl"]).expect_code(0).expect_data(all);
+    let one = "key_group,slice,origin,sum\n3,6,ü,0.5\n";
+    read(&["aggregate-1", "--key", "origin=ü", "-o", "csv"]).expect_code(0).expect_data(one);
+    let none = "key_group,slice,origin,sum\n3,8,,-0.0\n";
+    read(&["aggregate-1", "--key", "origin=", "--key", "slice=8", "-o", "csv"]).expect_code(0).expect_data(none);
+    let marks =
+        " key_group | watermark_ms\n-----------+--------------\n         0 |         1000\n       511 |         2000\n";
+    read(&["aggregate-1", "--table", "fired", "-o", "table"]).expect_code(0).expect_data(marks);
+    read(&["sort-4"]).expect_code(0).expect_data("");
+    let missing = read(&["agregate-1"]);
+    missing.expect_code(4).expect_talk("error[R0680]").expect_talk("did you mean 'aggregate-1'?");
+    read(&["aggregate-1", "--table", "slice"]).expect_code(4).expect_talk("did you mean 'slices'?");
+    read(&["aggregate-1", "--key", "orign=a"]).expect_code(65).expect_talk("error[R0682]").expect_talk("'origin'");
+    read(&["aggregate-1", "--key", "slice=a"]).expect_code(65).expect_talk("the column is of type Int64");
+}
+
+#[test]
 fn damage_is_found_and_named() {
     let sandbox = sandbox();
     let whole = "NUMBER  FILE  RESULT\n4       -     whole\n3       -     whole\n2       -     whole\n";

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
-use rheos_core::source::{Boundedness, Discovery, ReaderContext, Source, SourcePoll, Split, SplitReader};
+use rheos_core::source::{Boundedness, Discovery, Found, ReaderContext, Source, SourcePoll, Split, SplitReader};
 use rheos_core::{Error, Result};
 
 use super::spec::ColumnSpec;
 use super::words;
+use crate::numbers;
 use crate::pace::{self, Pace};
 
 /// Rows in a split: small, so that workers stay close in event time.
@@ -121,6 +122,14 @@ impl Source for DatagenSource {
         let starts = (0..rows).step_by(usize::try_from(step).unwrap_or(usize::MAX));
         let splits = starts.map(|first| Self::split(first, first.saturating_add(step).min(rows))).collect();
         Ok(Discovery { splits, finished: true })
+    }
+
+    fn take_found(&self) -> Option<Found> {
+        Some(numbers::found(&self.next_row))
+    }
+
+    fn restore_found(&self, entries: &[String]) -> Result<()> {
+        numbers::restore(&self.next_row, entries)
     }
 
     fn restore(&self, known: &[Split]) -> Result<()> {

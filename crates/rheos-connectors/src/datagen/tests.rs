@@ -190,6 +190,23 @@ fn a_table_without_number_of_rows_has_no_end() {
 }
 
 #[test]
+fn a_table_without_end_goes_on_behind_what_a_checkpoint_remembers() {
+    let new = || source(&[("i", DataType::Int64)], &[]).unwrap();
+    let first = new();
+    let known = [first.discover(None, 1).unwrap().splits, first.discover(None, 1).unwrap().splits].concat();
+    let found = first.take_found().unwrap();
+    assert_eq!((found.anew, found.entries.len()), (true, 1), "however many splits there were");
+    let second = new();
+    second.restore_found(&found.entries).unwrap();
+    let third = new();
+    third.restore(&known).unwrap();
+    for source in [second, third] {
+        assert_eq!(source.discover(None, 1).unwrap().splits[0].descriptor, "[12800000,12900000]");
+    }
+    assert_eq!(new().restore_found(&["x".into()]).unwrap_err().code(), "R0684");
+}
+
+#[test]
 fn a_sequence_that_leaves_its_type_is_an_error_not_a_wrap() {
     let options = [("number-of-rows", "200"), ("fields.i.kind", "sequence")];
     let error = read(&*source(&[("i", DataType::Int8)], &options).unwrap(), 50).unwrap_err();

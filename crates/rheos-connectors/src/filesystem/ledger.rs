@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use rheos_core::sink::{Admission, Fence, FenceRecord};
+use rheos_core::sink::{Admission, Fence, FenceRecord, Owner};
 use rheos_core::{Error, ErrorKind as Kind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -79,8 +79,8 @@ impl Plan {
     }
 }
 
-fn owner_of(fence: &Fence) -> String {
-    format!("{}/{}", fence.owner.job, fence.owner.operator)
+fn owner_name(owner: &Owner) -> String {
+    format!("{}/{}", owner.job, owner.operator)
 }
 
 fn reaches(through: &BTreeMap<Attempt, u64>, staged: &Staged) -> bool {
@@ -131,11 +131,25 @@ impl Ledger {
 
     /// Whether a commit is carried out. Without a fence it is.
     pub(crate) fn admits(&self, fence: Option<&Fence>) -> Admission {
-        let record = |fence: &Fence| self.fences.iter().find(|(owner, _)| *owner == owner_of(fence));
+        let record = |fence: &Fence| self.fences.iter().find(|(owner, _)| *owner == owner_name(&fence.owner));
         match fence.and_then(|fence| Some((fence, record(fence)?))) {
             Some((fence, (_, record))) => record.admits(fence),
             None => Admission::Apply,
         }
+    }
+
+    /// Notes who writes from now on. `false`: a newer generation does.
+    pub(crate) fn take_over(&mut self, owner: &Owner) -> bool {
+        let name = owner_name(owner);
+        let before = self.fences.iter().find(|(other, _)| *other == name).map(|(_, record)| *record);
+        let record = FenceRecord::taken_over(before, owner);
+        record.map(|record| self.note(name, record)).is_some()
+    }
+
+    fn note(&mut self, owner: String, record: FenceRecord) {
+        self.fences.retain(|(other, _)| *other != owner);
+        self.fences.push((owner, record));
+        self.fences.drain(..self.fences.len().saturating_sub(FENCES_MAX));
     }
 
     /// The commit that was begun and not ended.
@@ -152,10 +166,7 @@ impl Ledger {
     /// All of the plan is visible.
     pub(crate) fn end(&mut self, fence: Option<&Fence>) {
         if let Some(fence) = fence {
-            let owner = owner_of(fence);
-            self.fences.retain(|(other, _)| *other != owner);
-            self.fences.push((owner, FenceRecord::after(fence)));
-            self.fences.drain(..self.fences.len().saturating_sub(FENCES_MAX));
+            self.note(owner_name(&fence.owner), FenceRecord::after(fence));
         }
         for (attempt, epoch) in self.plan.take().map(|plan| plan.through).unwrap_or_default() {
             let last = self.committed.entry(attempt).or_insert(epoch);
@@ -173,7 +184,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rheos_core::sink::{Owner, ReleaseNumber};
+    use rheos_core::sink::ReleaseNumber;
     use rheos_core::{Generation, JobId};
 
     #[test]

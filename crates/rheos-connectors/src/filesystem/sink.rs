@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use rheos_core::connector::TableDefinition;
-use rheos_core::sink::{Committable, EpochEnd, Fence, Sink, SinkWriter, Staging, WriterContext};
+use rheos_core::sink::{Committable, EpochEnd, Fence, Owner, Sink, SinkWriter, Staging, WriterContext};
 use rheos_core::time::Watermark;
 use rheos_core::{Batch, Epoch, Error, ErrorKind, Result};
 
@@ -172,6 +172,18 @@ impl Sink for FileSink {
         lock(&self.waiting).clear();
         self.reset_progress();
         Ok(())
+    }
+
+    fn take_over(&self, owner: &Owner) -> Result<()> {
+        let folder = self.create_folder()?;
+        let _alone = disk::lock_folder(folder)?;
+        let mut ledger = Ledger::read(folder)?;
+        if !ledger.take_over(owner) {
+            let message = format!("a newer run of the job writes to '{}'", self.target.options.path);
+            return Err(Error::new(ErrorKind::Conflict, 683, message)
+                .with_hint("let that run go on; give a copy of a job a folder of its own"));
+        }
+        ledger.write(folder)
     }
 
     fn resume(&self, keep: &[Committable]) -> Result<()> {

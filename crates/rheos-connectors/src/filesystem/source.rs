@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use rheos_core::connector::{MetadataColumn, TableDefinition};
-use rheos_core::source::{Boundedness, Discovery, ReaderContext, Source, Split, SplitReader};
+use rheos_core::source::{Boundedness, Discovery, Found, ReaderContext, Source, Split, SplitReader};
 use rheos_core::{Error, Result};
 use rheos_formats::parquet::read::ParquetFooter;
 use rheos_formats::{DecodeLimits, InputRange, TextDecoder, TextFormat, infer_text_schema};
@@ -302,6 +302,20 @@ impl Source for FileSource {
             self.split_file(file, sequence, time, &mut splits)?;
         }
         Ok(Discovery { splits, finished: true })
+    }
+
+    fn take_found(&self) -> Option<Found> {
+        match self.options.growth {
+            Growth::Files { .. } => self.watch.take_found(),
+            Growth::Fixed | Growth::Lines { .. } => None,
+        }
+    }
+
+    fn restore_found(&self, entries: &[String]) -> Result<()> {
+        match self.options.growth {
+            Growth::Files { .. } => self.watch.restore_found(entries),
+            Growth::Fixed | Growth::Lines { .. } => Ok(()),
+        }
     }
 
     fn restore(&self, known: &[Split]) -> Result<()> {

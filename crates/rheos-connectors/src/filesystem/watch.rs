@@ -8,14 +8,17 @@
 //! Invariant: each path is read once, for as long as it is there; a path that has gone is forgotten, so that the memory is
 //! that of the folder as it is. Files are renamed into the folder whole: a file is read as long as it is when it is found.
 //! An empty one is left for a later look.
+//!
+//! A checkpoint remembers each path once, when it was found, and all anew when most of what it remembers has gone.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rheos_core::source::{Discovery, Split};
-use rheos_core::{ErrorKind, Result};
+use rheos_core::source::{Discovery, Found, Split};
+use rheos_core::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
 
 use super::options::FileOrder;
 use super::paths::{NoFiles, input_files};
@@ -34,8 +37,48 @@ pub(crate) struct FolderWatch {
 struct State {
     /// Absent while a look has it.
     known: Option<Known>,
-    look: Option<Once<(Known, Vec<Split>)>>,
+    look: Option<Once<Finds>>,
     looked_at: Option<Instant>,
+    told: Told,
+}
+
+/// What a look came to.
+struct Finds {
+    known: Known,
+    splits: Vec<Split>,
+    /// The paths of the splits.
+    new: Vec<PathBuf>,
+}
+
+/// What checkpoints remember.
+#[derive(Default)]
+struct Told {
+    /// Entries, also of paths that have gone.
+    entries: usize,
+    /// Paths that were found since the last checkpoint.
+    untold: Vec<PathBuf>,
+    /// The sequence of the next file.
+    sequence: u32,
+}
+
+/// Entries of paths that have gone, beyond as many as are there, before all are told anew.
+const SPARE_ENTRIES: usize = 1000;
+
+/// What a checkpoint remembers, as JSON.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Entry {
+    /// A file that was found.
+    Path(PathBuf),
+    /// The sequence of the next file.
+    Next(u32),
+}
+
+impl Entry {
+    fn text(&self) -> Option<String> {
+        // A path that is not UTF-8 was refused when it became a split.
+        serde_json::to_string(self).ok()
+    }
 }
 
 /// What has been found so far.
@@ -56,8 +99,51 @@ impl FolderWatch {
                 restored.sequence = restored.sequence.max(split.sequence.saturating_add(1));
             }
         }
-        lock(&self.state).known = Some(restored);
+        let mut state = lock(&self.state);
+        let untold = restored.paths.iter().cloned().collect();
+        state.told = Told { entries: 0, untold, sequence: restored.sequence };
+        state.known = Some(restored);
         Ok(())
+    }
+
+    /// As [`restore`](Self::restore), from what [`take_found`](Self::take_found) gave.
+    pub(crate) fn restore_found(&self, entries: &[String]) -> Result<()> {
+        let mut restored = Known::default();
+        for text in entries {
+            let entry = serde_json::from_str(text).map_err(|e| {
+                Error::new(ErrorKind::Corrupt, 684, format!("a checkpoint says that the file '{text}' was found: {e}"))
+                    .with_hint("go on from another checkpoint")
+            })?;
+            match entry {
+                Entry::Path(path) => {
+                    restored.paths.insert(path);
+                }
+                Entry::Next(sequence) => restored.sequence = restored.sequence.max(sequence),
+            }
+        }
+        let mut state = lock(&self.state);
+        state.told = Told { entries: entries.len(), untold: vec![], sequence: restored.sequence };
+        state.known = Some(restored);
+        Ok(())
+    }
+
+    /// What a checkpoint has to remember beside what it was told before.
+    pub(crate) fn take_found(&self) -> Option<Found> {
+        let mut state = lock(&self.state);
+        let State { known, told, .. } = &mut *state;
+        let untold = std::mem::take(&mut told.untold);
+        // While a look runs, what is known is with it: then later.
+        let entries = told.entries + untold.len();
+        let worn = known.as_ref().filter(|k| entries > 2 * k.paths.len() + SPARE_ENTRIES);
+        if worn.is_none() && untold.is_empty() {
+            return None;
+        }
+        let paths: Vec<PathBuf> = worn.map_or(untold, |known| known.paths.iter().cloned().collect());
+        let next = (told.sequence > 0).then_some(Entry::Next(told.sequence));
+        let texts = paths.into_iter().map(Entry::Path).chain(next).filter_map(|entry| entry.text());
+        let found = Found { anew: worn.is_some(), entries: texts.collect() };
+        told.entries = if found.anew { 0 } else { told.entries } + found.entries.len();
+        Some(found)
     }
 
     /// The splits that are new. Blocks only the first time.
@@ -82,15 +168,19 @@ impl FolderWatch {
             }
             (None, Some(_)) => None,
         };
-        let Some((known, splits)) = found else { return Ok(Discovery { splits: vec![], finished: false }) };
+        let Some(Finds { known, splits, new }) = found else {
+            return Ok(Discovery { splits: vec![], finished: false });
+        };
+        state.told.untold.extend(new);
+        state.told.sequence = known.sequence;
         state.known = Some(known);
         state.looked_at = Some(Instant::now());
         Ok(Discovery { splits, finished: false })
     }
 }
 
-fn find(source: &FileSource, mut known: Known, time: Option<&str>) -> Result<(Known, Vec<Split>)> {
-    let mut splits = vec![];
+fn find(source: &FileSource, mut known: Known, time: Option<&str>) -> Result<Finds> {
+    let (mut splits, mut new) = (vec![], vec![]);
     let mut paths = HashSet::new();
     for file in input_files(&source.options.path, source.options.file_order, NoFiles::Awaited)? {
         if file.regular && file.size_bytes == 0 {
@@ -106,9 +196,10 @@ fn find(source: &FileSource, mut known: Known, time: Option<&str>) -> Result<(Kn
             if source.options.file_order == FileOrder::Unknown {
                 known.sequence = known.sequence.saturating_add(1);
             }
+            new.push(file.path.clone());
         }
         paths.insert(file.path);
     }
     known.paths = paths;
-    Ok((known, splits))
+    Ok(Finds { known, splits, new })
 }

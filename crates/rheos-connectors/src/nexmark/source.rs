@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use rheos_core::source::{Boundedness, Discovery, ReaderContext, Source, SourcePoll, Split, SplitReader};
+use rheos_core::source::{Boundedness, Discovery, Found, ReaderContext, Source, SourcePoll, Split, SplitReader};
 use rheos_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,7 @@ use super::config::Config;
 use super::event::{Event, Run};
 use super::spare::Spare;
 use super::table::{Shape, Table};
+use crate::numbers;
 use crate::pace::{self, Pace};
 
 /// Events in a split: small, so that workers stay close in event time.
@@ -126,6 +127,14 @@ impl Source for NexmarkSource {
         let starts = (0..events).step_by(usize::try_from(step).unwrap_or(usize::MAX));
         let splits = starts.map(|first| self.split(first, (first + step).min(events))).collect::<Result<_>>()?;
         Ok(Discovery { splits, finished: !self.config().keep_alive })
+    }
+
+    fn take_found(&self) -> Option<Found> {
+        Some(numbers::found(&self.next_event))
+    }
+
+    fn restore_found(&self, entries: &[String]) -> Result<()> {
+        numbers::restore(&self.next_event, entries)
     }
 
     fn restore(&self, known: &[Split]) -> Result<()> {

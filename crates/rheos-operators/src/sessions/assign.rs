@@ -7,28 +7,31 @@
 //!
 //! | table | row | changes in an epoch |
 //! |---|---|---|
-//! | `rows` | a number, and a row that waits | the rows that came and still wait |
-//! | `closed` | a number, a key, and the bounds of a session of which rows had been saved and that has fired | such sessions |
+//! | `rows` | a number, and a row that waits | the rows that came and still wait; a tombstone for numbers of which none waits |
+//! | `closed` | a number, a key, and the bounds of a session of which rows had been saved and that has fired | such sessions; a tombstone for those whose rows are gone |
 //! | `fired` | a key group and the watermark up to which its sessions have fired | the owned groups, when the watermark rose |
 //!
 //! The number grows from epoch to epoch: `closed` takes away what lies within its bounds and has a smaller number. (At
-//! that time no other session of the key lies there, so it is the closed one.)
+//! that time no other session of the key lies there, so it is the closed one.) A session may also be handed over anew: it is
+//! closed, and all its rows come with the epoch's number (see `stored`).
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array};
+use arrow::array::{ArrayRef, AsArray, Int64Array, UInt32Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion_physical_expr::PhysicalExpr;
 use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, WatermarkChange};
-use rheos_core::state::{Run, SnapshotReader, StateDelta, TableDelta};
+use rheos_core::state::{Run, SnapshotReader, StateDelta, TableDelta, Tombstone};
 use rheos_core::window::WindowSpec;
 use rheos_core::{Epoch, Error, Operator, OperatorContext, OperatorFactory, Progress, Result, Watermark};
 
 use super::cut::cut;
-use super::index::{Place, Sessions};
+use super::index::{Place, Sessions, UNSAVED};
 use super::keys::KeyCodec;
 use super::rows::Rows;
+use super::stored::Stored;
 use super::{timed_rows, watermark_behind};
 use crate::assign_windows::{time_zone, window_columns, window_fields};
 use crate::chunk_queue::ChunkQueue;
@@ -118,6 +121,8 @@ impl OperatorFactory for AssignSessionsFactory {
             marks: FiredMarks::new(&state_keys),
             state_keys,
             closed: vec![],
+            stored: Stored::default(),
+            rows_came: 0,
             number: 0,
         }))
     }
@@ -154,6 +159,9 @@ struct AssignSessions {
     marks: FiredMarks,
     /// Since the last epoch's end: key and bounds of sessions that fired and had been saved in part.
     closed: Vec<(Box<[u8]>, i64, i64)>,
+    stored: Stored,
+    /// Rows since the last epoch's end.
+    rows_came: usize,
     /// The number of the next epoch's rows.
     number: i64,
 }
@@ -223,10 +231,7 @@ impl AssignSessions {
         }
         let rows = self.rows.take(&places)?;
         for id in gone {
-            let session = self.sessions.get(id);
-            if session.saved {
-                self.closed.push((self.sessions.key_of(id).into(), session.start_ms, session.end_ms));
-            }
+            self.void_saved(id);
             self.sessions.remove(id);
         }
         if self.leaving.is_none() {
@@ -237,29 +242,51 @@ impl AssignSessions {
         Ok(Some(new_batch(&self.plan.output_schema, columns, places.len())?))
     }
 
-    fn table(&self, table: &str, layout: &str, runs: Vec<Run>) -> TableDelta {
-        let (table, layout) = (table.to_string(), layout.to_string());
-        TableDelta { table, kind: self.state_keys.kind(), layout, tombstones: vec![], runs }
+    /// Notes that what has been saved of a session is void.
+    fn void_saved(&mut self, id: u32) {
+        let session = self.sessions.get_mut(id);
+        if std::mem::replace(&mut session.oldest, UNSAVED) != UNSAVED {
+            let (start_ms, end_ms) = (session.start_ms, session.end_ms);
+            self.closed.push((self.sessions.key_of(id).into(), start_ms, end_ms));
+        }
     }
 
-    /// The rows that have not been saved and still wait.
-    fn new_rows(&mut self) -> Result<Option<Run>> {
-        let changed: Vec<u32> = self.sessions.ids().filter(|id| self.sessions.get(*id).changed).collect();
+    fn table(&self, table: &str, layout: &str, run: Option<Run>, gone: Option<i64>) -> Option<TableDelta> {
+        let (table, layout) = (table.to_string(), layout.to_string());
+        let (kind, runs): (_, Vec<Run>) = (self.state_keys.kind(), run.into_iter().collect());
+        let tombstones: Vec<Tombstone> = gone.map(Tombstone::NamespacesUpTo).into_iter().collect();
+        let changes = !runs.is_empty() || !tombstones.is_empty();
+        changes.then_some(TableDelta { table, kind, layout, replaces_by: vec![], tombstones, runs })
+    }
+
+    /// The rows that are to be saved: those that have not been and still wait, and all of the sessions `anew`.
+    fn rows_to_save(&mut self, anew: &[u32]) -> Result<Option<Run>> {
         let mut places = vec![];
+        for id in anew {
+            self.void_saved(*id);
+            places.extend(self.sessions.pieces_of(*id));
+            self.set_saved(*id, self.number);
+        }
+        let changed: Vec<u32> = self.sessions.ids().filter(|id| self.sessions.get(*id).changed).collect();
         for id in changed {
             places.extend(self.sessions.pieces_of(id).filter(|place| !self.rows.is_saved(*place)));
-            let session = self.sessions.get_mut(id);
-            (session.changed, session.saved) = (false, true);
+            self.set_saved(id, self.number);
         }
         if places.is_empty() {
             return Ok(None);
         }
         let rows = self.rows.take(&places)?;
         self.rows.set_saved();
+        self.stored.add_rows(self.number, places.len());
         let key_groups = self.state_keys.groups(&self.keys_of(&rows)?, rows.num_rows())?;
         let mut columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![self.number; rows.num_rows()]))];
         columns.extend(rows.columns().iter().cloned());
         Ok(Some(Run { key_groups, rows: new_batch(&self.plan.rows_schema, columns, rows.num_rows())? }))
+    }
+
+    fn set_saved(&mut self, id: u32, number: i64) {
+        let session = self.sessions.get_mut(id);
+        (session.changed, session.oldest) = (false, session.oldest.min(number));
     }
 
     fn closed_sessions(&mut self) -> Result<Option<Run>> {
@@ -267,6 +294,7 @@ impl AssignSessions {
         if closed.is_empty() {
             return Ok(None);
         }
+        self.stored.add_closed(self.number, closed.len());
         let keys = self.codec.decode(closed.iter().map(|(key, ..)| &**key))?;
         let key_groups = self.state_keys.groups(&keys, closed.len())?;
         let mut columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![self.number; closed.len()]))];
@@ -277,7 +305,8 @@ impl AssignSessions {
     }
 
     /// Applies what an epoch closed.
-    fn restore_closed(&mut self, closed: &RecordBatch) -> Result<()> {
+    fn restore_closed(&mut self, number: i64, closed: &RecordBatch) -> Result<()> {
+        self.stored.add_closed(number, closed.num_rows());
         let keys = self.plan.keys.len();
         let bytes = self.codec.encode(&closed.columns()[1..=keys], closed.num_rows())?;
         let int = |at: usize| closed.column(at).as_primitive::<Int64Type>().values();
@@ -289,15 +318,28 @@ impl AssignSessions {
     }
 
     /// Takes back the rows that an epoch added.
-    fn restore_rows(&mut self, saved: &RecordBatch) -> Result<()> {
+    fn restore_rows(&mut self, number: i64, saved: &RecordBatch) -> Result<()> {
+        self.stored.add_rows(number, saved.num_rows());
         let own = new_batch(&self.plan.input, saved.columns()[1..].to_vec(), saved.num_rows())?;
         let (own, times) = timed_rows(own, self.plan.time_column, &mut OperatorContext::default())?;
         for (id, _) in self.add(own, &times)? {
-            let session = self.sessions.get_mut(id);
-            (session.changed, session.saved) = (false, true);
+            self.set_saved(id, number);
         }
         Ok(())
     }
+}
+
+/// Stored rows apart by their number. Runs of several epochs may have been merged since they were handed over.
+fn by_number(rows: RecordBatch) -> Result<Vec<(i64, RecordBatch)>> {
+    let numbers = rows.column(0).as_primitive::<Int64Type>().clone();
+    let number = |row: &u32| numbers.value(*row as usize);
+    let mut order: Vec<u32> = (0..rows.num_rows() as u32).collect();
+    order.sort_by_key(number);
+    let alike = |rows_alike: &[u32]| {
+        let taken = take_record_batch(&rows, &UInt32Array::from(rows_alike.to_vec()))?;
+        Ok((number(&rows_alike[0]), taken))
+    };
+    order.chunk_by(|a, b| number(a) == number(b)).map(alike).collect()
 }
 
 impl Operator for AssignSessions {
@@ -306,6 +348,7 @@ impl Operator for AssignSessions {
         if times.is_empty() {
             return Ok(Progress::Done);
         }
+        self.rows_came += times.len();
         for (id, rows) in self.add(batch, &times)? {
             self.sessions.get_mut(id).uncounted += rows;
             self.sessions.count(id, self.watermark_ms, ctx);
@@ -333,10 +376,14 @@ impl Operator for AssignSessions {
         // While sessions wait that were behind when the job was restored, their groups stay where they were.
         let mark = (!self.sessions.has_due()).then_some(self.watermark_ms);
         let mut delta = StateDelta::default();
+        let anew = self.stored.worn(&self.sessions, std::mem::take(&mut self.rows_came).max(CHUNK_ROWS_MAX) * 2);
+        let rows = self.rows_to_save(&anew)?;
         let closed = self.closed_sessions()?;
-        delta.tables.extend(closed.map(|run| self.table(CLOSED, CLOSED_LAYOUT, vec![run])));
-        let rows = self.new_rows()?;
-        delta.tables.extend(rows.map(|run| self.table(ROWS, ROWS_LAYOUT, vec![run])));
+        let gone = self.stored.let_go(&self.sessions, self.number);
+        // What was closed now and has no rows any more need not be told.
+        let closed = closed.filter(|_| gone.closed < Some(self.number));
+        delta.tables.extend(self.table(CLOSED, CLOSED_LAYOUT, closed, gone.closed));
+        delta.tables.extend(self.table(ROWS, ROWS_LAYOUT, rows, gone.rows));
         self.number += 1;
         delta.tables.extend(self.marks.delta(mark)?);
         Ok(delta)
@@ -347,9 +394,8 @@ impl Operator for AssignSessions {
         for (table, layout) in [(CLOSED, CLOSED_LAYOUT), (ROWS, ROWS_LAYOUT)] {
             for delta in snapshot.deltas(table) {
                 check_layout(&delta, layout)?;
-                for run in delta.runs.into_iter().filter(|run| run.rows.num_rows() > 0) {
-                    let number = run.rows.column(0).as_primitive::<Int64Type>().value(0);
-                    changes.push((number, table == ROWS, run.rows));
+                for run in delta.runs {
+                    changes.extend(by_number(run.rows)?.into_iter().map(|(n, rows)| (n, table == ROWS, rows)));
                 }
             }
         }
@@ -357,7 +403,7 @@ impl Operator for AssignSessions {
         changes.sort_by_key(|(number, is_rows, _)| (*number, *is_rows));
         for (number, is_rows, change) in changes {
             self.number = self.number.max(number + 1);
-            if is_rows { self.restore_rows(&change)? } else { self.restore_closed(&change)? }
+            if is_rows { self.restore_rows(number, &change)? } else { self.restore_closed(number, &change)? }
         }
         self.rows.set_saved();
         self.rows.compact(&mut self.sessions)?;

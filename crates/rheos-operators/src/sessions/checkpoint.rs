@@ -62,8 +62,11 @@ impl SessionState {
             None => vec![],
         };
         if !runs.is_empty() || !tombstones.is_empty() {
-            let (name, layout) = (SESSIONS.into(), SESSIONS_LAYOUT.into());
-            delta.tables.push(TableDelta { table: name, kind: self.keys.kind(), layout, tombstones, runs });
+            let (name, layout, kind) = (SESSIONS.into(), SESSIONS_LAYOUT.into(), self.keys.kind());
+            // A session that begins at the same time is a later version of it. One that has got an earlier row as well, or was
+            // joined to another, is put in their place by the restore.
+            let replaces_by = (1..=table.layout.keys + 1).collect();
+            delta.tables.push(TableDelta { table: name, kind, layout, replaces_by, tombstones, runs });
         }
         delta.tables.extend(moved);
         Ok(delta)

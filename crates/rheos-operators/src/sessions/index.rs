@@ -17,6 +17,9 @@ use super::keys::KeyTable;
 /// The end of a list of pieces.
 const NONE: u32 = u32::MAX;
 
+/// [`Session::oldest`] of a session of which nothing has been handed over.
+pub(crate) const UNSAVED: i64 = i64::MAX;
+
 /// A row of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -46,8 +49,8 @@ pub(crate) struct Session {
     pub(crate) active: Option<Place>,
     /// Changed since the last epoch's end.
     pub(crate) changed: bool,
-    /// A part of it has been handed over as state.
-    pub(crate) saved: bool,
+    /// The number of the oldest of its rows that have been handed over as state, where rows are; else [`UNSAVED`].
+    pub(crate) oldest: i64,
     is_live: bool,
     /// Grows when the number is used again, so that old entries of `closing` are told.
     generation: u32,
@@ -170,7 +173,7 @@ impl Sessions {
             uncounted: 0,
             active: None,
             changed: true,
-            saved: false,
+            oldest: UNSAVED,
             is_live: true,
             generation: 0,
         };
@@ -195,11 +198,11 @@ impl Sessions {
     fn absorb(&mut self, id: u32, other: u32) {
         let (first, last, pieces) = (self.get(other).first, self.get(other).last, self.get(other).pieces);
         let (end_ms, uncounted, active) = (self.get(other).end_ms, self.get(other).uncounted, self.get(other).active);
-        let saved = self.get(other).saved;
+        let oldest = self.get(other).oldest;
         let session = self.get_mut(id);
         session.end_ms = session.end_ms.max(end_ms);
         session.uncounted += uncounted;
-        session.saved |= saved;
+        session.oldest = session.oldest.min(oldest);
         // Either may be in the run that is open, which is the newest.
         if active.map(|p| p.run) > session.active.map(|p| p.run) {
             session.active = active;
@@ -341,6 +344,11 @@ impl Sessions {
         let ids: Vec<u32> = self.ids().collect();
         ids.into_iter().for_each(|id| self.clear_pieces(id));
         self.pieces.clear();
+    }
+
+    /// The number of a session's pieces.
+    pub(crate) fn count_pieces(&self, id: u32) -> usize {
+        self.get(id).pieces as usize
     }
 
     /// Pieces of live sessions, and all pieces that take up room.

@@ -17,8 +17,8 @@
 //! open.
 //!
 //! Parts: `keys` (keys as bytes), `cut` (a batch into stretches), `index` (which sessions there are, what closes),
-//! `states` and `table` (their aggregates), `aggregate`, `partial` and `checkpoint` (the operators and their state), `rows`
-//! and `assign` (the row form).
+//! `states` and `table` (their aggregates), `aggregate`, `partial` and `checkpoint` (the operators and their state), `rows`,
+//! `stored` and `assign` (the row form).
 
 mod aggregate;
 mod assign;
@@ -29,6 +29,7 @@ mod keys;
 mod partial;
 mod rows;
 mod states;
+mod stored;
 mod table;
 
 use arrow::array::{Array, AsArray};

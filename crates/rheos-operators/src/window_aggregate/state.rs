@@ -2,14 +2,15 @@
 //!
 //! | table | row | changes in an epoch |
 //! |---|---|---|
-//! | `slices` | partial aggregates of one group in one slice (the partial layout) | new runs; a tombstone for dropped slices |
+//! | `slices` | partial aggregates of one group in one slice (the partial layout) | new runs; a tombstone for slices that were dropped, or come again, merged |
 //! | `fired` | a key group and the watermark up to which its windows have fired | the owned groups, when the watermark rose |
 //!
 //! Both are by key group, so they go with the groups to other workers. Workers may have come to different watermarks
 //! when an epoch ended; a worker that inherits groups from several of them takes the highest. Windows of the groups that
 //! were behind fire before anything else, up to that watermark. So no window fires twice and none is left out.
 //!
-//! A restore goes by the watermarks, not by the tombstones: those of one worker say nothing about rows of another.
+//! Which windows have fired a restore sees by the watermarks, not by the tombstones: those of one worker say nothing about rows
+//! of another.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,13 +64,16 @@ impl StateWriter {
     pub(crate) fn delta(&mut self, slices: &mut Slices, mark: Option<i64>, pool: &mut TablePool) -> Result<StateDelta> {
         let mut delta = StateDelta::default();
         let moved = self.marks.delta(mark)?;
+        // Rows of groups that are behind are elsewhere, and a tombstone would take them.
+        let again = if mark.is_some() { slices.take_back(pool)? } else { None };
         let unsaved = slices.take_unsaved(pool)?;
         let runs = if unsaved.is_empty() { vec![] } else { vec![self.run(&unsaved)?] };
         let dropped = Slicing::new(self.layout.window).slices(slices.next_window()).start.saturating_sub(1);
-        let tombstones = if moved.is_some() { vec![Tombstone::NamespacesUpTo(dropped)] } else { vec![] };
+        let gone = moved.as_ref().map(|_| dropped).max(again);
+        let tombstones: Vec<Tombstone> = gone.map(Tombstone::NamespacesUpTo).into_iter().collect();
         if !runs.is_empty() || !tombstones.is_empty() {
-            let (table, layout) = (SLICES.into(), SLICES_LAYOUT.into());
-            delta.tables.push(TableDelta { table, kind: self.keys.kind(), layout, tombstones, runs });
+            let (table, layout, kind) = (SLICES.into(), SLICES_LAYOUT.into(), self.keys.kind());
+            delta.tables.push(TableDelta { table, kind, layout, replaces_by: vec![], tombstones, runs });
         }
         delta.tables.extend(moved);
         Ok(delta)

@@ -20,6 +20,8 @@ pub(crate) struct Bucket {
     loose: usize,
     /// Rows that the last [`replace`](Self::replace) left.
     kept: usize,
+    /// Rows that epochs have handed over, also those that have been [replaced](Self::replace) since.
+    stored: usize,
 }
 
 impl Bucket {
@@ -39,6 +41,7 @@ impl Bucket {
     /// Adds rows that are part of a checkpoint. Only before any others.
     pub(crate) fn push_saved(&mut self, batch: RecordBatch) {
         self.rows += batch.num_rows();
+        self.stored += batch.num_rows();
         self.batches.push(batch);
         self.saved = self.batches.len();
     }
@@ -47,7 +50,18 @@ impl Bucket {
     pub(crate) fn take_unsaved(&mut self) -> Vec<RecordBatch> {
         let unsaved = self.batches[self.saved..].to_vec();
         (self.saved, self.loose) = (self.batches.len(), 0);
+        self.stored += unsaved.iter().map(RecordBatch::num_rows).sum::<usize>();
         unsaved
+    }
+
+    /// Rows that have been handed over, and how many of them still wait.
+    pub(crate) fn stored_rows(&self) -> (usize, usize) {
+        (self.stored, self.batches[..self.saved].iter().map(RecordBatch::num_rows).sum())
+    }
+
+    /// Nothing counts as handed over any more.
+    pub(crate) fn take_back(&mut self) {
+        (self.saved, self.stored) = (0, 0);
     }
 
     pub(crate) fn rows(&self) -> usize {

@@ -2,13 +2,13 @@
 //!
 //! | table | row | changes in an epoch |
 //! |---|---|---|
-//! | of an input | the end of the window in ms, then the input's columns | new rows; a tombstone for windows that fired |
+//! | of an input | the end of the window in ms, then the input's columns | new rows; a tombstone for windows that fired; all anew when most have become needless |
 //! | `fired` | a key group and the watermark up to which its windows have fired | the owned groups, when it rose |
 //!
 //! All are by key group, or of worker 0 where all rows meet there. Workers may have come to different watermarks when an
 //! epoch ended: a worker that inherits groups from several of them goes on from the highest, and the rows of the groups
-//! that were behind are due at once. A restore goes by the watermarks, not by the tombstones: those of one worker say
-//! nothing about the rows of another.
+//! that were behind are due at once. What has fired a restore sees by the watermarks, not by the tombstones: those of one
+//! worker say nothing about the rows of another.
 
 use std::sync::Arc;
 
@@ -22,9 +22,9 @@ use rheos_core::key::{KeyGroup, KeyGroupAssignment, hash_keys};
 use rheos_core::operator::OperatorInit;
 use rheos_core::state::{Run, SnapshotReader, StateDelta, TableDelta, TableKind, Tombstone};
 
-use super::{Distribution, WindowedRows, coalesce};
+use super::{Bucket, Distribution, WindowedRows, coalesce};
 use crate::evaluation::{evaluate, new_batch};
-use crate::state::check_layout;
+use crate::state::{check_layout, is_wasteful};
 
 const ROWS_LAYOUT: &str = "windowed-rows/v1";
 const FIRED: &str = "fired";
@@ -64,11 +64,15 @@ impl WindowState {
         let behind = tables.iter().any(|t| t.first().is_some_and(|window| window.is_due(watermark_ms)));
         let moved = !behind && watermark_ms > i64::MIN && self.saved_ms != Some(watermark_ms);
         for table in tables {
+            let tombstones = match take_back(table) {
+                true => vec![Tombstone::All],
+                false if moved => vec![Tombstone::NamespacesUpTo(watermark_ms)],
+                false => vec![],
+            };
             let runs = self.unsaved(table)?;
-            let tombstones = if moved { vec![Tombstone::NamespacesUpTo(watermark_ms)] } else { vec![] };
             if !runs.is_empty() || !tombstones.is_empty() {
-                let (kind, layout) = (self.kind, ROWS_LAYOUT.to_string());
-                delta.tables.push(TableDelta { table: table.table.into(), kind, layout, tombstones, runs });
+                let (table, kind, layout) = (table.table.to_string(), self.kind, ROWS_LAYOUT.to_string());
+                delta.tables.push(TableDelta { table, kind, layout, replaces_by: vec![], tombstones, runs });
             }
         }
         if moved {
@@ -113,7 +117,7 @@ impl WindowState {
         let (table, layout) = (FIRED.to_string(), FIRED_LAYOUT.to_string());
         let runs = vec![Run { key_groups: self.owned.clone(), rows }];
         // All owned groups are here, so what was said of them before is void.
-        Ok(TableDelta { table, kind: self.kind, layout, tombstones: vec![Tombstone::All], runs })
+        Ok(TableDelta { table, kind: self.kind, layout, replaces_by: vec![], tombstones: vec![Tombstone::All], runs })
     }
 
     /// Puts the rows of a checkpoint into `tables`. Returns the watermark that the furthest group had come to; windows
@@ -130,6 +134,17 @@ impl WindowState {
         }
         Ok(marks.values().copied().max().unwrap_or(i64::MIN))
     }
+}
+
+/// Whether all rows are to be handed over anew: of those that were, most are not needed any more.
+fn take_back(table: &mut WindowedRows) -> bool {
+    let counts = table.buckets.values().map(Bucket::stored_rows);
+    let (stored, live) = counts.fold((0, 0), |sum, bucket| (sum.0 + bucket.0, sum.1 + bucket.1));
+    let wasteful = is_wasteful(stored, live);
+    if wasteful {
+        table.buckets.values_mut().for_each(Bucket::take_back);
+    }
+    wasteful
 }
 
 fn stored_schema(input: &SchemaRef) -> SchemaRef {

@@ -13,6 +13,7 @@ mod rows;
 mod session_rows;
 mod sessions;
 mod sorting;
+mod stored;
 mod unnests;
 mod window_kinds;
 mod windows;

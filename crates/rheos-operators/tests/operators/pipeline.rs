@@ -75,6 +75,7 @@ impl Pipeline {
     /// Goes on from the last epoch's end with other workers; what was emitted stays.
     pub(crate) fn restart(mut self, parallelism: usize, watermark: i64) -> Self {
         let snapshot = self.last.snapshot();
+        let snapshot = if parallelism == 2 { snapshot.merged() } else { snapshot };
         let two_stages = self.partial.is_some();
         let mut new = Self::restored(&self.spec, two_stages, parallelism, snapshot);
         new.output = std::mem::take(&mut self.output);

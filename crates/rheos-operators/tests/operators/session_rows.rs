@@ -71,6 +71,7 @@ proptest! {
                 }
                 if with_restarts && !ends && let Some(workers) = restart {
                     let snapshot = harness.snapshot();
+                    let snapshot = if workers == 2 { snapshot.merged() } else { snapshot };
                     harness = OperatorHarness::restored(&factory, workers, routing.clone(), snapshot).unwrap();
                 }
             }

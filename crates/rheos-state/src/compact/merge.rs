@@ -6,8 +6,9 @@ use rheos_checkpoint::manifest::KeyGroupSet;
 use rheos_core::state::{Run, TableKind};
 use rheos_core::{Error, Result};
 
-use super::{Part, Step};
+use super::{Part, Step, newest};
 use crate::groups::{self, counted};
+use crate::kept::Kept;
 use crate::names::ObjectName;
 use crate::object::{Compression, Contents, ObjectBuilder, StoredTombstone, WrittenObject};
 use crate::reach::Horizon;
@@ -44,13 +45,21 @@ fn contents(store: &dyn CheckpointStore, part: &Part) -> Result<Contents> {
                 return Err(Error::internal(format!("table '{table}' of '{operator}' is merged over two layouts")));
             }
             let groups = wanted.intersection(counted(&held.segment));
-            let (header, found) = read_segment(store, &held.object, &held.segment, &groups, &horizon)?;
+            let (header, found) =
+                read_segment(store, &Kept::default(), &held.object, &held.segment, &groups, &horizon)?;
             found.into_iter().rev().for_each(|run| of_unit.push_front(run));
             horizon.add(&header.tombstones, &groups);
             own.add(&header.tombstones, &groups);
         }
         runs.extend(of_unit);
     }
+    // A table is of one kind, but versions of Rheos may differ: where the newest segment says nothing, rows add up.
+    let newest = part.inputs.iter().max_by_key(|h| h.segment.last_epoch);
+    let replaces_by = newest.map_or_else(Vec::new, |h| h.header.replaces_by.clone());
+    let runs = newest::of_each(runs, &replaces_by).map_err(|e| {
+        let (table, operator) = (&part.table, &part.operator);
+        Error::internal(format!("table '{table}' of '{operator}' cannot be merged: {e}"))
+    })?;
     let mut tombstones = own.tombstones(&wanted.intersection(&part.older));
     if !keyed {
         let everywhere = |t: StoredTombstone| StoredTombstone { groups: KeyGroupSet::default(), up_to: t.up_to };
@@ -61,6 +70,7 @@ fn contents(store: &dyn CheckpointStore, part: &Part) -> Result<Contents> {
         table: part.table.clone(),
         kind: part.kind,
         layout: part.layout.clone(),
+        replaces_by,
         groups: part.groups.clone(),
         first_epoch: part.first_epoch,
         last_epoch: part.last_epoch,

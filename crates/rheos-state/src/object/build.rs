@@ -9,7 +9,7 @@ use rheos_core::state::{Run, TableKind};
 use rheos_core::{Epoch, Error, OperatorId, Result};
 
 use super::segment::{encode_header, kind_word, namespace_column};
-use super::{Compression, Footer, Namespaces, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SegmentHeader, VERSION, WrittenObject};
+use super::{Compression, Footer, Namespaces, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SegmentHeader, WrittenObject};
 use super::{head, rows};
 use crate::names::ObjectName;
 use crate::reach::StoredTombstone;
@@ -21,6 +21,8 @@ pub(crate) struct Contents {
     pub(crate) table: String,
     pub(crate) kind: TableKind,
     pub(crate) layout: String,
+    /// As in the header.
+    pub(crate) replaces_by: Vec<usize>,
     /// Keyed tables: for which groups it counts, also those without a row.
     pub(crate) groups: KeyGroupSet,
     pub(crate) first_epoch: Epoch,
@@ -47,6 +49,9 @@ impl Contents {
             let foreign = run.key_groups.iter().find(|g| !self.groups.contains(**g));
             if let Some(group) = foreign {
                 return Err(self.wrong(format_args!("a row of key group {}, which the worker does not own", group.0)));
+            }
+            if self.replaces_by.iter().any(|column| *column >= run.rows.num_columns()) {
+                return Err(self.wrong("its rows take the place of others by columns that they do not have"));
             }
             let by_namespace = self.tombstones.iter().any(|t| t.up_to.is_some());
             if by_namespace && run.rows.num_rows() > 0 && namespace_column(&run.rows).is_none() {
@@ -105,12 +110,13 @@ impl ObjectBuilder {
         part: Option<(Option<&[KeyGroup]>, RecordBatch)>,
     ) -> Result<()> {
         let header = SegmentHeader {
-            version: VERSION,
+            version: SegmentHeader::version_of(&contents.replaces_by),
             layout: contents.layout.clone(),
             kind: kind_word(contents.kind).to_string(),
             rows: part.as_ref().map_or(0, |(_, rows)| rows.num_rows() as u64),
             namespaces: part.as_ref().and_then(|(_, rows)| namespaces(rows)),
             tombstones: contents.tombstones.iter().filter_map(|t| restricted(t, &groups)).collect(),
+            replaces_by: contents.replaces_by.clone(),
         };
         self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
         let offset = self.bytes.len();

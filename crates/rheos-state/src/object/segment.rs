@@ -13,9 +13,13 @@ use rheos_core::state::TableKind;
 use rheos_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::VERSION;
 use crate::errors::{damaged_segment, place, unknown_version};
 use crate::reach::StoredTombstone;
+
+/// The version of segments of tables whose rows add up.
+const VERSION_OF_SUMS: u32 = 1;
+/// The version of segments whose rows take the place of earlier ones: version 1 would merge them as if they added up.
+const VERSION_OF_UPSERTS: u32 = 2;
 
 /// Longest header that is read, in bytes: 32,768 key groups, each with a tombstone of its own, have room.
 const HEADER_BYTES_MAX: usize = 8 << 20;
@@ -36,6 +40,17 @@ pub struct SegmentHeader {
     pub namespaces: Option<Namespaces>,
     /// What is gone of earlier epochs.
     pub tombstones: Vec<StoredTombstone>,
+    /// Version 2: the columns by which a row takes the place of earlier ones, counted without the key group. As in
+    /// [`TableDelta::replaces_by`](rheos_core::state::TableDelta::replaces_by).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaces_by: Vec<usize>,
+}
+
+impl SegmentHeader {
+    /// The version in which segments with these columns are written.
+    pub(super) fn version_of(replaces_by: &[usize]) -> u32 {
+        if replaces_by.is_empty() { VERSION_OF_SUMS } else { VERSION_OF_UPSERTS }
+    }
 }
 
 /// From the smallest namespace to the largest.
@@ -110,8 +125,8 @@ pub(crate) fn header_of(bytes: &[u8], segment: &Segment, object: &str) -> Result
     }
     let json = |e: serde_json::Error| wrong(&format!("the segment's header: {e}"));
     let Version { version } = serde_json::from_slice(text).map_err(json)?;
-    if version != VERSION {
-        return Err(unknown_version(&place(object, segment), version, VERSION));
+    if !(VERSION_OF_SUMS..=VERSION_OF_UPSERTS).contains(&version) {
+        return Err(unknown_version(&place(object, segment), version, VERSION_OF_UPSERTS));
     }
     let header: SegmentHeader = serde_json::from_slice(text).map_err(json)?;
     if header.layout != segment.layout || header.kind != kind_word(segment.kind) {
@@ -140,14 +155,14 @@ pub(super) fn encode_header(header: &SegmentHeader) -> Result<Vec<u8>> {
 ///
 /// Errors: `Corrupt` (R0626), naming object, operator and table.
 pub(crate) fn rows_of(
-    bytes: Vec<u8>,
+    bytes: Buffer,
     rows_at: usize,
     header: &SegmentHeader,
     segment: &Segment,
     object: &str,
 ) -> Result<Vec<StoredRows>> {
     let wrong = |what: String| damaged_segment(object, segment, what);
-    let mut buffer = Buffer::from_vec(bytes).slice(rows_at);
+    let mut buffer = bytes.slice(rows_at);
     let (mut decoder, mut found, mut rows) = (StreamDecoder::new(), Vec::new(), 0);
     while !buffer.is_empty() {
         let batch = decoder.decode(&mut buffer).map_err(|e| wrong(format!("the rows: {e}")))?;

@@ -9,11 +9,12 @@ use rheos_checkpoint::manifest::{KeyGroupSet, Manifest, ObjectRef, Segment};
 use rheos_checkpoint::recovery::SegmentCheck;
 use rheos_checkpoint::rescale;
 use rheos_core::key::{KeyGroup, KeyGroupAssignment};
-use rheos_core::state::{SnapshotReader, StateDelta, TableKind, Tombstone};
+use rheos_core::state::{SnapshotReader, StateDelta, TableDelta, TableKind, Tombstone};
 use rheos_core::{Epoch, Generation, OperatorId, WorkerId};
 use rheos_state::compact::{self, Policy};
 use rheos_state::holdings::Holdings;
 use rheos_state::journal;
+use rheos_state::kept::Kept;
 use rheos_state::names::ObjectName;
 use rheos_state::object::{self, Compression, WriteContext};
 use rheos_state::restore::restore;
@@ -22,13 +23,16 @@ use rheos_state::store::{CheckpointStore, MemoryStore};
 use crate::tables::{Row, delta, manifest, row, rows};
 
 const GROUPS: u16 = 12;
-const TABLES: [(&str, &str, TableKind); 5] = [
+const TABLES: [(&str, &str, TableKind); 6] = [
     ("aggregate-1", "fired", TableKind::Keyed),
     ("aggregate-1", "slices", TableKind::Keyed),
     ("join-2", "left", TableKind::Keyed),
     ("log-3", "splits", TableKind::Split),
     ("sort-4", "rows", TableKind::Single),
+    ("session-5", "sessions", TableKind::Keyed),
 ];
+/// The last table's rows take the place of earlier ones with the same namespace, which is in one key group only.
+const UPSERTS: usize = 5;
 
 /// One worker's change of one table in one epoch.
 #[derive(Debug, Clone)]
@@ -134,6 +138,15 @@ impl Job {
                     _ => (0, writer),
                 };
                 self.next_id += 1;
+                if change.table == UPSERTS {
+                    let group = (namespace % i64::from(GROUPS)) as u16;
+                    let worker = self.assignment.owners()[usize::from(group)];
+                    let new = &mut of_epoch.entry((worker, change.table)).or_default().1;
+                    // A key comes once in an epoch.
+                    new.retain(|r| r.namespace != *namespace);
+                    new.push(row(group, *namespace, self.next_id));
+                    continue;
+                }
                 of_epoch.entry((worker, change.table)).or_default().1.push(row(group, *namespace, self.next_id));
             }
         }
@@ -145,7 +158,9 @@ impl Job {
             for ((_, table), (tombstones, new)) in of_epoch.iter().filter(|((w, _), _)| *w == worker) {
                 let (operator, name, kind) = TABLES[*table];
                 let (a, b) = new.split_at(new.len() / 2);
-                deltas.entry(operator).or_default().tables.push(delta(name, kind, tombstones, &[a, b]));
+                let replaces_by = if *table == UPSERTS { vec![0] } else { vec![] };
+                let delta = TableDelta { replaces_by, ..delta(name, kind, tombstones, &[a, b]) };
+                deltas.entry(operator).or_default().tables.push(delta);
             }
             let deltas: Vec<(OperatorId, StateDelta)> = deltas.into_iter().rev().map(|(o, d)| (o.into(), d)).collect();
             let compression = [Compression::None, Compression::Lz4, Compression::Zstd][self.epoch as usize % 3];
@@ -178,6 +193,9 @@ impl Job {
                 };
                 !(takes && reached(*holder, row))
             });
+        }
+        if table == UPSERTS {
+            held.retain(|(_, old)| new.iter().all(|new| new.namespace != old.namespace));
         }
         held.extend(new.iter().map(|row| (worker, *row)));
     }
@@ -262,7 +280,8 @@ impl Job {
         self.workers = vec![];
         let plans = rescale::plan(&manifest, &self.assignment, NonZeroU32::new(workers).unwrap());
         for (worker, plan) in plans.iter().enumerate() {
-            let mut restored = restore(&self.store, &manifest, plan, WorkerId(worker as u32)).unwrap();
+            let mut restored =
+                restore(&self.store, &Kept::default(), &manifest, plan, WorkerId(worker as u32)).unwrap();
             self.workers.push(restored.holdings.clone());
             for operator in TABLES.iter().map(|t| t.0).collect::<BTreeSet<_>>() {
                 let state = restored.take(&operator.into());
@@ -286,6 +305,12 @@ impl Job {
         });
         let mut mine: Vec<Row> = mine.map(|(_, row)| *row).collect();
         let mut read = read.to_vec();
+        if table == UPSERTS {
+            // What was replaced may still be there, before what replaced it.
+            let last = |at: &usize| read[at + 1..].iter().all(|later| later.namespace != read[*at].namespace);
+            let kept: Vec<Row> = (0..read.len()).filter(last).map(|at| read[at]).collect();
+            read = kept;
+        }
         // Between key groups, and between units of a split table, there is no order.
         match kind {
             TableKind::Split => {
@@ -309,6 +334,20 @@ impl Job {
             }
         }
     }
+}
+
+/// 100 keys that are written in each of 200 epochs.
+#[test]
+fn a_merge_keeps_the_newest_of_rows_that_take_each_others_place() {
+    let mut job = Job::new(1);
+    let keys: Vec<(u16, i64)> = (0..100).map(|n| (0, n)).collect();
+    for _ in 0..200 {
+        job.run_epoch(&[Change { table: UPSERTS, worker: 0, tombstone: None, rows: keys.clone() }]);
+        job.compact_all();
+        let rows: u64 = job.workers[0].segments().iter().map(|h| h.header.rows).sum();
+        assert!(rows <= 100 * (job.policy.runs_max as u64 + 1), "{rows} rows of 100 keys");
+    }
+    job.restore(3, true);
 }
 
 proptest! {

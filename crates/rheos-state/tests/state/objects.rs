@@ -9,10 +9,13 @@ use arrow::array::{
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, Schema};
 use rheos_checkpoint::manifest::{Checksum, KeyGroupSet, Manifest, ObjectRef, Segment};
+use rheos_checkpoint::recovery::SegmentCheck;
 use rheos_checkpoint::rescale;
 use rheos_core::key::{KeyGroup, KeyGroupAssignment};
 use rheos_core::state::{Run, SnapshotReader, StateDelta, TableDelta, TableKind, Tombstone};
 use rheos_core::{Epoch, ErrorKind, Generation, OperatorId, WorkerId};
+use rheos_state::journal;
+use rheos_state::kept::Kept;
 use rheos_state::names::ObjectName;
 use rheos_state::object::{self, Compression, SEGMENT_BYTES, WriteContext, WrittenObject};
 use rheos_state::restore::{Restored, restore};
@@ -22,6 +25,9 @@ use crate::tables::{self, delta, of, row, rows, run};
 
 /// Made by `golden/object-v1.py` with other implementations of Arrow and xxh3: every later version must read it.
 const GOLDEN: &[u8] = include_bytes!("golden/object-v1.bin");
+
+/// Made by `golden/object-v2.py`: a segment whose rows take each other's place.
+const GOLDEN_UPSERTS: &[u8] = include_bytes!("golden/object-v2.bin");
 
 fn all_groups() -> KeyGroupSet {
     KeyGroupSet::range(0, 511)
@@ -40,7 +46,11 @@ fn manifest(objects: Vec<ObjectRef>) -> Manifest {
 fn read(store: &dyn CheckpointStore, manifest: &Manifest, workers: u32) -> rheos_core::Result<Vec<Restored>> {
     let assignment = KeyGroupAssignment::even(512, workers as usize);
     let plans = rescale::plan(manifest, &assignment, NonZeroU32::new(workers).unwrap());
-    plans.iter().zip(0..).map(|(plan, worker)| restore(store, manifest, plan, WorkerId(worker))).collect()
+    plans
+        .iter()
+        .zip(0..)
+        .map(|(plan, worker)| restore(store, &Kept::default(), manifest, plan, WorkerId(worker)))
+        .collect()
 }
 
 fn stored(store: &MemoryStore, written: &WrittenObject) -> Manifest {
@@ -49,10 +59,14 @@ fn stored(store: &MemoryStore, written: &WrittenObject) -> Manifest {
 }
 
 fn golden() -> (MemoryStore, Manifest) {
+    stored_bytes(GOLDEN)
+}
+
+fn stored_bytes(bytes: &[u8]) -> (MemoryStore, Manifest) {
     let store = MemoryStore::new();
-    store.create("objects/g1-w0-e17", GOLDEN).unwrap();
+    store.create("objects/g1-w0-e17", bytes).unwrap();
     let segments = object::read_index(&store, "g1-w0-e17").unwrap().unwrap();
-    let (length_bytes, checksum) = (GOLDEN.len() as u64, Checksum::of(GOLDEN));
+    let (length_bytes, checksum) = (bytes.len() as u64, Checksum::of(bytes));
     (store, manifest(vec![ObjectRef { name: "g1-w0-e17".into(), length_bytes, checksum, segments }]))
 }
 
@@ -93,7 +107,7 @@ fn what_is_written_has_the_form_of_the_golden_object() {
     };
     let table = |table: &str, kind, layout: &str, runs| {
         let (table, layout, tombstones) = (table.into(), layout.into(), vec![Tombstone::All]);
-        of(vec![TableDelta { table, kind, layout, tombstones, runs }])
+        of(vec![TableDelta { table, kind, layout, replaces_by: vec![], tombstones, runs }])
     };
     let deltas = [
         ("sort-4".into(), table("rows", TableKind::Single, "sort-rows/v1", vec![])),
@@ -117,6 +131,26 @@ fn what_is_written_has_the_form_of_the_golden_object() {
     assert_eq!(same(&mine[0]), same(&golden[0]));
     assert_eq!(same(&mine[1]), same(&golden[2]));
     drop(golden_store);
+}
+
+#[test]
+fn the_golden_object_of_upserts_is_read_and_written() {
+    let (store, manifest) = stored_bytes(GOLDEN_UPSERTS);
+    let state = read(&store, &manifest, 1).unwrap().remove(0).take(&"sessions-2".into());
+    let [delta] = &state.deltas("sessions")[..] else { panic!("one segment, one delta") };
+    assert_eq!((delta.layout.as_str(), &delta.replaces_by), ("window-sessions/v1", &vec![1, 2]));
+    let Run { key_groups, rows } = &delta.runs[0];
+    assert_eq!(*key_groups, [KeyGroup(3), KeyGroup(3), KeyGroup(9)]);
+    let lines = ["1700|ü|1000|4", "2600|ü|2000|1", "1500|null|900|2"];
+    assert_eq!(rheos_testkit::rows(std::slice::from_ref(rows)), lines);
+    // Written again: the same header, so the same first bytes.
+    let table = TableDelta { tombstones: vec![Tombstone::NamespacesUpTo(1400)], ..delta.clone() };
+    let written = object::write(&context(0, all_groups()), &[("sessions-2".into(), of(vec![table]))]).unwrap().unwrap();
+    let header = |bytes: &[u8]| {
+        let length = u32::from_le_bytes(bytes[16..20].try_into().unwrap()) as usize;
+        String::from_utf8(bytes[20..20 + length].to_vec()).unwrap()
+    };
+    assert_eq!(header(&written.bytes), header(GOLDEN_UPSERTS));
 }
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
@@ -188,6 +222,40 @@ fn an_object_that_is_cut_or_gone_is_an_error() {
 }
 
 #[test]
+fn what_was_kept_when_it_was_verified_is_not_read_again() {
+    let written = small();
+    let lengths: Vec<u64> = written.object.segments.iter().map(|s| s.length_bytes).collect();
+    let all: u64 = lengths.iter().sum();
+    for (bytes_max, kept_bytes) in [(all, all), (all - 1, lengths[0]), (0, 0)] {
+        let store = MemoryStore::new();
+        let manifest = stored(&store, &written);
+        let mut kept = Kept::new(bytes_max);
+        let checks = journal::verify_and_keep(&store, &manifest.objects, &mut kept).unwrap();
+        assert!(checks.values().all(|c| *c == SegmentCheck::Whole));
+        assert_eq!(kept.bytes(), kept_bytes);
+        store.lose("objects/g1-w0-e17");
+        let assignment = KeyGroupAssignment::even(512, 1);
+        let plan = rescale::plan(&manifest, &assignment, NonZeroU32::MIN).remove(0);
+        match restore(&store, &kept, &manifest, &plan, WorkerId(0)) {
+            Ok(mut restored) => {
+                assert_eq!(kept_bytes, all);
+                assert_eq!(rows(&restored.take(&"aggregate-1".into()).deltas("slices")).len(), 3);
+            }
+            Err(error) => assert!(kept_bytes < all && error.message().contains("is missing"), "{error}"),
+        }
+    }
+    // What is damaged is not kept.
+    let store = MemoryStore::new();
+    let manifest = stored(&store, &written);
+    let segment = &written.object.segments[0];
+    store.flip_bit("objects/g1-w0-e17", segment.offset as usize + 70, 0);
+    let mut kept = Kept::new(all);
+    let checks = journal::verify_and_keep(&store, &manifest.objects, &mut kept).unwrap();
+    assert_eq!(checks.values().filter(|c| **c != SegmentCheck::Whole).count(), 1);
+    assert_eq!(kept.bytes(), all - segment.length_bytes);
+}
+
+#[test]
 fn a_manifest_that_lies_about_a_segment_is_an_error() {
     let written = small();
     let check = |change: &dyn Fn(&mut Segment)| {
@@ -216,12 +284,12 @@ fn a_later_version_is_refused_by_name() {
     let at = segment.offset as usize;
     let text = String::from_utf8_lossy(&written.bytes[at + 4..at + 24]).into_owned();
     let digit = at + 4 + text.find("\"version\":1").unwrap() + 10;
-    written.bytes[digit] = b'2';
+    written.bytes[digit] = b'3';
     segment.checksum = Checksum::of(&written.bytes[at..at + segment.length_bytes as usize]);
     let manifest = stored(&store, &written);
     let error = read(&store, &manifest, 1).unwrap_err();
     assert_eq!((error.kind(), error.code().as_str()), (ErrorKind::Corrupt, "R0627"));
-    assert!(error.message().contains("version 2") && error.message().contains("aggregate-1"), "{error}");
+    assert!(error.message().contains("version 3") && error.message().contains("aggregate-1"), "{error}");
     let mut later = GOLDEN.to_vec();
     let version_at = later.len() - 16;
     later[version_at] = 9;
@@ -282,6 +350,7 @@ fn columns_of_all_shapes_come_back() {
         table: table.into(),
         kind,
         layout: "any/v1".into(),
+        replaces_by: vec![],
         tombstones: vec![],
         runs,
     };
@@ -315,6 +384,7 @@ fn views_do_not_drag_along_what_they_do_not_show() {
         table: "rows".into(),
         kind: TableKind::Single,
         layout: "any/v1".into(),
+        replaces_by: vec![],
         tombstones: vec![],
         runs: vec![Run { key_groups: vec![], rows }],
     };

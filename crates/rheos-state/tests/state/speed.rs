@@ -13,6 +13,7 @@ use rheos_core::key::{KeyGroup, KeyGroupAssignment};
 use rheos_core::state::{Run, StateDelta, TableDelta, TableKind};
 use rheos_core::{Epoch, Generation, OperatorId, WorkerId};
 use rheos_state::journal;
+use rheos_state::kept::Kept;
 use rheos_state::names::ObjectName;
 use rheos_state::object::{self, Compression, WriteContext};
 use rheos_state::restore::restore;
@@ -49,7 +50,16 @@ fn delta(rows: usize) -> StateDelta {
     };
     let runs = (0..rows / 8192).map(|_| run(8192)).collect();
     let (table, layout) = ("slices".into(), "window-slices/v1".into());
-    StateDelta { tables: vec![TableDelta { table, kind: TableKind::Keyed, layout, tombstones: vec![], runs }] }
+    StateDelta {
+        tables: vec![TableDelta {
+            table,
+            kind: TableKind::Keyed,
+            layout,
+            replaces_by: vec![],
+            tombstones: vec![],
+            runs,
+        }],
+    }
 }
 
 #[test]
@@ -93,8 +103,9 @@ fn speed() {
             let assignment = KeyGroupAssignment::even(1024, workers as usize);
             let plans = rescale::plan(&manifest, &assignment, NonZeroU32::new(workers).unwrap());
             let start = Instant::now();
-            let restored: Vec<_> =
-                (0..workers).map(|w| restore(&store, &manifest, &plans[w as usize], WorkerId(w)).unwrap()).collect();
+            let restored: Vec<_> = (0..workers)
+                .map(|w| restore(&store, &Kept::default(), &manifest, &plans[w as usize], WorkerId(w)).unwrap())
+                .collect();
             timed(&format!("restore, {workers} workers"), start);
             drop(restored);
         }

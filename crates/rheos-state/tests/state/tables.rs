@@ -48,6 +48,7 @@ pub(crate) fn delta(table: &str, kind: TableKind, tombstones: &[Tombstone], runs
         table: table.into(),
         kind,
         layout: "test/v1".into(),
+        replaces_by: vec![],
         tombstones: tombstones.to_vec(),
         runs: runs.iter().map(|r| run(kind, r)).collect(),
     }

@@ -248,25 +248,65 @@ fn output_of_a_sink_that_is_not_known_is_a_defect_and_not_dropped() {
     );
 }
 
+fn again(epoch: u64, workers: &[u32]) -> Decision {
+    Decision::StoreAgain { epoch: Epoch(epoch), workers: workers.iter().copied().map(WorkerId).collect() }
+}
+
+fn failed(worker: u32, epoch: u64, wait_ms: u64) -> Decision {
+    let error = disk_full().context(format_args!("worker {worker}"));
+    Decision::CheckpointFailed { epoch: Epoch(epoch), error, wait_ms }
+}
+
+/// However long the store has no room, workers hold back the changes of one epoch.
 #[test]
-fn a_failed_checkpoint_waits_longer_each_time_and_its_output_is_in_the_next() {
+fn a_failed_checkpoint_is_stored_again_after_longer_waits_and_no_epoch_is_cut_meanwhile() {
     let mut d = Driver::new(2, 4, 0);
-    let mut now = 100;
-    for (epoch, wait_ms) in [(40, 50), (41, 100), (42, 200), (43, 400), (44, 400)] {
+    assert_eq!(d.tick(100), [cut(40)]);
+    d.announce(40, 100);
+    assert_eq!(d.stored(0, 40, 100), []);
+    let mut now = 110;
+    for wait_ms in [50, 100, 200, 400, 400, 400] {
+        assert_eq!(d.report(1, 40, Outcome::Failed(disk_full()), now), [failed(1, 40, wait_ms)]);
+        assert_eq!(d.tick(now + wait_ms - 1), []);
+        assert_eq!(d.tick(now + wait_ms), [again(40, &[1])]);
+        now += wait_ms + 10;
+        assert_eq!(d.tick(now), [], "nothing is cut while it is stored again");
+    }
+    let decisions = d.stored(1, 40, now);
+    let (number, manifest) = written(&decisions[..1]);
+    assert_eq!((manifest.epoch, releases(manifest).concat()), (Epoch(40), vec!["w0e40".into(), "w1e40".into()]));
+    assert_eq!((number, &decisions[1..]), (21, &[cut(41)][..]), "the interval has long been over");
+}
+
+#[test]
+fn of_the_checkpoints_in_flight_that_fail_the_newest_is_stored_again_and_covers_the_others() {
+    let mut d = Driver::new(2, 4, 0);
+    for (epoch, now) in [(40, 100), (41, 200), (42, 300)] {
         assert_eq!(d.tick(now), [cut(epoch)]);
         d.announce(epoch, now);
         assert_eq!(d.stored(0, epoch, now), []);
-        let failed = d.report(1, epoch, Outcome::Failed(disk_full()), now);
-        let error = disk_full().context("worker 1");
-        assert_eq!(failed, [Decision::CheckpointFailed { epoch: Epoch(epoch), error, wait_ms }]);
-        let next = now + wait_ms.max(100);
-        assert_eq!(d.tick(next - 1), []);
-        now = next;
     }
-    assert_eq!(d.tick(now), [cut(45)]);
-    let decisions = d.complete(45, now);
-    let listed = releases(written(&decisions).1).concat();
-    assert_eq!(listed, ["w0e40", "w0e41", "w0e42", "w0e43", "w0e44", "w0e45", "w1e45"]);
+    for (epoch, wait_ms) in [(40, 50), (41, 100), (42, 200)] {
+        assert_eq!(d.report(1, epoch, Outcome::Failed(disk_full()), 310), [failed(1, epoch, wait_ms)]);
+    }
+    assert_eq!(d.tick(509), []);
+    assert_eq!(d.tick(510), [again(42, &[1])]);
+    let decisions = d.stored(1, 42, 520);
+    let (_, manifest) = written(&decisions[..1]);
+    assert_eq!(manifest.epoch, Epoch(42));
+    assert_eq!(releases(manifest).concat(), ["w0e40", "w0e41", "w0e42", "w1e42"]);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_checkpoint_that_fails() {
+    let mut d = Driver::new(1, 4, 0);
+    d.tick(100);
+    d.announce(40, 100);
+    d.report(0, 40, Outcome::Failed(disk_full()), 110);
+    assert_eq!(d.on(Event::Stop, 120), [last_cut(41)]);
+    assert_eq!(d.tick(170), [], "the last one covers it");
+    let decisions = d.complete(41, 180);
+    assert_eq!(written(&decisions).1.epoch, Epoch(41));
 }
 
 #[test]

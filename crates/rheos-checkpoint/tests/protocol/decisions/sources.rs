@@ -78,9 +78,9 @@ fn a_finished_split_goes_when_a_look_covers_it_and_not_before() {
     // The look that covers it is of an epoch whose checkpoint fails: the next one does not tell it again.
     d.tick(200);
     d.look(41, look("a", &[], &[], &["a"]), 200);
-    d.report(0, 41, Outcome::Failed(disk_full()), 210);
     d.tick(300);
     d.look(42, look("a", &[], &[], &[]), 300);
+    d.report(0, 41, Outcome::Failed(disk_full()), 310);
     let decisions = d.report(0, 42, cut(0, &[]), 310);
     assert_eq!(listed(written(&decisions).1).0, []);
 }

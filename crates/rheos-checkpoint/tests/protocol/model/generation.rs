@@ -129,6 +129,10 @@ impl Running {
                     let announced = self.announced(epoch);
                     self.events.push(announced);
                 }
+                // Before any part of a later epoch: a worker does one after another.
+                Decision::StoreAgain { epoch, workers } => {
+                    workers.iter().for_each(|w| self.workers[w.0 as usize].next_report = epoch);
+                }
                 Decision::Drain => {
                     world.drained = true;
                     let last = self.cuts.last().map(|(epoch, _)| *epoch);
@@ -275,9 +279,6 @@ impl Running {
                 });
             }
             Decision::Acknowledge(manifest) => world.acknowledge(&manifest),
-            Decision::StoreAgain { epoch, workers } => {
-                workers.iter().for_each(|w| self.workers[w.0 as usize].next_report = epoch);
-            }
             Decision::CheckpointFailed { .. } | Decision::CommitFailed { .. } => {}
             Decision::Savepoint { result, .. } => {
                 if let Ok(number) = result {
@@ -285,7 +286,9 @@ impl Running {
                     assert!(kept, "a savepoint that is not there");
                 }
             }
-            Decision::Cut { .. } | Decision::Drain | Decision::EndGeneration(_) => unreachable!("dealt with at once"),
+            Decision::Cut { .. } | Decision::StoreAgain { .. } | Decision::Drain | Decision::EndGeneration(_) => {
+                unreachable!("dealt with at once")
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use rheos::arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use rheos::connector::{Connector, ConnectorRegistry, TableDefinition};
 use rheos::options::OptionDef;
 use rheos::sink::{Committable, EpochEnd, Sink, SinkWriter, WriterContext};
-use rheos::source::{Discovery, ReaderContext, Source, SourcePoll, Split, SplitReader};
+use rheos::source::{Discovery, Found, ReaderContext, Source, SourcePoll, Split, SplitReader};
 use rheos::time::Epoch;
 use rheos::{Batch, Boundedness, Error, Result};
 
@@ -153,6 +153,14 @@ impl Source for TimedSource {
 
     fn discover(&self, time_column: Option<usize>, parallelism: usize) -> Result<Discovery> {
         self.source.discover(time_column, parallelism)
+    }
+
+    fn take_found(&self) -> Option<Found> {
+        self.source.take_found()
+    }
+
+    fn restore_found(&self, entries: &[String]) -> Result<()> {
+        self.source.restore_found(entries)
     }
 
     fn restore(&self, known: &[Split]) -> Result<()> {

@@ -370,3 +370,86 @@ fn a_followed_folder_goes_on_behind_the_files_that_a_checkpoint_knows() {
         fs::remove_file(path.join("b.json")).unwrap();
     }
 }
+
+/// What is remembered, checkpoint by checkpoint, as a table of state keeps it.
+#[derive(Default)]
+struct Remembered(Vec<String>);
+
+impl Remembered {
+    /// Takes what one checkpoint adds. Returns how much that was.
+    fn checkpoint(&mut self, source: &FileSource) -> usize {
+        let Some(found) = source.take_found() else { return 0 };
+        if found.anew {
+            self.0.clear();
+        }
+        let added = found.entries.len();
+        self.0.extend(found.entries);
+        added
+    }
+}
+
+#[test]
+fn a_checkpoint_remembers_each_file_of_a_followed_folder_once_and_forgets_those_that_have_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let new = || {
+        let options = [JSON, ("source.monitor-interval", "1 ms")];
+        FileSource::try_new(&table(path, &schema(&[("a", DataType::Int64)]), &options)).unwrap()
+    };
+    let discover = |source: &FileSource, wanted: usize| {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        let mut found = vec![];
+        while found.len() < wanted {
+            assert!(std::time::Instant::now() < deadline, "{} of {wanted} files are found", found.len());
+            found.extend(source.discover(None, 1).unwrap().splits);
+        }
+        found
+    };
+    for n in 0..500 {
+        write(path, &format!("old-{n}.json"), b"{\"a\":1}\n");
+    }
+    let source = new();
+    let mut remembered = Remembered::default();
+    let old = discover(&source, 500);
+    assert_eq!(remembered.checkpoint(&source), 501, "each file, and the next sequence");
+    assert_eq!(remembered.checkpoint(&source), 0, "nothing is new");
+    write(path, "one.json", b"{\"a\":2}\n");
+    discover(&source, 1);
+    assert_eq!(remembered.checkpoint(&source), 2);
+    // A later job goes on behind all of them, and with their sequences.
+    let restored = new();
+    restored.restore_found(&remembered.0).unwrap();
+    write(path, "two.json", b"{\"a\":3}\n");
+    let found = discover(&restored, 1);
+    assert!(found[0].id.ends_with("two.json") && found[0].sequence == 501, "{found:?}");
+    assert_eq!(remembered.checkpoint(&restored), 2);
+    // Files come and go: what is remembered stays in proportion to what is there.
+    let mut source = restored;
+    for round in 0..20 {
+        for n in 0..100 {
+            write(path, &format!("new-{round}-{n}.json"), b"{\"a\":4}\n");
+        }
+        assert_eq!(discover(&source, 100).len(), 100);
+        for n in 0..100 {
+            fs::remove_file(path.join(format!("new-{round}-{n}.json"))).unwrap();
+        }
+        remembered.checkpoint(&source);
+        if round == 10 {
+            source = new();
+            source.restore_found(&remembered.0).unwrap();
+        }
+    }
+    let bound = 2 * (502 + 100) + 1000 + 102;
+    assert!(remembered.0.len() <= bound, "{} entries for 502 files", remembered.0.len());
+    let last = new();
+    last.restore_found(&remembered.0).unwrap();
+    write(path, "three.json", b"{\"a\":5}\n");
+    let found = discover(&last, 1);
+    assert!(found[0].id.ends_with("three.json") && found[0].sequence == 502 + 2000, "{found:?}");
+    // A checkpoint of an earlier version has the splits themselves: the next one remembers them in the new form.
+    let migrated = new();
+    migrated.restore(&old).unwrap();
+    assert_eq!(Remembered::default().checkpoint(&migrated), 501);
+    let error = new().restore_found(&["{}".to_string()]).unwrap_err();
+    assert_eq!((error.kind(), error.code().as_str()), (rheos_core::ErrorKind::Corrupt, "R0684"));
+}

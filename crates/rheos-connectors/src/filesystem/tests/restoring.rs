@@ -66,6 +66,48 @@ fn everything_is_staged_at_each_epoch_and_only_what_is_listed_stays() {
     assert_eq!(hidden(path), 0);
 }
 
+/// Run 1 releases 1.1 by a checkpoint that is damaged later; run 5 goes on before it, makes the rows again, and run 1 wakes up.
+#[test]
+fn a_run_that_was_taken_for_dead_commits_nothing_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, options) = (folder.path(), [CSV, ("sink.commit-interval", "1 h")]);
+    let owner = |generation| Owner { job: JobId(7), operator: "sink-1".into(), generation: Generation(generation) };
+    let fence = |generation, sequence| {
+        let owner: Owner = owner(generation);
+        let release = ReleaseNumber { generation: owner.generation, sequence };
+        Fence { owner, release }
+    };
+    let zombie = sink(path, &options).unwrap();
+    zombie.begin().unwrap();
+    zombie.take_over(&owner(1)).unwrap();
+    let mut writer = open(&zombie, 1);
+    put(writer.as_mut(), rows(0..5), Ticket::none());
+    let first = stage_epoch(writer.as_mut(), 1, EpochEnd::Running);
+    zombie.commit(Some(&fence(1, 0)), &first).unwrap();
+    put(writer.as_mut(), rows(5..9), Ticket::none());
+    let passed_over = stage_epoch(writer.as_mut(), 2, EpochEnd::Running);
+    let successor = sink(path, &options).unwrap();
+    successor.take_over(&owner(5)).unwrap();
+    // Between taking over and discarding, and behind both.
+    zombie.commit(Some(&fence(1, 1)), &passed_over).unwrap();
+    successor.commit(Some(&Fence { owner: owner(5), release: fence(1, 0).release }), &first).unwrap();
+    assert_eq!((shown(path).len(), hidden(path)), (1, 1), "its parts stay as they are");
+    successor.resume(&[]).unwrap();
+    zombie.commit(Some(&fence(1, 1)), &passed_over).unwrap();
+    assert_eq!((shown(path).len(), hidden(path)), (1, 0));
+    let mut writer = open(&successor, 5);
+    put(writer.as_mut(), rows(5..8), Ticket::none());
+    let again = stage_epoch(writer.as_mut(), 12, EpochEnd::Running);
+    successor.commit(Some(&fence(5, 0)), &again).unwrap();
+    zombie.commit(Some(&fence(1, 1)), &passed_over).unwrap();
+    let got = read(path, &schema(&[("a", DataType::Int64)]), &[CSV]).unwrap().ints();
+    assert_eq!(got, (0..8).map(Some).collect::<Vec<_>>());
+    let error = sink(path, &options).unwrap().take_over(&owner(1)).unwrap_err();
+    assert_eq!((error.kind(), error.code().as_str()), (rheos_core::ErrorKind::Conflict, "R0683"));
+    // Another job's generations are its own.
+    sink(path, &options).unwrap().take_over(&Owner { job: JobId(8), ..owner(1) }).unwrap();
+}
+
 #[test]
 fn another_job_numbers_its_parts_on_and_the_first_one_goes_on_behind_it() {
     let folder = tempfile::tempdir().unwrap();
