@@ -46,6 +46,7 @@ pub use messages::{
 };
 use pace::Pace;
 use savepoints::Savepoints;
+pub use savepoints::{SAVEPOINT_NAME_BYTES_MAX, check_savepoint_name};
 use sinks::{ReleaseWhen, Sinks};
 use sources::FinishedSplits;
 
@@ -175,9 +176,18 @@ impl Coordinator {
             }
             Event::Savepoint(name) => decisions.extend(self.savepoints.ask(name)),
             Event::Checkpoint => self.pace.ask(),
+            Event::SavepointAndStop(name) => match self.savepoints.ask_first(name) {
+                Some(refused) => decisions.push(refused),
+                None => self.on_stop(now_ms, &mut decisions),
+            },
         }
         self.settle(now_ms, &mut decisions);
         decisions
+    }
+
+    /// Whether a savepoint of this name exists, is being made or waits to be made.
+    pub fn knows_savepoint(&self, name: &str) -> bool {
+        self.savepoints.is_known(name)
     }
 
     /// Objects that no manifest names yet and that must not be collected: of epochs in flight, and those that workers

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::num::{NonZeroU32, NonZeroU64};
 
-use rheos_core::OperatorId;
+use rheos_core::{Error, ErrorKind, OperatorId};
 
 /// How often and how fast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,19 @@ pub struct RestartPolicy {
     pub poisoned_after: NonZeroU32,
 }
 
+impl Default for RestartPolicy {
+    /// 100 ms to a minute, ten times in ten minutes; a record is put aside the third time.
+    fn default() -> Self {
+        Self {
+            backoff_ms_min: NonZeroU64::MIN.saturating_add(99),
+            backoff_ms_max: 60_000,
+            attempts_max: 10,
+            window_ms: 600_000,
+            poisoned_after: NonZeroU32::MIN.saturating_add(2),
+        }
+    }
+}
+
 /// The place of a record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -38,20 +51,25 @@ pub struct Place {
 /// What follows from a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Restart {
-    /// Start again after so long, in ms.
-    After(u64),
+    /// Start again.
+    After {
+        /// After so long, in ms.
+        wait_ms: u64,
+        /// Which restart in the window it is, from 1.
+        attempt: u32,
+    },
     /// Start again at once, and put the record at this place aside.
     Without(Place),
-    /// The job has failed. Its first failure in the window is the cause to tell.
-    GiveUp,
+    /// The job has failed. The cause to tell: of the first failure in the window, for what came later may only follow from it.
+    GiveUp(Error),
 }
 
 /// The failures of a job, as far as they count.
 #[derive(Debug, Clone)]
 pub struct Restarts {
     policy: RestartPolicy,
-    /// Times of the failures in the window, oldest first.
-    failures: VecDeque<u64>,
+    /// Times and causes of the failures in the window, oldest first.
+    failures: VecDeque<(u64, Error)>,
     /// How many generations each place has ended in the window, and when last.
     places: BTreeMap<Place, (u32, u64)>,
 }
@@ -63,9 +81,9 @@ impl Restarts {
     }
 
     /// A generation has failed at `now_ms`; `place` is the record that did it, if one did.
-    pub fn failed(&mut self, now_ms: u64, place: Option<Place>) -> Restart {
+    pub fn failed(&mut self, now_ms: u64, cause: &Error, place: Option<Place>) -> Restart {
         let since = now_ms.saturating_sub(self.policy.window_ms);
-        self.failures.retain(|at| *at >= since);
+        self.failures.retain(|(at, _)| *at >= since);
         self.places.retain(|_, (_, at)| *at >= since);
         if let Some(place) = place {
             let (times, at) = self.places.entry(place.clone()).or_insert((0, now_ms));
@@ -76,12 +94,30 @@ impl Restarts {
                 self.failures.clear();
                 return Restart::Without(place);
             }
+        } else if !may_mend(cause) {
+            return Restart::GiveUp(cause.clone());
         }
-        if self.failures.len() >= self.policy.attempts_max as usize {
-            return Restart::GiveUp;
+        let before = u32::try_from(self.failures.len()).unwrap_or(u32::MAX);
+        if before >= self.policy.attempts_max {
+            let first = self.failures.front().map_or(cause, |(_, first)| first);
+            return Restart::GiveUp(first.clone());
         }
-        let factor = 1_u64.checked_shl(self.failures.len() as u32).unwrap_or(u64::MAX);
-        self.failures.push_back(now_ms);
-        Restart::After(self.policy.backoff_ms_min.get().saturating_mul(factor).min(self.policy.backoff_ms_max))
+        self.failures.push_back((now_ms, cause.clone()));
+        let factor = 1_u64.checked_shl(before).unwrap_or(u64::MAX);
+        let wait_ms = self.policy.backoff_ms_min.get().saturating_mul(factor).min(self.policy.backoff_ms_max);
+        Restart::After { wait_ms, attempt: before + 1 }
+    }
+}
+
+/// Whether another generation may get past what ended this one: what lies outside may come back, and a defect of Rheos need
+/// not show again. A program, its data and its state are the same the next time; and who has been replaced, or has nobody
+/// left to print to, must not come back.
+pub fn may_mend(error: &Error) -> bool {
+    /// The reader of what is printed has gone away.
+    const NOBODY_READS: &str = "R0216";
+    match error.kind() {
+        ErrorKind::External => error.code() != NOBODY_READS,
+        ErrorKind::InputMissing | ErrorKind::NotAllowed | ErrorKind::Internal => true,
+        ErrorKind::Invalid | ErrorKind::User | ErrorKind::Conflict | ErrorKind::InUse | ErrorKind::Corrupt => false,
     }
 }

@@ -1,9 +1,11 @@
 //! The command line: one definition of each flag gives parser, help and environment variable.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
-use rheos::state::{EntryNumber, RestoreFrom};
+use rheos::state::{EntryNumber, RestoreFrom, check_savepoint_name};
+use rheos::units::parse_duration_ms;
 
 use crate::bench::args::BenchCommand;
 
@@ -39,7 +41,7 @@ Examples:
   rheos bench nexmark --events 1M
 
 Exit codes: 0 done, 1 failed while running, 2 usage, 3 validation failed, 4 not found, 5 exists already,
-65 SQL or data refused, 66 input missing, 75 state dir in use, 78 bad configuration, 130 second Ctrl-C.";
+65 SQL or data refused, 66 input missing, 69 no job to ask, 75 state dir in use, 78 bad configuration, 130 second Ctrl-C.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -66,6 +68,9 @@ pub(crate) enum Command {
     /// Look at the checkpoints in a state directory
     #[command(subcommand, arg_required_else_help = true)]
     Checkpoint(CheckpointCommand),
+    /// Make and look at savepoints: checkpoints with a name, which are kept
+    #[command(subcommand, arg_required_else_help = true)]
+    Savepoint(SavepointCommand),
     /// Look at the state that operators keep in a state directory
     #[command(subcommand, arg_required_else_help = true)]
     State(StateCommand),
@@ -150,7 +155,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR", env = "RHEOS_STATE_DIR", value_hint = ValueHint::DirPath)]
     pub(crate) state_dir: Option<PathBuf>,
 
-    /// Go on from this checkpoint (a number), or from none
+    /// Go on from this checkpoint (a number), from this savepoint (a name), or from none
     #[arg(long, value_name = "CHECKPOINT", env = "RHEOS_FROM", requires = "state_dir", value_parser = restore_from)]
     pub(crate) from: Option<RestoreFrom>,
 
@@ -171,7 +176,19 @@ fn restore_from(text: &str) -> Result<RestoreFrom, String> {
     match (text, text.parse()) {
         ("none", _) => Ok(RestoreFrom::Nothing),
         (_, Ok(number)) => Ok(RestoreFrom::Entry(EntryNumber(number))),
-        _ => Err("write the number of a checkpoint, as `rheos checkpoint list` shows it, or none".into()),
+        _ if check_savepoint_name(text).is_ok() => Ok(RestoreFrom::Savepoint(text.into())),
+        _ => Err(
+            "write the number of a checkpoint, as `rheos checkpoint list` shows it, the name of a savepoint, or none"
+                .into(),
+        ),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match parse_duration_ms(text) {
+        Ok(ms) if ms > 0 => Ok(Duration::from_millis(ms.unsigned_abs())),
+        Ok(_) => Err("it must be more than zero".into()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -284,6 +301,52 @@ pub(crate) struct CheckpointDeleteArgs {
 
     /// A checkpoint's number or a savepoint's name
     pub(crate) checkpoint: String,
+}
+
+/// `rheos savepoint`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SavepointCommand {
+    /// Let the running job make a savepoint; prints its number when it is complete
+    #[command(
+        after_help = "Examples:\n  rheos savepoint create DIR before-upgrade\n  rheos savepoint create DIR done --stop"
+    )]
+    Create(SavepointCreateArgs),
+    /// List the savepoints, newest first
+    List(CheckpointArgs),
+    /// Delete a savepoint and what only it needs
+    Delete(SavepointDeleteArgs),
+}
+
+/// `rheos savepoint create`.
+#[derive(Debug, Args)]
+pub(crate) struct SavepointCreateArgs {
+    /// The state directory of the job
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: PathBuf,
+
+    /// The savepoint's name: letters, digits, '-', '_' and '.'
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+
+    /// Stop the job with it, so that no output becomes visible that the savepoint does not know of
+    #[arg(long, env = "RHEOS_STOP", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) stop: bool,
+
+    /// How long to wait until it is complete
+    #[arg(long, value_name = "TIME", env = "RHEOS_TIMEOUT", default_value = "1 min", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+/// `rheos savepoint delete`.
+#[derive(Debug, Args)]
+pub(crate) struct SavepointDeleteArgs {
+    /// The state directory, which no run uses
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: PathBuf,
+
+    /// The savepoint's name
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
 }
 
 /// `rheos state`.

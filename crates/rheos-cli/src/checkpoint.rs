@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use rheos::state::{
-    EntryNumber, JobPhase, Journal, Listing, LocalStore, Manifest, SourceState, SplitProgress, TableKind,
+    EntryNumber, Freed, JobPhase, Journal, Listing, LocalStore, Manifest, SourceState, SplitProgress, TableKind,
     delete as delete_one, find, list as all, read_journal, verify as verify_one,
 };
 use serde_json::{Value, json};
@@ -222,9 +222,14 @@ fn delete(args: &CheckpointDeleteArgs, cli: &Cli) -> Result<()> {
     let (number, _) = found(&journal, Some(&args.checkpoint))?;
     let freed = delete_one(&store, number).map_err(Failure::plain)?;
     if !cli.quiet {
-        eprintln!("checkpoint {number} is deleted, with {} files of state ({})", freed.objects, size(freed.bytes));
+        eprintln!("checkpoint {number} is deleted, {}", with_files(&freed));
     }
     Ok(())
+}
+
+/// What has gone with a checkpoint.
+pub(crate) fn with_files(freed: &Freed) -> String {
+    format!("with {} files of state ({})", freed.objects, size(freed.bytes))
 }
 
 fn phase(phase: JobPhase) -> &'static str {
@@ -236,12 +241,12 @@ fn phase(phase: JobPhase) -> &'static str {
     }
 }
 
-fn state_bytes(manifest: &Manifest) -> u64 {
+pub(crate) fn state_bytes(manifest: &Manifest) -> u64 {
     manifest.objects.iter().map(|o| o.length_bytes).sum()
 }
 
 /// A processing time, in UTC.
-fn time(ms: i64) -> String {
+pub(crate) fn time(ms: i64) -> String {
     format!("{}Z", timestamp(ms))
 }
 

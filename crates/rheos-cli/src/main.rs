@@ -19,6 +19,7 @@ mod program;
 mod progress;
 mod report;
 mod run;
+mod savepoint;
 mod signals;
 mod state;
 mod summary;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         Command::Bench(BenchCommand::Startup(args)) => bench::startup::run(args, &cli),
         Command::Bench(BenchCommand::Measure(args)) => bench::measure::run(args, &cli),
         Command::Checkpoint(command) => checkpoint::run(command, &cli),
+        Command::Savepoint(command) => savepoint::run(command, &cli),
         Command::State(command) => state::run(command),
         Command::Config(ConfigCommand::Show(args)) => config::show::show(args, &matches),
         Command::Completion(args) => completion::completion(args),

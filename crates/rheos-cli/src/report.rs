@@ -22,6 +22,7 @@ pub(crate) mod code {
     pub(crate) const EXISTS: u8 = 5;
     pub(crate) const REFUSED: u8 = 65;
     pub(crate) const INPUT_MISSING: u8 = 66;
+    pub(crate) const NOT_REACHED: u8 = 69;
     pub(crate) const IN_USE: u8 = 75;
     pub(crate) const NOT_ALLOWED: u8 = 77;
     pub(crate) const BAD_CONFIG: u8 = 78;

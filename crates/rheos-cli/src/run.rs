@@ -40,6 +40,10 @@ pub(crate) fn run(args: &RunArgs, cli: &Cli) -> Result<()> {
         eprint!("{}", summary::state(&folder.display().to_string(), &job));
     }
     let endless = job.boundedness() == Boundedness::Unbounded;
+    // Who runs a query that ends and reads its rows has nothing to lose.
+    if args.state_dir.is_none() && !cli.quiet && (endless || job.writes_tables()) {
+        eprintln!("no state is kept: what a crash interrupts begins anew (--state-dir DIR keeps it)");
+    }
     let runs = job.graph().is_some();
     let mut running = job.start().map_err(Failure::plain)?;
     if runs {

@@ -24,6 +24,10 @@ pub(crate) fn text(report: &JobReport, stopped: bool, drain: bool) -> String {
         duration(snapshot.elapsed),
         grouped(per_second)
     );
+    if report.restarts > 0 {
+        let times = if report.restarts == 1 { "once".into() } else { format!("{} times", report.restarts) };
+        let _ = writeln!(text, "started again {times}; these are the counts since then");
+    }
     if snapshot.skipped > 0 {
         let _ = writeln!(text, "{} skipped", plural(snapshot.skipped, "bad record", "bad records"));
         for first in &report.skipped {

@@ -15,6 +15,7 @@ pub mod calendar;
 mod json;
 pub mod json_make;
 pub mod json_path;
+mod last_group;
 mod maps;
 mod text;
 pub mod time;

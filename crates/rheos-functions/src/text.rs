@@ -14,10 +14,11 @@ use arrow::compute::kernels::length::length;
 use arrow::datatypes::DataType;
 use datafusion_common::{DataFusionError, Result as DfResult};
 use datafusion_expr::ReturnFieldArgs;
-use regex::Regex;
+use regex::{CaptureLocations, Regex};
 use rheos_core::error::Error;
 use rheos_core::types::display;
 
+use super::last_group::LastGroup;
 use super::{Builtin, Call, a_text, an_integer, anything, bigint, texts};
 
 pub(super) fn functions() -> Vec<Builtin> {
@@ -177,28 +178,51 @@ fn count(text: &str, part: &str) -> i64 {
 fn regexp_extract(call: &Call<'_>) -> DfResult<ArrayRef> {
     let (texts, patterns) = (call.texts(0)?, call.texts(1)?);
     let groups = if call.args.len() > 2 { Some(call.integers(2)?) } else { None };
-    let mut found = StringBuilder::new();
+    let mut found = StringBuilder::with_capacity(call.rows, call.rows * PART_BYTES);
     // The pattern of the row before: a literal is looked up once a batch.
-    let mut last: Option<(&str, Option<Rc<Regex>>)> = None;
+    let mut last: Option<(&str, Option<Search>)> = None;
     for row in 0..call.rows {
         let group = groups.as_ref().map_or(Some(0), |g| g.is_valid(row).then(|| g.value(row)));
         let (Some(text), Some(pattern), Some(group)) = (texts.get(row), patterns.get(row), group) else {
             found.append_null();
             continue;
         };
-        if last.as_ref().is_none_or(|(known, _)| *known != pattern) {
-            last = Some((pattern, compiled(pattern)));
+        if last.as_ref().is_none_or(|(known, _)| !std::ptr::eq(*known, pattern) && *known != pattern) {
+            last = Some((pattern, compiled(pattern).map(Search::new)));
         }
-        let regex = last.as_ref().and_then(|(_, regex)| regex.as_deref());
-        found.append_option(regex.and_then(|r| extract(r, text, group)));
+        let search = last.as_mut().and_then(|(_, search)| search.as_mut());
+        found.append_option(search.and_then(|search| search.extract(text, group)));
     }
     Ok(Arc::new(found.finish()))
 }
 
-fn extract<'t>(regex: &Regex, text: &'t str, group: i64) -> Option<&'t str> {
-    match usize::try_from(group).ok()? {
-        0 => regex.find(text).map(|m| m.as_str()),
-        group => regex.captures(text)?.get(group).map(|m| m.as_str()),
+/// A pattern, and room for the places of its groups, which are found for each row anew.
+struct Search {
+    pattern: Rc<Pattern>,
+    places: CaptureLocations,
+}
+
+/// A compiled pattern.
+struct Pattern {
+    regex: Regex,
+    last_group: Option<LastGroup>,
+}
+
+impl Search {
+    fn new(pattern: Rc<Pattern>) -> Self {
+        Self { places: pattern.regex.capture_locations(), pattern }
+    }
+
+    fn extract<'t>(&mut self, text: &'t str, group: i64) -> Option<&'t str> {
+        let Pattern { regex, last_group } = self.pattern.as_ref();
+        match (usize::try_from(group).ok()?, last_group) {
+            (0, _) => regex.find(text).map(|m| m.as_str()),
+            (1, Some(group)) => group.find(text),
+            (group, _) => {
+                regex.captures_read(&mut self.places, text)?;
+                self.places.get(group).map(|(start, end)| &text[start..end])
+            }
+        }
     }
 }
 
@@ -206,20 +230,21 @@ fn extract<'t>(regex: &Regex, text: &'t str, group: i64) -> Option<&'t str> {
 const COMPILED_MAX: usize = 64;
 
 /// A compiled pattern, also across batches; `None`: it is not a regular expression.
-fn compiled(pattern: &str) -> Option<Rc<Regex>> {
+fn compiled(pattern: &str) -> Option<Rc<Pattern>> {
     thread_local! {
-        static COMPILED: RefCell<HashMap<String, Option<Rc<Regex>>>> = RefCell::new(HashMap::new());
+        static COMPILED: RefCell<HashMap<String, Option<Rc<Pattern>>>> = RefCell::new(HashMap::new());
     }
     COMPILED.with_borrow_mut(|known| {
-        if let Some(regex) = known.get(pattern) {
-            return regex.clone();
+        if let Some(compiled) = known.get(pattern) {
+            return compiled.clone();
         }
         if known.len() >= COMPILED_MAX {
             known.clear();
         }
-        let regex = Regex::new(pattern).ok().map(Rc::new);
-        known.insert(pattern.to_string(), regex.clone());
-        regex
+        let regex = Regex::new(pattern).ok();
+        let compiled = regex.map(|regex| Rc::new(Pattern { regex, last_group: LastGroup::of(pattern) }));
+        known.insert(pattern.to_string(), compiled.clone());
+        compiled
     })
 }
 

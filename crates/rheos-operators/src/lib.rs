@@ -15,6 +15,7 @@
 
 pub mod aggregate;
 pub mod assign_windows;
+pub mod choice;
 mod chunk_queue;
 mod evaluation;
 pub mod filter;

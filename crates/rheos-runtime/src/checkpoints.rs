@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use rheos_checkpoint::coordinator::{
     Config, Coordinator, Decision, Event, GenerationEnd, Outcome, Report, SinkCommit, SinkConfig, Snapshot, Start,
-    WriteOutcome,
+    WriteOutcome, check_savepoint_name,
 };
 use rheos_checkpoint::garbage::{self, StoredObject};
 use rheos_checkpoint::journal::{Entry, EntryNumber, Journal};
@@ -33,11 +33,9 @@ use crate::beginning::StateConfig;
 use crate::control::{StopMode, lock};
 use crate::errands::Errands;
 use crate::job::{JobShared, wall_ms};
+use crate::savepoints::{AfterSavepoint, Request, UnderWay};
 use crate::splits::{SplitCoordinator, found};
 use crate::uploads::{Deltas, Uploads};
-
-/// Epochs that are announced and not complete, at most.
-const EPOCHS_IN_FLIGHT_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
 
 /// Longest wait behind a failure, where the job keeps state.
 const BACKOFF_MS_MAX: u64 = 60_000;
@@ -107,6 +105,8 @@ pub(crate) struct CheckpointThread {
     asked: Option<StopMode>,
     /// Whether the last cut has been announced.
     last_cut: bool,
+    /// Savepoints that were asked for.
+    savepoints: UnderWay,
 }
 
 impl CheckpointThread {
@@ -126,7 +126,7 @@ impl CheckpointThread {
         });
         let config = Config {
             interval_ms,
-            in_flight_max: EPOCHS_IN_FLIGHT_MAX,
+            in_flight_max: NonZeroUsize::new(shared.config.epochs_in_flight_max).unwrap_or(NonZeroUsize::MIN),
             backoff_ms_min: interval_ms,
             backoff_ms_max: BACKOFF_MS_MAX.max(interval_ms.get()),
             // Threads do not get lost, and a reader of results may take any time.
@@ -170,6 +170,7 @@ impl CheckpointThread {
             found: BTreeMap::new(),
             asked: None,
             last_cut: false,
+            savepoints: UnderWay::default(),
             shared,
         })
     }
@@ -211,8 +212,10 @@ impl CheckpointThread {
                 return Ok(());
             }
             let requested = self.shared.control.requests().take().then_some(Event::Checkpoint);
-            let asked = self.asked_for();
-            for event in event.into_iter().chain(requested).chain(asked) {
+            let requests = self.shared.control.savepoints().take();
+            let savepoints: Vec<Event> = requests.into_iter().filter_map(|request| self.asked(request)).collect();
+            let stop = self.asked_to_stop();
+            for event in event.into_iter().chain(requested).chain(savepoints).chain(stop) {
                 if let Some(ending) = self.on(event) {
                     return self.ended(ending);
                 }
@@ -220,8 +223,39 @@ impl CheckpointThread {
         }
     }
 
+    /// What the coordinator is told of a request, if anything.
+    fn asked(&mut self, request: Request) -> Option<Event> {
+        if self.state.is_none() {
+            let error = Error::invalid(675, "the job keeps no state, so there are no savepoints");
+            request.answer(Err(error.with_hint("run it with '--state-dir DIR'")));
+            return None;
+        }
+        if let Err(error) = check_savepoint_name(&request.name) {
+            request.answer(Err(error));
+            return None;
+        }
+        if self.coordinator.knows_savepoint(&request.name) || self.savepoints.has(&request.name) {
+            let message = format!("there is a savepoint '{}' already", request.name);
+            let error = Error::new(ErrorKind::Conflict, 612, message);
+            request.answer(Err(error.with_hint("give another name; 'rheos savepoint list' shows them")));
+            return None;
+        }
+        let (name, then) = (request.name.clone(), request.then);
+        self.savepoints.add(request);
+        match then {
+            AfterSavepoint::Stop if self.shared.control.stop_mode() != Some(StopMode::Drain) => {
+                // First: operators that see the last cut must see that windows stay open.
+                self.shared.control.stop(StopMode::Stop);
+                self.asked = self.shared.control.stop_mode();
+                Some(Event::SavepointAndStop(name))
+            }
+            // A job that is being drained ends anyway.
+            AfterSavepoint::Stop | AfterSavepoint::GoOn => Some(Event::Savepoint(name)),
+        }
+    }
+
     /// The stop that was asked for, once.
-    fn asked_for(&mut self) -> Option<Event> {
+    fn asked_to_stop(&mut self) -> Option<Event> {
         let mode = self.shared.control.stop_mode().filter(|_| self.asked.is_none())?;
         self.asked = Some(mode);
         Some(match mode {
@@ -245,9 +279,10 @@ impl CheckpointThread {
                     Decision::CheckpointFailed { error, wait_ms, .. } => self.warn(&error, "a checkpoint", wait_ms),
                     Decision::CommitFailed { error, wait_ms, .. } => self.warn(&error, "a commit", wait_ms),
                     Decision::EndGeneration(end) => return Some(end),
+                    Decision::Savepoint { name, result } => self.savepoints.answer(&name, result),
                     Decision::Acknowledge(manifest) => self.shared.control.requests().complete(manifest.epoch),
-                    // Sources look at the control; nobody asks for savepoints yet.
-                    Decision::Drain | Decision::Savepoint { .. } => {}
+                    // Sources look at the control.
+                    Decision::Drain => {}
                 }
             }
         }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 use rheos_core::Error;
 use rheos_core::credit::Wake;
@@ -10,7 +11,8 @@ use rheos_core::sink::EpochEnd;
 use rheos_core::time::Epoch;
 
 use crate::metrics::{Metrics, Snapshot};
-use crate::requests::Requests;
+use crate::requests::CheckpointRequests;
+use crate::savepoints::{AfterSavepoint, Asked, Requests};
 
 /// How a running job is ended from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +23,8 @@ pub enum StopMode {
     Drain,
 }
 
-/// A handle on a job, before and while it runs. Clones share it.
+/// A handle on a job, before and while it runs. Clones share it. A job that keeps state may run in several generations: what
+/// is asked of it stays asked, all else is the generation's.
 #[derive(Clone, Default)]
 pub struct JobControl {
     shared: Arc<Shared>,
@@ -38,7 +41,8 @@ struct Shared {
     wakes: Mutex<Vec<Wake>>,
     threads: Mutex<Vec<Thread>>,
     metrics: Mutex<Option<Arc<Metrics>>>,
-    requests: Requests,
+    savepoints: Requests,
+    requests: CheckpointRequests,
 }
 
 /// A poisoned lock here guards plain data that is whole after every statement, so its content is good.
@@ -71,12 +75,23 @@ impl JobControl {
         }
     }
 
+    /// Asks for a savepoint: a checkpoint that is kept under a name. The answer says when it is complete.
+    pub fn savepoint(&self, name: impl Into<String>, then: AfterSavepoint) -> Asked {
+        let asked = self.shared.savepoints.ask(name.into(), then);
+        self.wake_all();
+        asked
+    }
+
+    pub(crate) fn savepoints(&self) -> &Requests {
+        &self.shared.savepoints
+    }
+
     /// What the job has done so far. All zero before it starts.
     pub fn snapshot(&self) -> Snapshot {
         lock(&self.shared.metrics).as_ref().map(|m| m.snapshot()).unwrap_or_default()
     }
 
-    pub(crate) fn requests(&self) -> &Requests {
+    pub(crate) fn requests(&self) -> &CheckpointRequests {
         &self.shared.requests
     }
 
@@ -97,6 +112,27 @@ impl JobControl {
 
     pub(crate) fn take_failure(&self) -> Option<Error> {
         lock(&self.shared.failure).take()
+    }
+
+    /// Forgets a generation that has failed, and all that it registered. Its threads are gone.
+    pub(crate) fn forget_generation(&self) {
+        lock(&self.shared.wakes).clear();
+        lock(&self.shared.threads).clear();
+        lock(&self.shared.failure).take();
+        self.shared.end.store(0, Ordering::SeqCst);
+        self.shared.requests.forget_generation();
+        self.shared.failed.store(false, Ordering::SeqCst);
+    }
+
+    /// Waits, but for no longer than until the job is asked to end.
+    pub(crate) fn sleep(&self, duration: Duration) {
+        let until = Instant::now() + duration;
+        self.register_thread();
+        while self.stop_mode().is_none()
+            && let Some(rest) = until.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero())
+        {
+            std::thread::park_timeout(rest);
+        }
     }
 
     /// The epoch that sources should be in.

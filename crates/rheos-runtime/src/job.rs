@@ -5,11 +5,12 @@ use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rheos_checkpoint::manifest::JobPhase;
 use rheos_checkpoint::rescale;
+use rheos_checkpoint::restart::RestartPolicy;
 use rheos_core::graph::NodeKind;
 use rheos_core::key::{KEY_GROUPS_DEFAULT, KeyGroupAssignment};
 use rheos_core::operator::OperatorInit;
@@ -46,6 +47,9 @@ use crate::{adapter, sink, source};
 /// eight numbers is half a mebibyte; of wide rows (250 bytes) one or two fit, so that a source can read ahead of its reader.
 pub const CREDIT_BYTES_DEFAULT: u64 = 2 << 20;
 
+/// Epochs that have ended and are not complete, at most, unless a job sets another number.
+const EPOCHS_IN_FLIGHT_MAX_DEFAULT: usize = 4;
+
 /// How a job runs.
 #[derive(Debug, Clone)]
 pub struct RunConfig {
@@ -59,6 +63,10 @@ pub struct RunConfig {
     pub credit_bytes: u64,
     /// Parts of the key space; at least `parallelism`.
     pub key_groups: u16,
+    /// Epochs that have ended and are not complete, at most.
+    pub epochs_in_flight_max: usize,
+    /// How often, and how soon, a job that keeps state is started again.
+    pub restart: RestartPolicy,
     /// Where the job keeps its state, if it does.
     pub state: Option<StateConfig>,
 }
@@ -71,6 +79,8 @@ impl Default for RunConfig {
             epoch_interval_ms: 1000,
             credit_bytes: CREDIT_BYTES_DEFAULT,
             key_groups: KEY_GROUPS_DEFAULT,
+            epochs_in_flight_max: EPOCHS_IN_FLIGHT_MAX_DEFAULT,
+            restart: RestartPolicy::default(),
             state: None,
         }
     }
@@ -89,8 +99,9 @@ impl RunConfig {
             )
             .with_hint("set --parallelism to the number of cores"));
         }
-        if self.batch_rows == 0 || self.epoch_interval_ms == 0 {
-            return Err(Error::invalid(401, "batch rows and the checkpoint interval must be more than zero"));
+        if self.batch_rows == 0 || self.epoch_interval_ms == 0 || self.epochs_in_flight_max == 0 {
+            let message = "batch rows, the checkpoint interval and epochs in flight must be more than zero";
+            return Err(Error::invalid(401, message));
         }
         Ok(())
     }
@@ -144,15 +155,34 @@ pub fn check(graph: &JobGraph, config: &RunConfig) -> Result<()> {
     check_replaced(graph)
 }
 
-/// Runs a job to its end: the end of all its input, a stop through `control`, or the first error.
+/// One attempt of a job that has failed.
+pub(crate) struct Failed {
+    pub(crate) error: Error,
+    /// Whether it had begun: else nothing has been written.
+    pub(crate) had_begun: bool,
+}
+
+/// Runs one generation of a job: to the end of all its input, a stop through `control`, or the first error.
 ///
 /// Blocks. Worker threads are started and joined here.
 ///
-/// Errors: what a source, operator or sink reported first. A panic of an operator ends the job as `Internal`.
-pub fn run(graph: Arc<JobGraph>, config: &RunConfig, control: &JobControl) -> Result<JobReport> {
-    config.check()?;
+/// Errors: what a source, operator or sink reported first. A panic of an operator ends the generation as `Internal`.
+pub(crate) fn run_generation(
+    graph: Arc<JobGraph>,
+    config: &RunConfig,
+    control: &JobControl,
+) -> Result<JobReport, Failed> {
     let (checkpoints, inbox) = Checkpoints::new();
-    let Some(shared) = prepare(graph, config, control, checkpoints)? else { return Ok(JobReport::of_an_earlier_run()) };
+    let prepared = config.check().and_then(|()| prepare(graph, config, control, checkpoints));
+    match prepared {
+        Err(error) => Err(Failed { error, had_begun: false }),
+        Ok(None) => Ok(JobReport::of_an_earlier_run()),
+        Ok(Some(shared)) => run_prepared(shared, inbox).map_err(|error| Failed { error, had_begun: true }),
+    }
+}
+
+fn run_prepared(shared: JobShared, inbox: mpsc::Receiver<Message>) -> Result<JobReport> {
+    let control = shared.control.clone();
     let shared = Arc::new(shared);
     control.set_metrics(Arc::clone(&shared.metrics));
     let to_checkpoints = shared.checkpoints.clone();
@@ -180,13 +210,14 @@ pub fn run(graph: Arc<JobGraph>, config: &RunConfig, control: &JobControl) -> Re
         return Err(error);
     }
     // A job that was stopped and keeps state goes on: its sinks are not finished.
-    if config.state.is_none() || control.stop_mode() != Some(StopMode::Stop) {
+    if shared.config.state.is_none() || control.stop_mode() != Some(StopMode::Stop) {
         shared.sinks().try_for_each(|(_, sink)| sink.finish())?;
     }
     Ok(JobReport {
         snapshot: shared.metrics.snapshot(),
         stopped: control.stop_mode().is_some(),
         finished_before: false,
+        restarts: 0,
         skipped: shared.metrics.first_skipped(),
         lateness: shared.metrics.lateness(),
         nodes: shared.metrics.node_stats(),

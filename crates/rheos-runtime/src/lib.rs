@@ -10,11 +10,13 @@
 //!   sink.rs      writers, staging; parts.rs puts together what a worker has to say of an epoch
 //!   checkpoints.rs  the thread that announces epochs and, when all workers have told, commits (on errands.rs)
 //!   beginning.rs finds the checkpoint that the job goes on from; uploads.rs stores what operators changed
-//!   control.rs   stop, fail, wake; requests.rs: checkpoints that are asked for; metrics.rs counts
+//!   restarts.rs  runs one generation of the job after another, until one ends well or none may mend it
+//!   savepoints.rs  savepoints that are asked for, and their answers; requests.rs: checkpoints
+//!   control.rs   stop, fail, wake; metrics.rs counts
 //! ```
 //!
 //! Invariants: a worker thread never blocks; a batch at (e, t) is seen by an operator in epoch e; credit is returned by
-//! ownership, never by frontiers; the first error ends the whole job and is the one that is reported.
+//! ownership, never by frontiers; the first error ends the whole generation and is the one that is reported.
 
 mod adapter;
 mod beginning;
@@ -29,6 +31,8 @@ mod job;
 mod metrics;
 mod parts;
 mod requests;
+mod restarts;
+mod savepoints;
 mod sink;
 mod source;
 mod splits;
@@ -38,6 +42,9 @@ mod uploads;
 pub use beginning::StateConfig;
 pub use control::{JobControl, StopMode};
 pub use exchange::HashSplit;
-pub use job::{CREDIT_BYTES_DEFAULT, RunConfig, check, run};
+pub use job::{CREDIT_BYTES_DEFAULT, RunConfig, check};
 pub use metrics::{JobReport, NodeStats, Snapshot};
 pub use requests::CheckpointRequest;
+pub use restarts::run;
+pub use rheos_checkpoint::restart::RestartPolicy;
+pub use savepoints::{AfterSavepoint, Asked};

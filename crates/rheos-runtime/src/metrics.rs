@@ -202,6 +202,8 @@ pub struct JobReport {
     pub stopped: bool,
     /// Whether there was nothing to do: the job keeps state, and had come to its end in an earlier run.
     pub finished_before: bool,
+    /// How often it was started again in this run; the counts are those since the last start.
+    pub restarts: u32,
     /// For each table with skipped records one of them: its place, reason and text.
     pub skipped: Vec<String>,
     /// How late the late rows were.
@@ -217,6 +219,7 @@ impl JobReport {
             snapshot: Snapshot::default(),
             stopped: false,
             finished_before: true,
+            restarts: 0,
             skipped: vec![],
             lateness: Lateness::default(),
             nodes: vec![],

@@ -17,7 +17,7 @@ pub type CheckpointRequest = u64;
 
 /// What was asked for and what has been done, of one job.
 #[derive(Default)]
-pub(crate) struct Requests {
+pub(crate) struct CheckpointRequests {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -32,12 +32,19 @@ struct State {
     done: CheckpointRequest,
 }
 
-impl Requests {
+impl CheckpointRequests {
     /// Whether there is one that the coordinator has not been told of; from now on it has.
     pub(crate) fn take(&self) -> bool {
         let mut state = lock(&self.state);
         let asked = state.asked;
         std::mem::replace(&mut state.told, asked) < asked
+    }
+
+    /// What is not complete is asked for anew: the next generation reads again what this one has read.
+    pub(crate) fn forget_generation(&self) {
+        let mut state = lock(&self.state);
+        state.told = state.done;
+        state.cuts.clear();
     }
 
     /// A cut is about to be announced.

@@ -18,9 +18,11 @@ use rheos_core::source::Boundedness;
 
 use crate::constants::CheckedConstants;
 use crate::diagnose::external;
+use crate::first_match::without_lists;
 use crate::floats::prefer_floats;
 use crate::micros::in_micros;
 use crate::quotients::round_quotients;
+use crate::reuse::reuse;
 use crate::spelling::spell_times;
 use crate::{clock, event_time, lateral, zone};
 
@@ -45,7 +47,8 @@ pub(crate) fn optimize(plan: LogicalPlan, config: &ConfigOptions, now_ms: i64) -
             return Err(DataFusionError::External(Box::new(Error::internal("the query's time is out of range"))));
         }
     }
-    Optimizer::with_rules(rules()).optimize(plan, &context, |_, _| {})
+    let plan = Optimizer::with_rules(rules()).optimize(plan, &context, |_, _| {})?;
+    reuse(without_lists(plan)?)
 }
 
 /// The plan with its types coerced, its times in the session's zone, and nothing else.

@@ -8,6 +8,14 @@ use rheos_core::units::parse_duration_ms;
 pub const SETTINGS: &[(&str, &str)] = &[
     ("parallelism", "Workers of the job; the number of cores unless given."),
     ("checkpoint.interval", "How often an epoch ends; 1 s unless given."),
+    ("checkpoint.max-in-flight", "Epochs that have ended and are not complete, at most; 4 unless given."),
+    (
+        "restart.attempts-max",
+        "How often a job that keeps state is started again within restart.window; 10 unless given.",
+    ),
+    ("restart.backoff", "Wait before the first restart, which doubles with each failure; 100 ms unless given."),
+    ("restart.backoff-max", "Longest wait before a restart; 1 min unless given."),
+    ("restart.window", "Failures that are older do not count; 10 min unless given."),
     ("timezone", "The zone of the days and hours of a TIMESTAMP_LTZ; UTC unless given."),
 ];
 
@@ -15,6 +23,11 @@ pub const SETTINGS: &[(&str, &str)] = &[
 const FLINKS: &[(&str, &str)] = &[
     ("parallelism.default", "parallelism"),
     ("execution.checkpointing.interval", "checkpoint.interval"),
+    ("execution.checkpointing.max-concurrent-checkpoints", "checkpoint.max-in-flight"),
+    ("restart-strategy.failure-rate.max-failures-per-interval", "restart.attempts-max"),
+    ("restart-strategy.exponential-delay.initial-backoff", "restart.backoff"),
+    ("restart-strategy.exponential-delay.max-backoff", "restart.backoff-max"),
+    ("restart-strategy.failure-rate.failure-rate-interval", "restart.window"),
     ("table.local-time-zone", "timezone"),
 ];
 
@@ -30,13 +43,36 @@ pub struct Settings {
     pub parallelism: Option<usize>,
     /// How often an epoch ends.
     pub checkpoint_interval_ms: i64,
+    /// Epochs that have ended and are not complete, at most.
+    pub checkpoint_max_in_flight: usize,
+    /// How often, and how soon, a job that keeps state is started again.
+    pub restart: RestartSettings,
     /// The session's zone.
     pub timezone: String,
 }
 
+/// What holds for restarts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestartSettings {
+    /// Restarts within the window, at most.
+    pub attempts_max: u32,
+    /// Wait before the first.
+    pub backoff_ms: u64,
+    /// Longest wait.
+    pub backoff_ms_max: u64,
+    /// How long a failure counts.
+    pub window_ms: u64,
+}
+
 impl Default for Settings {
     fn default() -> Self {
-        Self { parallelism: None, checkpoint_interval_ms: 1000, timezone: "UTC".into() }
+        Self {
+            parallelism: None,
+            checkpoint_interval_ms: 1000,
+            checkpoint_max_in_flight: 4,
+            restart: RestartSettings { attempts_max: 10, backoff_ms: 100, backoff_ms_max: 60_000, window_ms: 600_000 },
+            timezone: "UTC".into(),
+        }
     }
 }
 
@@ -68,13 +104,18 @@ impl Settings {
                 Ok(n) if (1..=1024).contains(&n) => self.parallelism = Some(n),
                 _ => return refuse("it must be a whole number", "a number from 1 to 1024"),
             },
-            "checkpoint.interval" => {
-                let ms = parse_duration_ms(value).map_err(|e| e.context(format!("setting '{name}'")))?;
-                if ms < 1 {
-                    return refuse("it must be more than zero", "write it as '1 s'");
-                }
-                self.checkpoint_interval_ms = ms;
-            }
+            "checkpoint.interval" => self.checkpoint_interval_ms = duration_ms(name, value)?,
+            "checkpoint.max-in-flight" => match value.parse::<usize>() {
+                Ok(n) if (1..=IN_FLIGHT_MAX).contains(&n) => self.checkpoint_max_in_flight = n,
+                _ => return refuse("it must be a whole number from 1 to 100", "write it as '4'"),
+            },
+            "restart.attempts-max" => match value.parse() {
+                Ok(n) => self.restart.attempts_max = n,
+                _ => return refuse("it must be a whole number", "write it as '10', or '0' for no restart"),
+            },
+            "restart.backoff" => self.restart.backoff_ms = duration_ms(name, value)?.unsigned_abs(),
+            "restart.backoff-max" => self.restart.backoff_ms_max = duration_ms(name, value)?.unsigned_abs(),
+            "restart.window" => self.restart.window_ms = duration_ms(name, value)?.unsigned_abs(),
             "timezone" if value.eq_ignore_ascii_case("utc") => self.timezone = "UTC".into(),
             "timezone" if value.parse::<Tz>().is_ok() => self.timezone = value.into(),
             "timezone" => {
@@ -89,4 +130,17 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// Epochs in flight, at most: each keeps a part of every sink and source in memory.
+const IN_FLIGHT_MAX: usize = 100;
+
+/// A duration of more than zero, in ms.
+fn duration_ms(name: &str, value: &str) -> Result<i64> {
+    let ms = parse_duration_ms(value).map_err(|e| e.context(format!("setting '{name}'")))?;
+    if ms < 1 {
+        let message = format!("setting '{name}' is '{value}', but it must be more than zero");
+        return Err(Error::invalid(104, message).with_hint("write it as '1 s'"));
+    }
+    Ok(ms)
 }

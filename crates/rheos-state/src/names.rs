@@ -5,7 +5,8 @@
 //!   journal/head-00000000000000000017     bears witness to the newest entry: its checksum
 //!   objects/g3-w1-e17                     state that worker 1 of generation 3 stored when epoch 17 had ended
 //!   objects/g3-w1-e17-c0                  state of earlier epochs, merged
-//!   lock                                  local stores: held by the run that uses the folder
+//!   requests/<number>, answers/<number>   object stores: what other processes ask the job, and what it says
+//!   lock, control.sock                    folders: held by the run that uses the folder; where it is asked
 //! ```
 
 use std::fmt;
@@ -20,6 +21,10 @@ pub const JOURNAL: &str = "journal/";
 pub(crate) const WITNESSES: &str = "journal/head-";
 /// Where objects lie.
 pub const OBJECTS: &str = "objects/";
+/// Where requests to the job lie.
+pub const REQUESTS: &str = "requests/";
+/// Where its answers lie.
+pub const ANSWERS: &str = "answers/";
 /// Longest name in a store, in bytes.
 pub const NAME_BYTES_MAX: usize = 512;
 

@@ -11,6 +11,7 @@ mod memory;
 
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 use std::time::Duration;
 
 use rheos_core::{Error, ErrorKind, Result};
@@ -102,6 +103,11 @@ pub trait CheckpointStore: Send + Sync + fmt::Debug {
 
     /// Where it is, for messages.
     fn place(&self) -> String;
+
+    /// The folder on this machine that it is, if it is one: other processes reach the job by a socket in it.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// Writes a file that nobody else writes, and reads it back.

@@ -17,6 +17,7 @@ use rheos_runtime::{JobControl, JobReport, RunConfig};
 use rheos_sql::PlanFormat;
 
 use crate::results::{ResultSink, Rows};
+use crate::savepoints::Desk;
 
 /// One thing that a program prints, in program order.
 #[derive(Debug)]
@@ -43,6 +44,16 @@ pub struct Job {
     outputs: Vec<Planned>,
     config: RunConfig,
     boundedness: Boundedness,
+    again: Option<Again>,
+}
+
+/// Plans a job once more, into a graph of its own; bare `SELECT`s keep their sinks.
+pub(crate) struct Again(pub(crate) Box<dyn Fn() -> Result<Arc<JobGraph>> + Send + Sync>);
+
+impl std::fmt::Debug for Again {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Again")
+    }
 }
 
 impl Job {
@@ -52,7 +63,13 @@ impl Job {
         config: RunConfig,
         boundedness: Boundedness,
     ) -> Self {
-        Self { graph: graph.map(Arc::new), explained: None, outputs, config, boundedness }
+        Self { graph: graph.map(Arc::new), explained: None, outputs, config, boundedness, again: None }
+    }
+
+    /// How it is planned once more, where it may be started again: only a job that keeps state is.
+    pub(crate) fn with_again(mut self, again: Again) -> Self {
+        self.again = Some(again);
+        self
     }
 
     pub(crate) fn with_explained(mut self, graph: Option<JobGraph>) -> Self {
@@ -88,6 +105,13 @@ impl Job {
         self.graph.as_ref().map_or(Ok(()), |graph| rheos_runtime::check(graph, &self.config))
     }
 
+    /// Whether rows go anywhere but to who reads the results of bare `SELECT`s.
+    pub fn writes_tables(&self) -> bool {
+        let sinks = |graph: &JobGraph| graph.nodes().iter().filter(|n| matches!(n.kind, NodeKind::Sink(_))).count();
+        let results = self.outputs.iter().filter(|o| o.sink().is_some()).count();
+        self.graph.as_ref().is_some_and(|graph| sinks(graph) > results)
+    }
+
     /// Whether the job keeps state.
     pub fn keeps_state(&self) -> bool {
         self.config.state.is_some()
@@ -120,7 +144,7 @@ impl Job {
         let control = JobControl::new();
         let thread = match self.graph {
             None => None,
-            Some(graph) => Some(spawn(graph, self.config, control.clone(), sinks)?),
+            Some(graph) => Some(spawn(graph, self.again, self.config, control.clone(), sinks)?),
         };
         Ok(RunningJob { control, outputs, thread })
     }
@@ -155,6 +179,7 @@ impl Planned {
 
 fn spawn(
     graph: Arc<JobGraph>,
+    again: Option<Again>,
     config: RunConfig,
     control: JobControl,
     sinks: Vec<ResultSink>,
@@ -168,7 +193,12 @@ fn spawn(
     }
     let run = move || {
         let _close = CloseAll(sinks);
-        rheos_runtime::run(graph, &config, &control)
+        let _desk = Desk::open(&config, &control);
+        let anew = || match &again {
+            Some(Again(plan)) => plan(),
+            None => Err(Error::internal("the job cannot be planned once more")),
+        };
+        rheos_runtime::run(graph, anew, &config, &control)
     };
     std::thread::Builder::new()
         .name("rheos-job".into())

@@ -51,6 +51,7 @@ mod job;
 mod lower;
 mod program;
 mod results;
+mod savepoints;
 mod state_options;
 mod stream;
 mod table;
@@ -85,11 +86,14 @@ pub mod query {
 
 /// Checkpoints of a job as they are stored: for tools that look at them.
 pub mod state {
+    pub use crate::savepoints::{create_savepoint, request_savepoint};
+    pub use rheos_checkpoint::coordinator::check_savepoint_name;
     pub use rheos_checkpoint::journal::{EntryNumber, Journal};
     pub use rheos_checkpoint::manifest::{JobPhase, Manifest, SinkState, SourceState, SplitProgress};
     pub use rheos_checkpoint::recovery::RestoreFrom;
     pub use rheos_core::state::TableKind;
     pub use rheos_core::temporal::write_timestamp;
+    pub use rheos_runtime::AfterSavepoint;
     pub use rheos_state::contents::{Table, rows, tables};
     pub use rheos_state::inspect::{Freed, Listing, Standing, delete, find, list, verify};
     pub use rheos_state::journal::read as read_journal;

@@ -1,6 +1,7 @@
 //! SQL text to a [`Job`].
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,10 +10,10 @@ use arrow::record_batch::RecordBatch;
 use rheos_core::connector::ConnectorRegistry;
 use rheos_core::error::{Error, Result};
 use rheos_core::sink::Sink;
-use rheos_runtime::RunConfig;
-use rheos_sql::PlanOptions;
+use rheos_runtime::{RestartPolicy, RunConfig};
+use rheos_sql::{PlanOptions, RestartSettings, Settings};
 
-use crate::job::{Finished, Job, Planned};
+use crate::job::{Again, Finished, Job, Planned};
 use crate::results::ResultSink;
 use crate::state_options::{OpenState, StateOptions};
 
@@ -130,13 +131,14 @@ impl SqlProgram {
                 if let Some(make) = &results_to {
                     return make(index, schema);
                 }
-                let sink = ResultSink::new(schema);
-                made.lock().unwrap_or_else(PoisonError::into_inner).insert(index, sink.clone());
-                Arc::new(sink) as Arc<dyn Sink>
+                // A program that is planned once more goes on with the sinks that it has.
+                let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+                let sink = made.entry(index).or_insert_with(|| ResultSink::new(schema));
+                Arc::new(sink.clone()) as Arc<dyn Sink>
             }),
         };
         let program = rheos_sql::plan(&self.text, &options, &self.registry)?;
-        let mut sinks = std::mem::take(&mut *sinks.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut sinks = sinks.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut outputs = Vec::new();
         for output in program.outputs {
             outputs.push(match output {
@@ -148,16 +150,20 @@ impl SqlProgram {
             });
         }
         let mut config = RunConfig { state: state.map(OpenState::into_config).transpose()?, ..RunConfig::default() };
-        if let Some(parallelism) = program.settings.parallelism {
-            config.parallelism = parallelism;
-        }
         if let Some(rows) = self.batch_rows {
             config.batch_rows = rows;
         }
-        if let Ok(interval) = u64::try_from(program.settings.checkpoint_interval_ms) {
-            config.epoch_interval_ms = interval.max(1);
+        apply(&program.settings, &mut config);
+        let keeps_state = config.state.is_some();
+        let job = Job::new(program.graph, outputs, config, program.boundedness).with_explained(program.explained);
+        if !keeps_state {
+            return Ok(job);
         }
-        Ok(Job::new(program.graph, outputs, config, program.boundedness).with_explained(program.explained))
+        let (text, registry) = (self.text, self.registry);
+        Ok(job.with_again(Again(Box::new(move || {
+            let graph = rheos_sql::plan(&text, &options, &registry)?.graph;
+            graph.map(Arc::new).ok_or_else(|| Error::internal("a program that ran something runs nothing now"))
+        }))))
     }
 
     /// Plans the program, runs it to its end and keeps the results in memory.
@@ -182,6 +188,25 @@ impl std::fmt::Debug for SqlProgram {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SqlProgram").field("text", &self.text).finish_non_exhaustive()
     }
+}
+
+/// What the program says about its run.
+fn apply(settings: &Settings, config: &mut RunConfig) {
+    if let Some(parallelism) = settings.parallelism {
+        config.parallelism = parallelism;
+    }
+    if let Ok(interval) = u64::try_from(settings.checkpoint_interval_ms) {
+        config.epoch_interval_ms = interval.max(1);
+    }
+    config.epochs_in_flight_max = settings.checkpoint_max_in_flight;
+    let RestartSettings { attempts_max, backoff_ms, backoff_ms_max, window_ms } = settings.restart;
+    config.restart = RestartPolicy {
+        attempts_max,
+        backoff_ms_min: NonZeroU64::new(backoff_ms).unwrap_or(NonZeroU64::MIN),
+        backoff_ms_max,
+        window_ms,
+        ..RestartPolicy::default()
+    };
 }
 
 fn now_ms() -> i64 {

@@ -139,6 +139,8 @@ pub enum Event {
     Checkpoint,
     /// Keep a checkpoint under this name. [`Decision::Savepoint`] answers.
     Savepoint(String),
+    /// Stop, and keep the last checkpoint under this name; a name that exists is refused, and the job goes on.
+    SavepointAndStop(String),
 }
 
 /// How a conditional write ended.

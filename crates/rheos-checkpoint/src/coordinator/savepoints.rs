@@ -2,10 +2,33 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use rheos_core::{Error, ErrorKind};
+use rheos_core::{Error, ErrorKind, Result};
 
 use super::Decision;
 use crate::manifest::Manifest;
+
+/// Longest name of a savepoint, in bytes.
+pub const SAVEPOINT_NAME_BYTES_MAX: usize = 64;
+
+/// Whether a savepoint may have this name: letters, digits, `-`, `_` and `.`, and neither a number, which names a checkpoint,
+/// nor `none`.
+///
+/// Errors: `Invalid` (R0672).
+pub fn check_savepoint_name(name: &str) -> Result<()> {
+    let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let why = match name {
+        "" => "it is empty",
+        "none" => "'none' means to start without state",
+        _ if name.len() > SAVEPOINT_NAME_BYTES_MAX => "it is longer than 64 characters",
+        _ if !name.bytes().all(letter) => "it has other characters than letters, digits, '-', '_' and '.'",
+        _ if name.starts_with(['-', '.']) => "it begins with '-' or '.'",
+        _ if name.bytes().all(|b| b.is_ascii_digit()) => "a number names a checkpoint",
+        _ => return Ok(()),
+    };
+    let shown: String = name.chars().take(80).collect();
+    Err(Error::invalid(672, format!("a savepoint cannot be named '{}': {why}", shown.escape_debug()))
+        .with_hint("give a name such as 'before-upgrade'"))
+}
 
 #[derive(Debug)]
 pub(super) struct Savepoints {
@@ -30,6 +53,19 @@ impl Savepoints {
         let error = Error::new(ErrorKind::Conflict, 612, format!("there is a savepoint '{name}' already"))
             .with_hint("give another name; 'rheos checkpoint list' shows them");
         Some(Decision::Savepoint { name, result: Err(error) })
+    }
+
+    /// As [`Savepoints::ask`], before all others: the next checkpoint is the last.
+    pub(super) fn ask_first(&mut self, name: String) -> Option<Decision> {
+        let refused = self.ask(name);
+        if refused.is_none() {
+            self.waiting.rotate_right(1);
+        }
+        refused
+    }
+
+    pub(super) fn is_known(&self, name: &str) -> bool {
+        self.known.contains(name)
     }
 
     pub(super) fn are_waiting(&self) -> bool {

@@ -14,8 +14,19 @@ type Case = (&'static str, &'static [&'static str]);
 
 const FILES: &[&str] = &["a.sql", "data.csv", "sp\\ ace.sql", "sub"];
 const CONNECTORS: &[&str] = &["blackhole", "datagen", "filesystem", "nexmark", "print", "stdin"];
-const TOPICS: &[&str] =
-    &["bench", "checkpoint", "completion", "config", "connectors", "explain", "functions", "run", "state", "validate"];
+const TOPICS: &[&str] = &[
+    "bench",
+    "checkpoint",
+    "completion",
+    "config",
+    "connectors",
+    "explain",
+    "functions",
+    "run",
+    "savepoint",
+    "state",
+    "validate",
+];
 
 const CASES: &[Case] = &[
     // Commands and what is below them, with flags and their values in between.

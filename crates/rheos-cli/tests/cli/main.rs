@@ -15,5 +15,7 @@ mod explain;
 mod files;
 mod nexmark;
 mod process;
+mod restarts;
+mod savepoints;
 mod state;
 mod streams;

@@ -70,7 +70,9 @@ fn open_windows_are_counted_at_a_stop_and_fire_at_a_drain() {
         let mut child = start(sandbox.command(&args[..if drain { 4 } else { 3 }]));
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut talk = String::new();
-        stderr.read_line(&mut talk).unwrap();
+        while !talk.contains("{\"id\":") {
+            assert!(stderr.read_line(&mut talk).unwrap() > 0, "{talk}");
+        }
         signal(&child, "INT");
         stderr.read_to_string(&mut talk).unwrap();
         let mut stdout = String::new();

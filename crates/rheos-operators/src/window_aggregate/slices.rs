@@ -122,7 +122,7 @@ impl Slice {
 }
 
 fn merge_runs(number: i64, runs: &[RecordBatch], pool: &mut TablePool) -> Result<RecordBatch> {
-    let mut scratch = pool.take()?;
+    let mut scratch = pool.take_largest()?;
     for run in runs {
         scratch.merge(run)?;
     }
@@ -324,7 +324,7 @@ impl Slices {
             slice.fired = true;
             slice.seal(*number, pool)?;
         }
-        let mut scratch = pool.take()?;
+        let mut scratch = pool.take_largest()?;
         let mut first = range.start;
         if let Some((before, run)) = self.cumulated.take()
             && range.contains(&before)

@@ -183,28 +183,46 @@ impl Table {
     }
 }
 
-/// Empty tables for reuse, so that small windows do not allocate hash tables all the time.
+/// Empty tables for reuse: a table that grows anew for each window hashes its groups twice, and the memory that it grows
+/// through is cleared by the system.
 pub(crate) struct TablePool {
     layout: Arc<Layout>,
-    free: Vec<Table>,
+    /// With the bytes that each holds, the largest last.
+    free: Vec<(Table, usize)>,
+    free_bytes: usize,
 }
 
-/// Tables kept, at most; and how large one may be to be kept.
+/// Tables kept, at most; and how many bytes they hold together. The merge of a window with 200,000 groups holds 8 MiB.
 const FREE_TABLES_MAX: usize = 8;
-const FREE_TABLE_BYTES_MAX: usize = 1 << 20;
+const FREE_TABLES_BYTES_MAX: usize = 16 << 20;
 
 impl TablePool {
     pub(crate) fn new(layout: Arc<Layout>) -> Self {
-        Self { layout, free: vec![] }
+        Self { layout, free: vec![], free_bytes: 0 }
     }
 
     pub(crate) fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
 
+    /// A table for the rows of a slice.
     pub(crate) fn take(&mut self) -> Result<Table> {
-        match self.free.pop() {
-            Some(table) => Ok(table),
+        let first = if self.free.is_empty() { None } else { Some(self.free.remove(0)) };
+        self.taken(first)
+    }
+
+    /// A table for several slices at once, which have more groups together.
+    pub(crate) fn take_largest(&mut self) -> Result<Table> {
+        let last = self.free.pop();
+        self.taken(last)
+    }
+
+    fn taken(&mut self, free: Option<(Table, usize)>) -> Result<Table> {
+        match free {
+            Some((table, bytes)) => {
+                self.free_bytes -= bytes;
+                Ok(table)
+            }
             None => Table::try_new(&self.layout),
         }
     }
@@ -212,8 +230,11 @@ impl TablePool {
     /// Gives back a table that is empty.
     pub(crate) fn give(&mut self, table: Table) {
         debug_assert!(table.is_empty(), "only empty tables are reused");
-        if self.free.len() < FREE_TABLES_MAX && table.size() <= FREE_TABLE_BYTES_MAX {
-            self.free.push(table);
+        let bytes = table.size();
+        if self.free.len() < FREE_TABLES_MAX && self.free_bytes + bytes <= FREE_TABLES_BYTES_MAX {
+            self.free_bytes += bytes;
+            let at = self.free.partition_point(|(_, other)| *other <= bytes);
+            self.free.insert(at, (table, bytes));
         }
     }
 }

@@ -353,7 +353,7 @@ pub(crate) fn run_with(graph: JobGraph, config: RunConfig, control: JobControl) 
     let (done, finished) = std::sync::mpsc::channel();
     let shared = control.clone();
     std::thread::spawn(move || {
-        let _ = done.send(rheos_runtime::run(Arc::new(graph), &config, &shared));
+        let _ = done.send(rheos_runtime::run(Arc::new(graph), || unreachable!("it keeps no state"), &config, &shared));
     });
     finished.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| panic!("the job hangs: {:?}", control.snapshot()))
 }

@@ -22,7 +22,7 @@ use datafusion_physical_expr::expressions::{
 };
 
 /// The condition with the parts that cannot fail in front; each kind keeps its order.
-pub(super) fn safest_first(condition: &Expr) -> Expr {
+pub(crate) fn safest_first(condition: &Expr) -> Expr {
     let (safe, risky): (Vec<_>, Vec<_>) = split_conjunction(condition).into_iter().partition(|e| !may_fail(e));
     match safe.is_empty() || risky.is_empty() {
         true => condition.clone(),

@@ -47,6 +47,7 @@ use crate::tokens::{Tokens, place, whole};
 use crate::windows::{self, WindowColumn, WindowNode};
 use fields_used::ColumnsUsed;
 pub(crate) use fields_used::Use;
+pub(crate) use guards::safest_first;
 pub(crate) use stream::checked_arithmetic;
 use stream::{Pending, Slot, Stream, unique};
 

@@ -17,6 +17,7 @@ use datafusion_physical_expr::expressions::{BinaryExpr, Literal, NegativeExpr};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use rheos_core::NodeId;
 use rheos_core::window::WindowSpec;
+use rheos_operators::choice::looked_up;
 use rheos_operators::quotient::exact_quotients;
 use rheos_operators::scaled_integer::scaled_integers;
 
@@ -157,7 +158,7 @@ impl Stream {
         let physical = create_physical_expr(expr, &rows, props, &PhysicalPlanningContext::default())?;
         let physical = exact_quotients(checked_arithmetic(physical, rows.as_arrow())?)?;
         let physical = scaled_integers(physical, rows.as_arrow())?;
-        physical.transform_up(|e| Ok(guarded(e))).data()
+        looked_up(physical.transform_up(|e| Ok(guarded(e))).data()?, rows.as_arrow())
     }
 }
 

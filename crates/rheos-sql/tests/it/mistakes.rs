@@ -245,6 +245,9 @@ const CASES: &[Case] = &[
     ("CREATE TABLE x (day INT, b INT) PARTITIONED (day) WITH ('connector' = 'endless')", "R0101", "BY", "", "("),
     ("SET 'paralelism' = '3'", "R0104", "no setting 'paralelism'", "did you mean 'parallelism'?", "'paralelism'"),
     ("SET 'checkpoint.interval' = '5'", "R0110", "the unit is missing", "'200 ms'", "'5'"),
+    ("SET 'checkpoint.max-in-flight' = '0'", "R0104", "a whole number from 1 to 100", "'4'", "'0'"),
+    ("SET 'restart.backoff' = '0 s'", "R0104", "more than zero", "'1 s'", "'0 s'"),
+    ("SET 'restart.attempts-max' = '-1'", "R0104", "a whole number", "'0' for no restart", "'-1'"),
     ("SET 'parallelism' = 'many'", "R0104", "must be a whole number", "from 1", "'many'"),
     ("DROP TABLE bid", "R0103", "DROP is not supported", "nothing to drop", "DROP"),
     // syntax

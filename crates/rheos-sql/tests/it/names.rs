@@ -1,5 +1,7 @@
 //! Names, types, variables and settings.
 
+use rheos_sql::RestartSettings;
+
 use crate::fakes::{TABLES, columns, explained, options, plan, registry};
 
 #[test]
@@ -117,10 +119,18 @@ fn tables_without_columns_ask_their_connector() {
 #[test]
 fn settings_have_flinks_names_too() {
     let text = "SET 'parallelism.default' = '3'; SET 'execution.checkpointing.interval' = '10s';
+        SET 'execution.checkpointing.max-concurrent-checkpoints' = '2';
+        SET 'restart-strategy.exponential-delay.initial-backoff' = '1 s';
+        SET 'restart-strategy.exponential-delay.max-backoff' = '1 h';
+        SET 'restart-strategy.failure-rate.max-failures-per-interval' = '3';
+        SET 'restart-strategy.failure-rate.failure-rate-interval' = '1 d';
         SET 'table.local-time-zone' = 'Europe/Berlin'; SELECT 1 AS a";
     let settings = rheos_sql::plan(text, &options(), &registry()).unwrap().settings;
     assert_eq!((settings.parallelism, settings.checkpoint_interval_ms), (Some(3), 10_000));
-    assert_eq!(settings.timezone, "Europe/Berlin");
+    assert_eq!((settings.checkpoint_max_in_flight, settings.timezone.as_str()), (2, "Europe/Berlin"));
+    let restart =
+        RestartSettings { attempts_max: 3, backoff_ms: 1000, backoff_ms_max: 3_600_000, window_ms: 86_400_000 };
+    assert_eq!(settings.restart, restart);
 }
 
 #[test]

@@ -47,6 +47,53 @@ fn queries_become_these_nodes() {
     }
 }
 
+/// How often a costly expression is in the plan, and the steps of it.
+fn computed(query: &str) -> (usize, String) {
+    let text = explained(query).unwrap_or_else(|e| panic!("{query}: {e}"));
+    (text.matches("split_part(").count(), shape(query))
+}
+
+#[test]
+fn what_a_condition_has_computed_is_not_computed_again() {
+    let once = "sink:result [single] filter [forward] project [forward] source:flights";
+    let f = "split_part(origin, '-', 1)";
+    for (query, expected) in [
+        (format!("SELECT distance, {f} AS f FROM flights WHERE {f} <> 'x'"), once),
+        (format!("SELECT distance, {f} AS f FROM flights WHERE NOT ({f} = 'x' OR distance > 5)"), once),
+        (format!("SELECT distance, f FROM (SELECT *, {f} AS f FROM flights) WHERE f <> 'x' AND f <> 'y'"), once),
+        (format!("SELECT b.distance, b.f FROM (SELECT a.distance, {f} AS f FROM flights a) b WHERE b.f <> 'x'"), once),
+        (
+            format!("SELECT distance, {f} AS f FROM flights WHERE distance > 5 AND {f} <> 'x'"),
+            "sink:result [single] filter [forward] project [forward] filter [forward] source:flights",
+        ),
+        (
+            format!("SELECT count(*) AS n FROM flights WHERE {f} <> 'x' GROUP BY {f}"),
+            "sink:result [single] project [forward] aggregate [hash(split_part(flights.origin,'-',1))] partial-aggregate \
+             [forward] filter [forward] project [forward] source:flights",
+        ),
+    ] {
+        let (times, steps) = computed(&query);
+        // The name of a column that is exchanged is no computation.
+        assert_eq!(times - steps.matches("split_part(").count(), 1, "{query}");
+        assert_eq!(steps, expected, "{query}");
+    }
+}
+
+#[test]
+fn what_a_condition_may_not_have_computed_stays_where_it_is() {
+    let f = "split_part(origin, '-', 1)";
+    for query in [
+        format!("SELECT {f} AS f FROM flights WHERE distance > 5 OR {f} <> 'x'"),
+        format!("SELECT {f} AS f FROM flights WHERE CASE WHEN distance > 5 THEN {f} <> 'x' ELSE true END"),
+        format!("SELECT {f} AS f FROM flights WHERE coalesce(origin, {f}) <> 'x'"),
+        format!("SELECT {f} AS f FROM flights WHERE origin IN ('a', {f})"),
+    ] {
+        let (times, steps) = computed(&query);
+        assert_eq!(times, 2, "{query}");
+        assert_eq!(steps, "sink:result [single] project [forward] filter [forward] source:flights", "{query}");
+    }
+}
+
 #[test]
 fn of_rows_only_the_fields_that_are_used_are_read() {
     let events =

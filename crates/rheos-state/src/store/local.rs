@@ -233,6 +233,10 @@ impl CheckpointStore for LocalStore {
     fn place(&self) -> String {
         format!("'{}'", self.folder.display())
     }
+
+    fn folder(&self) -> Option<&Path> {
+        Some(&self.folder)
+    }
 }
 
 /// A file and its length.

@@ -1,6 +1,8 @@
 //! How generations end: in order, too late, without an answer. A stop may take 5 s, an answer 10 s.
 
-use rheos_checkpoint::coordinator::{Coordinator, Decision, Event, GenerationEnd, Outcome, Stall, WriteOutcome};
+use rheos_checkpoint::coordinator::{
+    Coordinator, Decision, Event, GenerationEnd, Outcome, Stall, WriteOutcome, check_savepoint_name,
+};
 use rheos_checkpoint::journal::{Committed, Entry, EntryNumber};
 use rheos_checkpoint::manifest::JobPhase;
 use rheos_core::{Epoch, Error, ErrorKind, Generation, WorkerId};
@@ -181,6 +183,42 @@ fn a_name_that_exists_is_refused() {
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert_eq!(d.on(Event::Savepoint("new".into()), 10), [cut(40)]);
     assert_eq!(answers(&d.on(Event::Savepoint("new".into()), 20)), [("new", Err("R0612".into()))]);
+}
+
+#[test]
+fn a_job_that_stops_at_a_savepoint_gives_its_name_to_the_last_checkpoint() {
+    let mut d = Driver::new(1, 1, 0);
+    assert_eq!(answers(&d.on(Event::SavepointAndStop("old".into()), 10)), [("old", Err("R0612".into()))]);
+    assert_eq!(d.tick(100), [cut(40)], "a name that is refused stops nothing");
+    assert_eq!(d.on(Event::Savepoint("waits".into()), 105), [], "one epoch is in flight");
+    // Not the name that has waited longest: that one asked for a checkpoint of a job that goes on.
+    assert_eq!(d.on(Event::SavepointAndStop("last".into()), 110), [last_cut(41)]);
+    assert!(d.coordinator.knows_savepoint("last") && !d.coordinator.knows_savepoint("other"));
+    assert_eq!(written(&d.complete(40, 120)).1.savepoint, None);
+    d.complete(41, 130);
+    let last = d.wrote(21, WriteOutcome::Written, 150);
+    d.committed(number(20, 0), 160);
+    let manifest = last.iter().find_map(|decision| match decision {
+        Decision::Write { entry: Entry::Manifest(manifest), .. } => Some(manifest),
+        _ => None,
+    });
+    let manifest = manifest.unwrap();
+    assert_eq!((manifest.savepoint.as_deref(), manifest.phase), (Some("last"), JobPhase::Stopped));
+    assert_eq!(answers(&d.wrote(22, WriteOutcome::Written, 170)), [("last", Ok(22))]);
+    d.committed(number(20, 1), 180);
+    let end = d.wrote(23, WriteOutcome::Written, 190);
+    assert_eq!(answers(&end), [("waits", Err("R0614".into()))]);
+    assert_eq!(end[1..], over(GenerationEnd::Stopped));
+}
+
+#[test]
+fn names_of_savepoints_are_words_that_are_no_numbers() {
+    for name in ["a", "before-upgrade", "2026-11-21", "v1.2_x", "17a", &"x".repeat(64)] {
+        check_savepoint_name(name).unwrap();
+    }
+    for name in ["", "17", "none", "-x", ".x", "a b", "a/b", "ü", "a\n", &"x".repeat(65)] {
+        assert_eq!(check_savepoint_name(name).unwrap_err().code(), "R0672", "{name}");
+    }
 }
 
 #[test]

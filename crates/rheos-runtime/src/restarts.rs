@@ -1,0 +1,123 @@
+//! A job from its start to its end, in as many generations as it takes.
+//!
+//! ```text
+//!   generation ── ends by an error ──► may it mend?  how often has it failed?  (rheos-checkpoint: restart)
+//!       ▲                                   │ After(wait)              │ GiveUp
+//!       ╰── graph, sources, sinks anew ◄────╯ wait, or a stop          ╰──► the first cause
+//! ```
+//! Invariant: of a generation that has failed nothing is left but what its checkpoints and sinks hold: the next one has sources
+//! and sinks of its own, and restores from the newest checkpoint. So it does not matter whether the process ended, too.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rheos_checkpoint::recovery::RestoreFrom;
+use rheos_checkpoint::restart::{Restart, Restarts, may_mend};
+use rheos_core::graph::NodeKind;
+use rheos_core::{Error, ErrorKind, JobGraph, Result};
+
+use crate::control::JobControl;
+use crate::job::{Failed, RunConfig, run_generation};
+use crate::metrics::JobReport;
+
+/// Runs a job to its end: the end of all its input, a stop through `control`, or an error.
+///
+/// Blocks. A job that keeps state, and whose sources can go back, is started again behind an error that may mend, as
+/// [`RunConfig::restart`] says; `anew` then makes its graph once more, with sources and sinks that no earlier generation has
+/// used. What goes wrong before the first generation has begun ends the job at once.
+///
+/// Errors: what a source, operator or sink reported first; of a job that was started again and again, the first cause of all.
+pub fn run(
+    graph: Arc<JobGraph>,
+    anew: impl Fn() -> Result<Arc<JobGraph>>,
+    config: &RunConfig,
+    control: &JobControl,
+) -> Result<JobReport> {
+    /// However the job ends: who waits for a savepoint is told.
+    struct Close<'a>(&'a JobControl);
+    impl Drop for Close<'_> {
+        fn drop(&mut self) {
+            self.0.savepoints().close();
+        }
+    }
+    let _close = Close(control);
+    run_generations(graph, anew, config, control)
+}
+
+fn run_generations(
+    graph: Arc<JobGraph>,
+    anew: impl Fn() -> Result<Arc<JobGraph>>,
+    config: &RunConfig,
+    control: &JobControl,
+) -> Result<JobReport> {
+    let can_go_back = is_replayable(&graph);
+    let failed = match run_generation(graph, config, control) {
+        Ok(report) => return Ok(report),
+        Err(failed) => failed,
+    };
+    let Some(state) = config.state.as_ref().filter(|_| failed.had_begun && can_go_back) else {
+        return Err(failed.error);
+    };
+    let mut config = config.clone();
+    if let Some(state) = &mut config.state {
+        // What the user has chosen to begin with is behind.
+        state.from = RestoreFrom::Newest;
+    }
+    let (started, mut restarts, mut count) = (Instant::now(), Restarts::new(config.restart), 0_u32);
+    let mut cause = failed.error;
+    loop {
+        if control.stop_mode().is_some() {
+            return Err(cause);
+        }
+        control.forget_generation();
+        let now_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match restarts.failed(now_ms, &cause, None) {
+            Restart::After { wait_ms, attempt } => {
+                (state.warn)(&again(&cause, wait_ms, attempt, &config));
+                control.sleep(Duration::from_millis(wait_ms));
+            }
+            Restart::Without(place) => return Err(Error::internal(format!("no record was named, but {place:?} is"))),
+            Restart::GiveUp(error) if count == 0 || !may_mend(&error) => return Err(error),
+            Restart::GiveUp(first) => return Err(gave_up(&first, count)),
+        }
+        if control.stop_mode().is_some() {
+            return Err(cause.context("the job was stopped while it waited to be started again"));
+        }
+        count += 1;
+        let ended = anew().map_err(|error| Failed { error, had_begun: false });
+        match ended.and_then(|graph| run_generation(graph, &config, control)) {
+            // The generation before had come to the end, but for its last commits.
+            Ok(report) if report.finished_before => {
+                let snapshot = control.snapshot();
+                return Ok(JobReport { snapshot, finished_before: false, restarts: count, ..report });
+            }
+            Ok(report) => return Ok(JobReport { restarts: count, ..report }),
+            Err(failed) => cause = failed.error,
+        }
+    }
+}
+
+/// Whether all sources can read again what an earlier generation has read.
+fn is_replayable(graph: &JobGraph) -> bool {
+    graph.nodes().iter().all(|node| match &node.kind {
+        NodeKind::Source { source, .. } => source.is_replayable(),
+        _ => true,
+    })
+}
+
+/// What is said before a wait.
+fn again(cause: &Error, wait_ms: u64, attempt: u32, config: &RunConfig) -> Error {
+    let attempts = config.restart.attempts_max;
+    let message = format!(
+        "the job has failed, and goes on from its newest checkpoint in {wait_ms} ms (restart {attempt} of {attempts}): \
+         {}: {}",
+        cause.code(),
+        cause.message()
+    );
+    Error::new(ErrorKind::External, 670, message)
+}
+
+fn gave_up(first: &Error, count: u32) -> Error {
+    let times = if count == 1 { "once".to_string() } else { format!("{count} times") };
+    first.clone().context(format_args!("the job was started again {times} and failed each time; first"))
+}
