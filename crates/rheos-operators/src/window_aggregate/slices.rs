@@ -27,7 +27,6 @@ use super::spec::{AggregateWindow, Layout};
 use super::table::{RowColumns, Table, TablePool};
 use crate::assign_windows::window_columns;
 use crate::evaluation::new_batch;
-use crate::state::is_wasteful;
 
 /// Slices in a window from which on merged nodes pay.
 const NODES_FROM: i64 = 17;
@@ -54,8 +53,6 @@ pub(crate) struct Slice {
     base: Option<Table>,
     runs: Vec<SealedRun>,
     active: Option<Table>,
-    /// Rows that epochs have handed over.
-    stored_rows: usize,
     /// A window that has several slices has fired from this one: few rows follow, and the next windows read runs.
     fired: bool,
 }
@@ -205,7 +202,6 @@ impl Slices {
     /// Takes back a run of an earlier epoch.
     pub(crate) fn push_saved(&mut self, number: i64, rows: RecordBatch, pool: &mut TablePool) -> Result<()> {
         let slice = self.slice(number);
-        slice.stored_rows += rows.num_rows();
         slice.runs.push(SealedRun { rows, saved: true });
         slice.compact(number, pool)
     }
@@ -217,7 +213,6 @@ impl Slices {
             slice.seal_active(*number, pool)?;
             for run in slice.runs.iter_mut().filter(|r| !r.saved) {
                 run.saved = true;
-                slice.stored_rows += run.rows.num_rows();
                 unsaved.push(run.rows.clone());
             }
             slice.compact(*number, pool)?;
@@ -225,22 +220,22 @@ impl Slices {
         Ok(unsaved)
     }
 
-    /// If what has been handed over is mostly of no use any more (an open slice hands over each group again in each epoch that
-    /// changes it, and merges only here): counts everything up to a slice, which it returns, as not handed over.
-    pub(crate) fn take_back(&mut self, pool: &mut TablePool) -> Result<Option<i64>> {
-        let counts = self.map.values().map(|slice| (slice.stored_rows, slice.saved_rows()));
-        let (stored, live) = counts.fold((0, 0), |sum, slice| (sum.0 + slice.0, sum.1 + slice.1));
-        if !is_wasteful(stored, live) {
-            return Ok(None);
+    /// All of it: one run a slice, with each group once.
+    pub(crate) fn into_runs(self, pool: &mut TablePool) -> Result<Vec<RecordBatch>> {
+        let mut whole = vec![];
+        for (number, slice) in self.map {
+            let mut table = slice.base.map_or_else(|| pool.take_largest(), Ok)?;
+            for run in &slice.runs {
+                table.merge(&run.rows)?;
+            }
+            if let Some(mut active) = slice.active {
+                table.merge(&active.take_run(number)?)?;
+                pool.give(active);
+            }
+            whole.push(table.take_run(number)?);
+            pool.give(table);
         }
-        let last = self.map.iter().rev().find(|(_, slice)| slice.stored_rows > slice.saved_rows());
-        let Some((&last, _)) = last else { return Ok(None) };
-        for (number, slice) in self.map.range_mut(..=last) {
-            slice.seal_base(*number, pool)?;
-            slice.stored_rows = 0;
-            slice.runs.iter_mut().for_each(|run| run.saved = false);
-        }
-        Ok(Some(last))
+        Ok(whole)
     }
 
     /// Moves everything into `other`, as saved: it came from there.
@@ -250,7 +245,6 @@ impl Slices {
             if !slice.runs.is_empty() {
                 let to = other.slice(number);
                 to.runs.append(&mut slice.runs);
-                to.stored_rows += slice.stored_rows;
             }
         }
         Ok(())

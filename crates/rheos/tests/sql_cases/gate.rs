@@ -12,7 +12,7 @@ use rheos::arrow::datatypes::SchemaRef;
 use rheos::connector::{MetadataKey, TableDefinition};
 use rheos::options::OptionDef;
 use rheos::sink::Sink;
-use rheos::source::{Discovery, ReaderContext, Source, SourcePoll, Split, SplitReader};
+use rheos::source::{Discovery, Found, ReaderContext, Source, SourcePoll, Split, SplitReader};
 use rheos::{Boundedness, Connector, ConnectorRegistry, Result};
 
 #[derive(Debug)]
@@ -42,6 +42,11 @@ impl Gate {
     /// The batches that have come through.
     pub(crate) fn taken(&self) -> usize {
         self.state.lock().unwrap().taken
+    }
+
+    /// Waits until the job is over, for no longer than `limit`. Gives whether it is.
+    pub(crate) fn wait_for_end(&self, limit: Duration) -> bool {
+        self.changed.wait_timeout_while(self.state.lock().unwrap(), limit, |s| !s.over).unwrap().0.over
     }
 
     /// Waits for batch `ask_at`. `false`: it has not come, and the job is over or `limit` has passed.
@@ -153,6 +158,14 @@ impl Source for GatedSource {
 
     fn restore(&self, known: &[Split]) -> Result<()> {
         self.0.restore(known)
+    }
+
+    fn take_found(&self) -> Option<Found> {
+        self.0.take_found()
+    }
+
+    fn restore_found(&self, found: &[String]) -> Result<()> {
+        self.0.restore_found(found)
     }
 
     fn open(&self, split: &Split, position: Option<&str>, ctx: ReaderContext) -> Result<Box<dyn SplitReader>> {

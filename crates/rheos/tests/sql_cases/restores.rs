@@ -18,7 +18,10 @@ use super::visible::{CommitCrash, DIES, Visible, VisibleSink};
 use super::{BATCH_ROWS, Case, PARALLELISM, all_cases, cells, difference, root};
 
 /// Who waits so long waits for ever.
-const HANG: Duration = Duration::from_secs(120);
+const HANG: Duration = Duration::from_secs(90);
+
+/// Between two looks whether the job is over.
+const STEP: Duration = Duration::from_millis(20);
 
 /// How a generation ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,29 +101,28 @@ impl Crash {
         Self { gate: Gate::new(batch, batch + on), end: Some(end) }
     }
 
-    /// Waits for the batch, asks for the checkpoint, and ends the job, if it has not ended by itself.
+    /// Waits for the batch, asks for the checkpoint, and ends the job, if it has not ended by itself. A job that stands still is
+    /// ended, too.
     fn carry_out(&self, control: &JobControl) -> Result<(), String> {
-        let hangs = || {
-            control.abort();
-            Err(format!("stands still behind {} batches", self.gate.taken()))
-        };
-        if self.end.is_none() {
-            return Ok(());
-        }
-        if !self.gate.wait(HANG) {
-            return if self.gate.is_over() { Ok(()) } else { hangs() };
-        }
-        let request = control.ask_for_checkpoint();
-        if matches!(self.end, Some(End::Commit(_))) {
-            return Ok(());
-        }
         let until = Instant::now() + HANG;
-        while !control.wait_for_checkpoint(request, Duration::from_millis(20)) && !self.gate.is_over() {
+        let mut asked = None;
+        while !self.gate.is_over() {
+            if asked.is_none() && self.end.is_some() && self.gate.wait(STEP) {
+                asked = Some(control.ask_for_checkpoint());
+            }
+            let is_done = match (asked, self.end) {
+                (Some(request), Some(End::Held | End::ReadOn)) => control.wait_for_checkpoint(request, STEP),
+                _ => self.gate.wait_for_end(STEP),
+            };
+            if is_done {
+                control.abort();
+                return Ok(());
+            }
             if Instant::now() > until {
-                return hangs();
+                control.abort();
+                return Err(format!("it stands still behind {} batches, asked: {asked:?}", self.gate.taken()));
             }
         }
-        control.abort();
         Ok(())
     }
 }
@@ -162,7 +164,7 @@ fn generation(
         crash.gate.close();
         (outcome, watcher.join().expect("the watcher does not panic"))
     });
-    carried_out?;
+    carried_out.map_err(|problem| format!("generation {n}: {problem}"))?;
     match outcome {
         Ok(report) => report.map(Some).ok_or_else(|| "the program runs nothing".to_string()),
         // In a commit: also in one that the beginning repeats.
