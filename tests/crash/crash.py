@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Kills jobs that keep state, again and again, and checks that their output is as if nothing had happened.
 
-    tests/crash/crash.py --binary target/release/rheos [--kills 25] [--jobs filter,tumble] [--seed N] [--results FILE]
+    tests/crash/crash.py --binary target/release/rheos [--kills 25] [--jobs filter,tumble] [--faults power,disk] [--seed N] [--results FILE]
 
 Each round takes a job and a seed, makes its input, starts the real binary with `--state-dir`, kills it with SIGKILL at a random
 moment, starts it again with another number of workers, and so on until it has come to its end. Then the output is compared with
 what this script computes from the input, which shares no code with the engine: nothing may be lost, nothing may be there twice.
 Some lines of the input are no rows; each has to be among the dead letters once.
+With --faults each round also has one of these (faults.py): the power fails, the disk fails, is full, or damages files.
 
 Rounds go on until as many kills as asked for have hit a running job. With --results each round adds a line of JSON to a file; a run
 that was stopped is taken up again there, and the sums of all lines are printed.
@@ -26,6 +27,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import faults
 
 SECOND_MS = 1000
 WORKERS = (1, 2, 3)
@@ -208,61 +211,87 @@ def read_letters(folder):
     return collections.Counter(base64.b64decode(json.loads(line)["raw"]).decode() for f in files for line in open(f))
 
 
-def play(args, job_name, seed, kills_wanted, usual_s):
-    """One round. Gives (kills, starts, rows); raises on a wrong result.
+class Round:
+    """One job, with its input and its fault, until it has come to its end."""
 
-    `usual_s`: by job, how long a start takes that is not killed, as far as it is known; kills fall into that time.
-    """
-    rng = random.Random(f"{job_name}-{seed}")
-    job = JOBS[job_name]
-    with tempfile.TemporaryDirectory(prefix="rheos-crash-", dir=args.work) as made:
-        work = pathlib.Path(made)
-        rows, bad = make_input(work / "in", rng, args.rows)
-        form = rng.choice(("csv", "json"))
-        program = TABLE.format(input=work / "in") + SINK.format(
-            columns=job.columns, output=work / "out", format=form, interval=rng.choice((0, 150, 1000))
+    def __init__(self, args, job_name, seed, work):
+        self.rng = random.Random(f"{job_name}-{seed}")
+        self.args, self.work, self.job = args, work, JOBS[job_name]
+        self.name, self.kills, self.starts = f"{job_name}, seed {seed}", 0, 0
+        self.rows, self.bad = make_input(work / "in", self.rng, args.rows)
+        self.form = self.rng.choice(("csv", "json"))
+        self.fault = faults.CLASSES[args.faults[seed % len(args.faults)]](self.rng, work)
+        sink = SINK.format(
+            columns=self.job.columns, output=self.fault.output, format=self.form, interval=self.rng.choice((0, 150, 1000))
         )
-        (work / "job.sql").write_text(program + "INSERT INTO o " + job.query + ";\n")
-        kills = 0
-        for start in range(STARTS_MAX):
-            command = [args.binary, "run", work / "job.sql", "--state-dir", work / "state", "--parallelism", str(rng.choice(WORKERS))]
-            command += ["--set", f"checkpoint.interval={rng.choice((20, 60, 200))} ms"]
-            with open(work / "log", "w+") as log:
-                process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-                began = time.monotonic()
-                if kills < kills_wanted:
-                    try:
-                        process.wait(0.005 + rng.random() * usual_s.get(job_name, 0.3))
-                    except subprocess.TimeoutExpired:
-                        process.send_signal(signal.SIGKILL)
-                        kills += 1
-                        process.wait()
-                        continue
-                try:
-                    code = process.wait(args.limit)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-                    raise RuntimeError(keep(work, f"{job_name} seed {seed}: start {start} has not ended after {args.limit} s")) from None
-                usual_s[job_name] = time.monotonic() - began
-                if code != 0:
-                    log.seek(0)
-                    raise RuntimeError(keep(work, f"{job_name} seed {seed}: start {start} ended with {code}: {log.read()[-2000:]}"))
-                break
-        else:
-            raise RuntimeError(keep(work, f"{job_name} seed {seed}: not at its end after {STARTS_MAX} starts"))
-        expected = collections.Counter(tuple(str(value) for value in row) for row in job.expected(rows))
-        found = read_output(work / "out", form, job.columns)
-        if expected != found:
-            lost, twice = expected - found, found - expected
-            what = f"{job_name} seed {seed}: {sum(lost.values())} lost, {sum(twice.values())} twice or wrong"
-            raise RuntimeError(keep(work, f"{what}; lost {list(lost)[:3]}, more {list(twice)[:3]}"))
-        letters = read_letters(work / "state" / "errors" / "t")
-        if letters != collections.Counter(bad):
-            lost, twice = collections.Counter(bad) - letters, letters - collections.Counter(bad)
-            what = f"{job_name} seed {seed}: of the dead letters {sum(lost.values())} lost, {sum(twice.values())} twice or wrong"
-            raise RuntimeError(keep(work, f"{what}; lost {list(lost)[:3]}, more {list(twice)[:3]}"))
-        return kills, start + 1, len(rows)
+        (work / "job.sql").write_text(TABLE.format(input=work / "in") + sink + "INSERT INTO o " + self.job.query + ";\n")
+
+    def play(self, kills_wanted, usual_s):
+        """Starts and kills. `usual_s`: how long a start takes that is not killed, as far as it is known; kills fall into that."""
+        for self.starts in range(1, STARTS_MAX + 1):
+            # Now and then in the first moments: while it restores, claims, commits again.
+            kill_s = self.rng.choice((0.06, usual_s, usual_s)) * self.rng.random() + 0.003
+            code, log, took_s = self.start(kill_s if self.kills < kills_wanted else None)
+            if code is None:
+                self.kills += 1
+                self.fault.after_kill()
+            elif code == 0:
+                self.fault.after_end()
+                self.compare(is_whole=True)
+                return took_s
+            elif self.fault.may_end(code, log):
+                self.compare(is_whole=False)
+            else:
+                raise RuntimeError(f"start {self.starts} ended with {code}: {log[-2000:]}")
+        raise RuntimeError(f"not at its end after {STARTS_MAX} starts")
+
+    def start(self, kill_s):
+        """Exit code, what it said, and how long it took. The code is None if it was killed after `kill_s`."""
+        workers, interval = self.rng.choice(WORKERS), self.rng.choice((20, 60, 200))
+        command = [self.args.binary, "run", self.work / "job.sql", "--state-dir", self.fault.state, "--parallelism", str(workers)]
+        command += ["--set", f"checkpoint.interval={interval} ms"]
+        environment = self.fault.environment()
+        with open(self.work / "log", "w+") as log, self.fault.while_running():
+            began = time.monotonic()
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+            try:
+                code = process.wait(self.args.limit if kill_s is None else kill_s)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                code = None
+                process.wait()
+                if kill_s is None:
+                    raise RuntimeError(f"start {self.starts} has not ended after {self.args.limit} s") from None
+            log.seek(0)
+            return code, log.read(), time.monotonic() - began
+
+    def compare(self, is_whole):
+        """What is visible, with what is right; before the end rows may be missing."""
+        rows = collections.Counter(tuple(str(value) for value in row) for row in self.job.expected(self.rows))
+        letters = read_letters(self.fault.state / "errors" / "t")
+        for name, expected, found in (
+            ("rows", rows, read_output(self.fault.output, self.form, self.job.columns)),
+            ("dead letters", collections.Counter(self.bad), letters),
+        ):
+            lost, twice = expected - found if is_whole else {}, found - expected
+            if lost or twice:
+                what = f"{name}: {sum(lost.values())} lost, {sum(twice.values())} twice or wrong"
+                raise RuntimeError(f"{what}; lost {list(lost)[:3]}, more {list(twice)[:3]}")
+
+
+def play(args, job_name, seed, kills_wanted, usual_s):
+    """One round. Gives its line of the results; raises on a wrong result. `usual_s`: by job and fault."""
+    with tempfile.TemporaryDirectory(prefix="rheos-crash-", dir=args.work) as made:
+        one = Round(args, job_name, seed, pathlib.Path(made).resolve())
+        kind = one.fault.kind
+        try:
+            usual_s[job_name, kind] = one.play(kills_wanted, usual_s.get((job_name, kind), 0.3))
+        except RuntimeError as failure:
+            raise RuntimeError(keep(one.work, f"{one.name}, faults: {kind}: {failure}")) from None
+        finally:
+            one.fault.close()
+        done = {"job": job_name, "seed": seed, "kills": one.kills, "starts": one.starts, "rows": len(one.rows)}
+        return {**done, "faults": kind, "seen": one.fault.seen}
 
 
 def keep(work, message):
@@ -279,6 +308,7 @@ def arguments():
     parser.add_argument("--kills", type=int, default=kills, metavar="N", help="in all; 25, times RHEOS_TEST_SCALE, unless given")
     parser.add_argument("--kills-per-round", type=int, default=5, metavar="N", help="at most; 5 unless given")
     parser.add_argument("--jobs", default=",".join(JOBS), metavar="NAMES", help="such as filter,tumble; all unless given")
+    parser.add_argument("--faults", default="none", metavar="NAMES", help=f"of {', '.join(faults.KINDS)}, or all; none unless given")
     parser.add_argument("--rows", type=int, default=300_000, metavar="N", help="of each input; 300,000 unless given")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the first round; each round takes the next")
     parser.add_argument("--limit", type=int, default=120, metavar="SECONDS", help="of a start that is not killed")
@@ -290,33 +320,54 @@ def arguments():
     unknown = [name for name in args.jobs if name not in JOBS]
     if unknown:
         parser.error(f"there is no job '{unknown[0]}'; choose from {', '.join(JOBS)}")
+    args.faults = faults.KINDS if args.faults == "all" else args.faults.split(",")
+    unknown = [name for name in args.faults if name not in faults.KINDS]
+    if unknown:
+        parser.error(f"there is no fault '{unknown[0]}'; choose from {', '.join(faults.KINDS)}")
     return args
 
 
 def main():
     args = arguments()
+    with tempfile.TemporaryDirectory(prefix="rheos-faults-") as folder:
+        args.faults = faults.usable(args.faults, pathlib.Path(folder))
+        return run(args) if args.faults else 0
+
+
+def run(args):
     done = []
     if args.results and args.results.exists():
         done = [json.loads(line) for line in args.results.read_text().splitlines()]
     seed = max((r["seed"] for r in done), default=args.seed - 1) + 1
     kills, usual_s = sum(r["kills"] for r in done), {}
     while kills < args.kills:
-        name = args.jobs[seed % len(args.jobs)]
+        # So that each job meets each fault.
+        name = args.jobs[(seed // len(args.faults)) % len(args.jobs)]
         try:
-            killed, starts, rows = play(args, name, seed, min(args.kills_per_round, args.kills - kills), usual_s)
+            line = play(args, name, seed, min(args.kills_per_round, args.kills - kills), usual_s)
         except RuntimeError as failure:
             print(f"FAILED: {failure}", file=sys.stderr)
             return 1
-        kills += killed
-        done.append({"job": name, "seed": seed, "kills": killed, "starts": starts, "rows": rows})
-        print(f"{name}, seed {seed}: {killed} kills, {starts} starts, {rows:,} rows: right", flush=True)
+        kills += line["kills"]
+        done.append(line)
+        seen = "".join(f", {count} {what}" for what, count in sorted(line["seen"].items()))
+        counts = f"{line['kills']} kills, {line['starts']} starts, {line['rows']:,} rows{seen}"
+        print(f"{name}, seed {seed}, faults: {line['faults']}: {counts}: right", flush=True)
         if args.results:
             with open(args.results, "a") as out:
-                out.write(json.dumps(done[-1]) + "\n")
+                out.write(json.dumps(line) + "\n")
         seed += 1
-    total = {key: sum(r[key] for r in done) for key in ("kills", "starts", "rows")}
-    print(f"{total['kills']} kills, {total['starts']} starts, {len(done)} rounds, {total['rows']:,} input rows: 0 lost, 0 duplicated")
+    print(summary(done))
     return 0
+
+
+def summary(done):
+    total, seen = {key: sum(r[key] for r in done) for key in ("kills", "starts", "rows")}, collections.Counter()
+    for line in done:
+        seen.update(line.get("seen", {}))
+    faults_seen = "".join(f"; {what}: {count}" for what, count in sorted(seen.items()))
+    text = f"{total['kills']} kills, {total['starts']} starts, {len(done)} rounds, {total['rows']:,} input rows{faults_seen}"
+    return text + ": 0 lost, 0 duplicated"
 
 
 if __name__ == "__main__":

@@ -175,6 +175,7 @@ impl Coordinator {
                 }
             }
             Event::Savepoint(name) => decisions.extend(self.savepoints.ask(name)),
+            Event::Checkpoint => self.pace.ask(),
             Event::SavepointAndStop(name) => match self.savepoints.ask_first(name) {
                 Some(refused) => decisions.push(refused),
                 None => self.on_stop(now_ms, &mut decisions),

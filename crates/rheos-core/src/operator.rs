@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -15,7 +16,7 @@ use arrow::record_batch::RecordBatch;
 use crate::error::Result;
 use crate::key::KeyGroupAssignment;
 use crate::lateness::Lateness;
-use crate::state::{SnapshotReader, StateDelta};
+use crate::state::{Combine, SnapshotReader, StateDelta};
 use crate::time::{Epoch, Watermark};
 use crate::timer::{TimeDomain, TimerQueue};
 
@@ -86,6 +87,12 @@ impl OperatorInit {
 pub trait OperatorFactory: Send + Sync + fmt::Debug {
     /// The operator of one worker.
     fn create(&self, init: &OperatorInit) -> Result<Box<dyn Operator>>;
+
+    /// How stored rows of a table are put together when its runs are merged. `None`: they stay as they are.
+    fn combiner(&self, table: &str, init: &OperatorInit) -> Option<Arc<dyn Combine>> {
+        let _ = (table, init);
+        None
+    }
 
     /// The schema of port 0.
     fn schema(&self) -> SchemaRef;

@@ -6,6 +6,7 @@
 
 use arrow::record_batch::RecordBatch;
 
+use crate::error::Result;
 use crate::key::KeyGroup;
 
 /// How a table is spread over workers.
@@ -37,6 +38,15 @@ pub enum Tombstone {
     NamespacesUpTo(i64),
     /// Every row.
     All,
+}
+
+/// Puts stored rows of a table together, in the background: a restore makes of the result what it would have made of the rows.
+pub trait Combine: Send + Sync {
+    /// The layout of the rows that it takes; others stay as they are.
+    fn layout(&self) -> &str;
+
+    /// Some runs of the table, with all that they hold of a key, as fewer rows. Errors: those of the operator's own merging.
+    fn combine(&self, runs: Vec<Run>) -> Result<Vec<Run>>;
 }
 
 /// What one epoch changed in one table.

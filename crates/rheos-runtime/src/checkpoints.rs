@@ -211,10 +211,11 @@ impl CheckpointThread {
             if self.shared.control.failed() {
                 return Ok(());
             }
+            let requested = self.shared.control.requests().take().then_some(Event::Checkpoint);
             let requests = self.shared.control.savepoints().take();
             let savepoints: Vec<Event> = requests.into_iter().filter_map(|request| self.asked(request)).collect();
             let stop = self.asked_to_stop();
-            for event in event.into_iter().chain(savepoints).chain(stop) {
+            for event in event.into_iter().chain(requested).chain(savepoints).chain(stop) {
                 if let Some(ending) = self.on(event) {
                     return self.ended(ending);
                 }
@@ -279,8 +280,9 @@ impl CheckpointThread {
                     Decision::CommitFailed { error, wait_ms, .. } => self.warn(&error, "a commit", wait_ms),
                     Decision::EndGeneration(end) => return Some(end),
                     Decision::Savepoint { name, result } => self.savepoints.answer(&name, result),
-                    // Sources look at the control, and forget nothing.
-                    Decision::Drain | Decision::Acknowledge(_) => {}
+                    Decision::Acknowledge(manifest) => self.shared.control.requests().complete(manifest.epoch),
+                    // Sources look at the control.
+                    Decision::Drain => {}
                 }
             }
         }
@@ -307,6 +309,7 @@ impl CheckpointThread {
     fn cut(&mut self, epoch: Epoch, end: EpochEnd) -> Event {
         self.last_cut |= end == EpochEnd::Last;
         let control = &self.shared.control;
+        control.requests().cut(epoch);
         let coordinators = self.shared.coordinators.iter().map(|(node, c)| (self.shared.operator(*node), c.as_ref()));
         let looks = SplitCoordinator::look_at_all(coordinators, || control.announce(end));
         control.wake_all();

@@ -11,6 +11,7 @@ use rheos_core::sink::EpochEnd;
 use rheos_core::time::Epoch;
 
 use crate::metrics::{Metrics, Snapshot};
+use crate::requests::CheckpointRequests;
 use crate::savepoints::{AfterSavepoint, Asked, Requests};
 use crate::suspects::Stretch;
 
@@ -43,6 +44,7 @@ struct Shared {
     metrics: Mutex<Option<Arc<Metrics>>>,
     savepoints: Requests,
     suspect: Mutex<Option<Stretch>>,
+    requests: CheckpointRequests,
 }
 
 /// A poisoned lock here guards plain data that is whole after every statement, so its content is good.
@@ -91,6 +93,10 @@ impl JobControl {
         lock(&self.shared.metrics).as_ref().map(|m| m.snapshot()).unwrap_or_default()
     }
 
+    pub(crate) fn requests(&self) -> &CheckpointRequests {
+        &self.shared.requests
+    }
+
     pub(crate) fn set_metrics(&self, metrics: Arc<Metrics>) {
         *lock(&self.shared.metrics) = Some(metrics);
     }
@@ -125,6 +131,7 @@ impl JobControl {
         lock(&self.shared.threads).clear();
         lock(&self.shared.failure).take();
         self.shared.end.store(0, Ordering::SeqCst);
+        self.shared.requests.forget_generation();
         self.shared.failed.store(false, Ordering::SeqCst);
     }
 

@@ -39,7 +39,7 @@ use crate::parts::WorkerParts;
 use crate::splits::{SplitCoordinator, found};
 use crate::suspects::Suspects;
 use crate::time::{EpochTime, frontier_parts};
-use crate::uploads::Uploads;
+use crate::uploads::{self, Uploads};
 use crate::{adapter, sink, source};
 
 /// The credit of a source worker, and of an operator that emits on its own, unless a job sets another.
@@ -255,7 +255,7 @@ fn prepare(
     let assignment = beginning.assignment(config.key_groups, config.parallelism);
     let (restored, uploads) = match &config.state {
         None => ((0..config.parallelism).map(|_| Mutex::new(None)).collect(), vec![]),
-        Some(state) => read_state(state, &beginning, &assignment, config.parallelism)?,
+        Some(state) => read_state(&graph, state, &beginning, &assignment, config.parallelism)?,
     };
     beginning.kept = Kept::default();
     let mut coordinators = BTreeMap::new();
@@ -313,6 +313,7 @@ type WorkerState = (Vec<Mutex<Option<Restored>>>, Vec<Arc<Mutex<Uploads>>>);
 
 /// What each worker goes on from, read by all at once.
 fn read_state(
+    graph: &Arc<JobGraph>,
     state: &StateConfig,
     beginning: &Beginning,
     assignment: &KeyGroupAssignment,
@@ -324,7 +325,11 @@ fn read_state(
         let id = WorkerId(worker as u32);
         let store = Arc::clone(&state.store);
         let groups = assignment.groups_of(worker).into_iter().collect();
-        let new = |holdings| Uploads::new(Arc::clone(&state.store), beginning.claim.generation, id, groups, holdings);
+        let new = |holdings| {
+            let combiners =
+                uploads::combiners(graph, OperatorInit { worker, parallelism, assignment: assignment.clone() });
+            Uploads::new(Arc::clone(&state.store), beginning.claim.generation, id, groups, combiners, holdings)
+        };
         let (Some(plans), Some(manifest)) = (&plans, &beginning.restored) else {
             return Ok((None, new(Holdings::new(id))));
         };

@@ -12,7 +12,7 @@
 //!   beginning.rs finds the checkpoint that the job goes on from; uploads.rs stores what operators changed
 //!   restarts.rs  runs one generation of the job after another, until one ends well or none may mend it
 //!   suspects.rs  records that end generations, to be put aside
-//!   savepoints.rs  savepoints that are asked for, and their answers
+//!   savepoints.rs  savepoints that are asked for, and their answers; requests.rs: checkpoints
 //!   control.rs   stop, fail, wake; metrics.rs counts
 //! ```
 //!
@@ -32,6 +32,7 @@ mod job;
 mod letters;
 mod metrics;
 mod parts;
+mod requests;
 mod restarts;
 mod savepoints;
 mod sink;
@@ -46,6 +47,7 @@ pub use control::{JobControl, StopMode};
 pub use exchange::HashSplit;
 pub use job::{CREDIT_BYTES_DEFAULT, RunConfig, check};
 pub use metrics::{JobReport, NodeStats, Snapshot, SourceStats};
+pub use requests::CheckpointRequest;
 pub use restarts::run;
 pub use rheos_checkpoint::restart::RestartPolicy;
 pub use savepoints::{AfterSavepoint, Asked};

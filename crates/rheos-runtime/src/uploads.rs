@@ -8,14 +8,31 @@ use std::sync::Arc;
 
 use rheos_checkpoint::coordinator::{Outcome, Snapshot};
 use rheos_checkpoint::manifest::{KeyGroupSet, SplitProgress};
-use rheos_core::state::StateDelta;
+use rheos_core::graph::NodeKind;
+use rheos_core::operator::OperatorInit;
+use rheos_core::state::{Combine, StateDelta};
 use rheos_core::time::Epoch;
-use rheos_core::{Generation, OperatorId, Result, WorkerId};
+use rheos_core::{Generation, JobGraph, OperatorId, Result, WorkerId};
 use rheos_state::compact::{self, Policy};
 use rheos_state::holdings::Holdings;
 use rheos_state::names::ObjectName;
 use rheos_state::object::{self, Compression, WriteContext};
 use rheos_state::store::CheckpointStore;
+
+/// How stored rows are put together, by operator and table.
+pub(crate) type Combiners = Arc<dyn Fn(&OperatorId, &str) -> Option<Arc<dyn Combine>> + Send + Sync>;
+
+/// As the operators of a worker say.
+pub(crate) fn combiners(graph: &Arc<JobGraph>, init: OperatorInit) -> Combiners {
+    let graph = Arc::clone(graph);
+    Arc::new(move |operator, table| {
+        let node = graph.nodes().iter().find(|n| n.operator_id == operator.0)?;
+        match &node.kind {
+            NodeKind::Stateless(factory) | NodeKind::Stateful(factory) => factory.combiner(table, &init),
+            NodeKind::Source { .. } | NodeKind::Union | NodeKind::Side(_) | NodeKind::Sink(_) => None,
+        }
+    })
+}
 
 /// What operators changed in an epoch.
 pub(crate) type Deltas = Vec<(OperatorId, StateDelta)>;
@@ -26,6 +43,7 @@ pub(crate) struct Uploads {
     generation: Generation,
     worker: WorkerId,
     groups: KeyGroupSet,
+    combiners: Combiners,
     holdings: Holdings,
     /// Oldest first: what has not been stored.
     waiting: Vec<(Epoch, Deltas)>,
@@ -40,9 +58,19 @@ impl Uploads {
         generation: Generation,
         worker: WorkerId,
         groups: KeyGroupSet,
+        combiners: Combiners,
         holdings: Holdings,
     ) -> Self {
-        Self { store, generation, worker, groups, holdings, waiting: Vec::new(), untold: Snapshot::default() }
+        Self {
+            store,
+            generation,
+            worker,
+            groups,
+            combiners,
+            holdings,
+            waiting: Vec::new(),
+            untold: Snapshot::default(),
+        }
     }
 
     /// What has to be rewritten before the first report: tables whose rows came from several workers.
@@ -95,7 +123,9 @@ impl Uploads {
         let mut written = Vec::new();
         for (n, step) in (0_u32..).zip(&compaction.steps) {
             let name = self.name(epoch, Some(n));
-            if let Some(object) = compact::merge(self.store.as_ref(), step, name, Compression::default())? {
+            if let Some(object) =
+                compact::merge(self.store.as_ref(), step, name, Compression::default(), &*self.combiners)?
+            {
                 object.store(self.store.as_ref())?;
                 written.push(object);
             }

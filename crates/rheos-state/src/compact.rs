@@ -5,7 +5,8 @@
 //!    (pure)               steps of bounded size                  (beside the data path)
 //! ```
 //! * A segment whose rows are all gone is dropped unread.
-//! * Where rows take the place of earlier ones, a merge keeps the newest of each.
+//! * Where rows take the place of earlier ones, a merge keeps the newest of each; where they add up and the operator says how
+//!   ([`Combine`](rheos_core::state::Combine)), it adds them up.
 //! * Runs of like size are merged (size-tiered), so that a table has at most [`Policy::runs_max`] of them, and a row is
 //!   rewritten about once each time its table has grown by [`Policy::merge_min`].
 //! * Objects that are mostly dead are emptied: what lives in them is written anew, so that the objects together have at most
@@ -32,7 +33,7 @@ use crate::object::WrittenObject;
 use crate::reach::Horizon;
 
 pub use choose::choose;
-pub use merge::merge;
+pub use merge::{Combiners, merge};
 
 /// How much is merged.
 #[derive(Debug, Clone, PartialEq, Eq)]

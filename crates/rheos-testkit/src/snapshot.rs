@@ -10,7 +10,9 @@ use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
+use rheos_core::OperatorFactory;
 use rheos_core::key::{KeyGroup, KeyGroupAssignment};
+use rheos_core::operator::OperatorInit;
 use rheos_core::state::{Run, SnapshotReader, StateDelta, TableDelta, TableKind, Tombstone};
 
 /// The deltas of one operator, of all workers, in the order of their epochs.
@@ -68,6 +70,19 @@ impl Snapshot {
             table.runs = merged(&table.runs, &table.replaces_by).into_iter().collect();
         }
         Self { deltas: tables }
+    }
+
+    /// The same state as a store has it when it has merged all runs, and the operator has put their rows together.
+    #[must_use]
+    pub fn combined(&self, factory: &dyn OperatorFactory, assignment: &KeyGroupAssignment) -> Self {
+        let mut snapshot = self.merged();
+        let init = OperatorInit { worker: 0, parallelism: 1, assignment: assignment.clone() };
+        for delta in &mut snapshot.deltas {
+            if let Some(combiner) = factory.combiner(&delta.table, &init).filter(|c| c.layout() == delta.layout) {
+                delta.runs = combiner.combine(std::mem::take(&mut delta.runs)).expect("rows of one table add up");
+            }
+        }
+        snapshot
     }
 
     /// Rows that a store would have to keep of a table.

@@ -73,7 +73,9 @@ pub use rheos_core::source::Boundedness;
 pub use rheos_core::time::Watermark;
 pub use rheos_core::{Batch, connector, error, graph, operator, options, sink, source, time, units, window};
 pub use rheos_formats::{csv, json, text};
-pub use rheos_runtime::{JobControl, JobReport, NodeStats, RunConfig, Snapshot, SourceStats, StopMode};
+pub use rheos_runtime::{
+    CheckpointRequest, JobControl, JobReport, NodeStats, RunConfig, Snapshot, SourceStats, StopMode,
+};
 pub use rheos_sql::PlanFormat;
 
 pub use arrow;
@@ -97,7 +99,7 @@ pub mod state {
     pub use rheos_state::contents::{Table, rows, tables};
     pub use rheos_state::inspect::{Freed, Listing, Standing, delete, find, list, rewrite, verify};
     pub use rheos_state::journal::read as read_journal;
-    pub use rheos_state::store::{CheckpointStore, LocalStore, Note, StoreOptions};
+    pub use rheos_state::store::{CheckpointStore, LocalStore, MemoryStore, Note, StoreOptions};
 }
 
 /// Functions for expressions.

@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use rheos_core::connector::ConnectorRegistry;
 use rheos_core::error::{Error, Result};
@@ -31,7 +32,7 @@ pub fn sql(text: impl Into<String>) -> SqlProgram {
         registry: rheos_connectors::registry(),
         batch_rows: None,
         query_time_ms: None,
-        discards_rows: false,
+        results_to: None,
         state: None,
     }
 }
@@ -45,9 +46,12 @@ pub struct SqlProgram {
     registry: ConnectorRegistry,
     batch_rows: Option<usize>,
     query_time_ms: Option<i64>,
-    discards_rows: bool,
+    results_to: Option<ResultsTo>,
     state: Option<StateOptions>,
 }
+
+/// Makes the sink of the n-th bare `SELECT`.
+type ResultsTo = Box<dyn Fn(usize, SchemaRef) -> Arc<dyn Sink> + Send + Sync>;
 
 impl SqlProgram {
     /// Gives `${name}` in the text a value.
@@ -93,8 +97,14 @@ impl SqlProgram {
 
     /// Computes the rows of bare `SELECT`s on all workers and forgets them, as the connector `blackhole` does: for
     /// measuring. The job then has no results.
-    pub fn discard_rows(mut self) -> Self {
-        self.discards_rows = true;
+    pub fn discard_rows(self) -> Self {
+        self.results_to(|_, schema| rheos_connectors::discard(schema))
+    }
+
+    /// Writes the rows of bare `SELECT`s to sinks of one's own: `make` is called with the number of each, from 0, and its
+    /// columns. The job then has no results.
+    pub fn results_to(mut self, make: impl Fn(usize, SchemaRef) -> Arc<dyn Sink> + Send + Sync + 'static) -> Self {
+        self.results_to = Some(Box::new(make));
         self
     }
 
@@ -104,7 +114,8 @@ impl SqlProgram {
     pub fn plan(self) -> Result<Job> {
         let sinks: Arc<Mutex<BTreeMap<usize, ResultSink>>> = Arc::default();
         let made = Arc::clone(&sinks);
-        let discards = self.discards_rows;
+        let results_to = self.results_to;
+        let has_results = results_to.is_none();
         let set = rheos_sql::state_settings(&self.text, &self.variables, &self.settings)?;
         let mut state = self.state.unwrap_or_else(StateOptions::as_set).open(&set)?;
         // A job that goes on is planned as it was at first.
@@ -119,8 +130,8 @@ impl SqlProgram {
             query_time_ms,
             letters: state.as_ref().and_then(OpenState::letters),
             result_sink: Arc::new(move |index, schema| {
-                if discards {
-                    return rheos_connectors::discard(schema);
+                if let Some(make) = &results_to {
+                    return make(index, schema);
                 }
                 // A program that is planned once more goes on with the sinks that it has.
                 let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,7 +145,7 @@ impl SqlProgram {
         for output in program.outputs {
             outputs.push(match output {
                 rheos_sql::Output::Explain { text } => Planned::Text(text),
-                rheos_sql::Output::Rows { .. } if discards => continue,
+                rheos_sql::Output::Rows { .. } if !has_results => continue,
                 rheos_sql::Output::Rows { index, .. } => Planned::Rows(
                     sinks.remove(&index).ok_or_else(|| Error::internal(format!("result {index} has no sink")))?,
                 ),

@@ -135,6 +135,8 @@ pub enum Event {
     Stop,
     /// Stop reading and close all windows; [`Event::InputEnded`] follows.
     Drain,
+    /// Cut without waiting for the interval: the next checkpoint covers this moment.
+    Checkpoint,
     /// Keep a checkpoint under this name. [`Decision::Savepoint`] answers.
     Savepoint(String),
     /// Stop, and keep the last checkpoint under this name; a name that exists is refused, and the job goes on.

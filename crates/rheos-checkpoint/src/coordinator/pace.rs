@@ -32,18 +32,25 @@ pub(super) struct Pace {
     interval_ms: u64,
     last_cut_ms: u64,
     not_before_ms: u64,
+    /// The interval is not waited for.
+    asked: bool,
     backoff: Backoff,
 }
 
 impl Pace {
     pub(super) fn new(config: &Config, now_ms: u64) -> Self {
         let interval_ms = config.interval_ms.get();
-        Self { interval_ms, last_cut_ms: now_ms, not_before_ms: now_ms, backoff: Backoff::new(config) }
+        Self { interval_ms, last_cut_ms: now_ms, not_before_ms: now_ms, asked: false, backoff: Backoff::new(config) }
     }
 
-    /// Whether the interval is over, and the wait after a failure.
+    /// The next cut does not wait for the interval.
+    pub(super) fn ask(&mut self) {
+        self.asked = true;
+    }
+
+    /// Whether the interval is over, or nobody waits for it, and the wait after a failure.
     pub(super) fn due(&self, now_ms: u64) -> bool {
-        self.may(now_ms) && now_ms >= self.last_cut_ms.saturating_add(self.interval_ms)
+        self.may(now_ms) && (self.asked || now_ms >= self.last_cut_ms.saturating_add(self.interval_ms))
     }
 
     /// Whether the wait after a failure is over.
@@ -53,6 +60,7 @@ impl Pace {
 
     pub(super) fn cut(&mut self, now_ms: u64) {
         self.last_cut_ms = now_ms;
+        self.asked = false;
     }
 
     pub(super) fn succeeded(&mut self) {

@@ -202,7 +202,8 @@ fn act(running: &mut Running, world: &mut World, what: u8, how: u8, which: u8) {
         30 => running.compact(world, worker, how),
         _ => match how {
             0..8 => running.tell(world, Event::Stop),
-            8..24 => running.tell(world, Event::Savepoint(format!("s{which}"))),
+            8..16 => running.tell(world, Event::Checkpoint),
+            16..24 => running.tell(world, Event::Savepoint(format!("s{which}"))),
             24..32 => running.tell(world, Event::Drain),
             32..40 => running.tell(world, Event::SavepointAndStop(format!("s{which}"))),
             _ => _ = running.delete(world),

@@ -123,7 +123,8 @@ impl FileSink {
         let missing = folder.ancestors().take_while(|f| !f.as_os_str().is_empty() && !f.exists()).count();
         fs::create_dir_all(folder).map_err(|e| Error::output("create the folder", path, &e))?;
         // What a checkpoint lists must be found again, and its folder with it.
-        for made_in in folder.ancestors().skip(1).take(missing) {
+        // One that is there may have been made by a job that died since.
+        for made_in in folder.ancestors().skip(1).take(missing.max(1)) {
             disk::sync_folder(if made_in.as_os_str().is_empty() { Path::new(".") } else { made_in })?;
         }
         Ok(folder)

@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use rheos_core::operator::OperatorInit;
+use rheos_core::state::Combine;
 use rheos_core::window::WindowSpec;
 use rheos_core::{Error, Operator, OperatorFactory, Result};
 
@@ -32,6 +33,7 @@ use operator::WindowAggregate;
 use partial::PartialAggregate;
 use spec::Layout;
 pub use spec::{AggregateMode, AggregateSpec, AggregateTime, AggregateWindow};
+use state::{CombineSlices, SLICES};
 
 use crate::sessions::{SessionAggregate, SessionPartial};
 
@@ -83,6 +85,11 @@ impl OperatorFactory for WindowAggregateFactory {
             }
             (Some(gap_ms), _, rows) => Box::new(SessionAggregate::try_new(layout, &self.spec, gap_ms, rows, init)?),
         })
+    }
+
+    fn combiner(&self, table: &str, init: &OperatorInit) -> Option<Arc<dyn Combine>> {
+        let has_slices = self.mode != AggregateMode::Partial && self.spec.session_gap_ms().is_none();
+        (has_slices && table == SLICES).then(|| Arc::new(CombineSlices::new(&self.layout, init)) as Arc<dyn Combine>)
     }
 
     fn schema(&self) -> SchemaRef {

@@ -1,8 +1,8 @@
 //! The open slices of a window aggregate, and how windows fire from them.
 //!
 //! ```text
-//!   slice 41: [run][run]            sealed: partial aggregates, never changed
-//!   slice 42: [run] + active table  rows enter here
+//!   slice 41: [run][run]                         sealed: partial aggregates, never changed
+//!   slice 42: base table + [run] + active table  rows enter the last; what epochs have handed over gathers in the first
 //!                  window = slices 38..=42: merge their runs (or the nodes over them) into scratch, evaluate
 //! ```
 //! Where a window has one slice, its table is evaluated directly. Where it has many, its slices are sealed once and merged
@@ -27,10 +27,13 @@ use super::spec::{AggregateWindow, Layout};
 use super::table::{RowColumns, Table, TablePool};
 use crate::assign_windows::window_columns;
 use crate::evaluation::new_batch;
-use crate::state::is_wasteful;
 
 /// Slices in a window from which on merged nodes pay.
 const NODES_FROM: i64 = 17;
+
+/// Groups of a slice whose saved runs are merged with each other; more are gathered in a table, which takes each epoch's run at a cost
+/// that does not grow with what is in it.
+const BASE_GROUPS_MIN: usize = 1 << 10;
 
 /// Runs of a slice that have not been saved, at most; more are put together.
 const UNSAVED_RUNS_MAX: usize = 8;
@@ -46,15 +49,29 @@ pub(crate) struct SealedRun {
 /// The partial aggregates of one slice.
 #[derive(Default)]
 pub(crate) struct Slice {
+    /// Of a large slice: what epochs have handed over, while nobody needs it as a run.
+    base: Option<Table>,
     runs: Vec<SealedRun>,
     active: Option<Table>,
-    /// Rows that epochs have handed over.
-    stored_rows: usize,
+    /// A window that has several slices has fired from this one: few rows follow, and the next windows read runs.
+    fired: bool,
 }
 
 impl Slice {
-    /// Turns the active part into a run.
+    /// Turns all of it into runs.
     fn seal(&mut self, number: i64, pool: &mut TablePool) -> Result<()> {
+        self.seal_base(number, pool)?;
+        self.seal_active(number, pool)
+    }
+
+    fn seal_base(&mut self, number: i64, pool: &mut TablePool) -> Result<()> {
+        let Some(mut table) = self.base.take() else { return Ok(()) };
+        self.runs.insert(0, SealedRun { rows: table.take_run(number)?, saved: true });
+        pool.give(table);
+        Ok(())
+    }
+
+    fn seal_active(&mut self, number: i64, pool: &mut TablePool) -> Result<()> {
         let Some(mut table) = self.active.take() else { return Ok(()) };
         if !table.is_empty() {
             self.runs.push(SealedRun { rows: table.take_run(number)?, saved: false });
@@ -70,8 +87,24 @@ impl Slice {
         Ok(self.active.as_mut().expect("it was just made"))
     }
 
-    /// Merges saved runs of similar size, so that a slice has few runs however many epochs it lives.
+    /// Groups that epochs have handed over, one counted again for each run that has it.
+    fn saved_rows(&self) -> usize {
+        let runs = self.runs.iter().filter(|r| r.saved).map(|r| r.rows.num_rows()).sum::<usize>();
+        runs + self.base.as_ref().map_or(0, Table::len)
+    }
+
+    /// Puts saved runs together, so that a slice has few however many epochs it lives. The work of an epoch is bounded by what it
+    /// has changed: the base takes that in; below its size, runs of similar size are merged.
     fn compact(&mut self, number: i64, pool: &mut TablePool) -> Result<()> {
+        let are_many = self.runs.iter().filter(|r| r.saved).nth(1).is_some() && self.saved_rows() >= BASE_GROUPS_MIN;
+        if self.base.is_some() || (are_many && !self.fired) {
+            let mut base = self.base.take().map_or_else(|| pool.take(), Ok)?;
+            for run in self.runs.extract_if(.., |r| r.saved) {
+                base.merge(&run.rows)?;
+            }
+            self.base = Some(base);
+            return Ok(());
+        }
         while let [.., a, b] = self.runs.as_slice()
             && a.saved
             && b.saved
@@ -169,7 +202,6 @@ impl Slices {
     /// Takes back a run of an earlier epoch.
     pub(crate) fn push_saved(&mut self, number: i64, rows: RecordBatch, pool: &mut TablePool) -> Result<()> {
         let slice = self.slice(number);
-        slice.stored_rows += rows.num_rows();
         slice.runs.push(SealedRun { rows, saved: true });
         slice.compact(number, pool)
     }
@@ -178,10 +210,9 @@ impl Slices {
     pub(crate) fn take_unsaved(&mut self, pool: &mut TablePool) -> Result<Vec<RecordBatch>> {
         let mut unsaved = vec![];
         for (number, slice) in &mut self.map {
-            slice.seal(*number, pool)?;
+            slice.seal_active(*number, pool)?;
             for run in slice.runs.iter_mut().filter(|r| !r.saved) {
                 run.saved = true;
-                slice.stored_rows += run.rows.num_rows();
                 unsaved.push(run.rows.clone());
             }
             slice.compact(*number, pool)?;
@@ -189,22 +220,22 @@ impl Slices {
         Ok(unsaved)
     }
 
-    /// If what has been handed over is mostly of no use any more (an open slice hands over each group again in each epoch that
-    /// changes it, and merges only here): counts everything up to a slice, which it returns, as not handed over.
-    pub(crate) fn take_back(&mut self) -> Option<i64> {
-        let live_rows = |slice: &Slice| slice.runs.iter().filter(|r| r.saved).map(|r| r.rows.num_rows()).sum::<usize>();
-        let counts = self.map.values().map(|slice| (slice.stored_rows, live_rows(slice)));
-        let (stored, live) = counts.fold((0, 0), |sum, slice| (sum.0 + slice.0, sum.1 + slice.1));
-        if !is_wasteful(stored, live) {
-            return None;
+    /// All of it: one run a slice, with each group once.
+    pub(crate) fn into_runs(self, pool: &mut TablePool) -> Result<Vec<RecordBatch>> {
+        let mut whole = vec![];
+        for (number, slice) in self.map {
+            let mut table = slice.base.map_or_else(|| pool.take_largest(), Ok)?;
+            for run in &slice.runs {
+                table.merge(&run.rows)?;
+            }
+            if let Some(mut active) = slice.active {
+                table.merge(&active.take_run(number)?)?;
+                pool.give(active);
+            }
+            whole.push(table.take_run(number)?);
+            pool.give(table);
         }
-        let (last, _) = self.map.iter().rev().find(|(_, slice)| slice.stored_rows > live_rows(slice))?;
-        let last = *last;
-        for slice in self.map.range_mut(..=last).map(|(_, slice)| slice) {
-            slice.stored_rows = 0;
-            slice.runs.iter_mut().for_each(|run| run.saved = false);
-        }
-        Some(last)
+        Ok(whole)
     }
 
     /// Moves everything into `other`, as saved: it came from there.
@@ -214,7 +245,6 @@ impl Slices {
             if !slice.runs.is_empty() {
                 let to = other.slice(number);
                 to.runs.append(&mut slice.runs);
-                to.stored_rows += slice.stored_rows;
             }
         }
         Ok(())
@@ -267,10 +297,15 @@ impl Slices {
     /// The whole content of the one slice of a window.
     fn take_table(&mut self, window: i64, pool: &mut TablePool) -> Result<Table> {
         let slice = self.map.remove(&self.slicing.slices(window).start).unwrap_or_default();
-        let mut table = match slice.active {
-            Some(table) => table,
-            None => pool.take()?,
+        let (mut table, smaller) = match (slice.base, slice.active) {
+            (Some(base), active) => (base, active),
+            (None, Some(active)) => (active, None),
+            (None, None) => (pool.take()?, None),
         };
+        if let Some(mut smaller) = smaller {
+            table.merge(&smaller.take_run(window)?)?;
+            pool.give(smaller);
+        }
         for run in &slice.runs {
             table.merge(&run.rows)?;
         }
@@ -280,6 +315,7 @@ impl Slices {
     fn merge_window(&mut self, window: i64, pool: &mut TablePool) -> Result<Table> {
         let range = self.slicing.slices(window);
         for (number, slice) in self.map.range_mut(range.clone()) {
+            slice.fired = true;
             slice.seal(*number, pool)?;
         }
         let mut scratch = pool.take_largest()?;

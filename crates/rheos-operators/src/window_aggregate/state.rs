@@ -2,7 +2,7 @@
 //!
 //! | table | row | changes in an epoch |
 //! |---|---|---|
-//! | `slices` | partial aggregates of one group in one slice (the partial layout) | new runs; a tombstone for slices that were dropped, or come again, merged |
+//! | `slices` | partial aggregates of one group in one slice (the partial layout) | new runs; a tombstone for dropped slices |
 //! | `fired` | a key group and the watermark up to which its windows have fired | the owned groups, when the watermark rose |
 //!
 //! Both are by key group, so they go with the groups to other workers. Workers may have come to different watermarks
@@ -11,6 +11,9 @@
 //!
 //! Which windows have fired a restore sees by the watermarks, not by the tombstones: those of one worker say nothing about rows
 //! of another.
+//!
+//! A slice that stays open hands over a group again in each epoch that changes it, and only what was added. The store puts
+//! these rows together when it merges runs ([`CombineSlices`]), beside the data path: an epoch costs what it changed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +25,7 @@ use arrow::record_batch::RecordBatch;
 use rheos_core::Result;
 use rheos_core::key::KeyGroup;
 use rheos_core::operator::OperatorInit;
-use rheos_core::state::{Run, SnapshotReader, StateDelta, TableDelta, Tombstone};
+use rheos_core::state::{Combine, Run, SnapshotReader, StateDelta, TableDelta, Tombstone};
 
 use super::partition::Partition;
 use super::slices::Slices;
@@ -31,7 +34,7 @@ use super::spec::Layout;
 use super::table::TablePool;
 use crate::state::{FiredMarks, StateKeys, check_layout};
 
-const SLICES: &str = "slices";
+pub(crate) const SLICES: &str = "slices";
 const SLICES_LAYOUT: &str = "window-slices/v1";
 
 /// Turns slices into deltas and back.
@@ -64,13 +67,10 @@ impl StateWriter {
     pub(crate) fn delta(&mut self, slices: &mut Slices, mark: Option<i64>, pool: &mut TablePool) -> Result<StateDelta> {
         let mut delta = StateDelta::default();
         let moved = self.marks.delta(mark)?;
-        // Rows of groups that are behind are elsewhere, and a tombstone would take them.
-        let again = mark.and_then(|_| slices.take_back());
         let unsaved = slices.take_unsaved(pool)?;
         let runs = if unsaved.is_empty() { vec![] } else { vec![self.run(&unsaved)?] };
         let dropped = Slicing::new(self.layout.window).slices(slices.next_window()).start.saturating_sub(1);
-        let gone = moved.as_ref().map(|_| dropped).max(again);
-        let tombstones: Vec<Tombstone> = gone.map(Tombstone::NamespacesUpTo).into_iter().collect();
+        let tombstones = if moved.is_some() { vec![Tombstone::NamespacesUpTo(dropped)] } else { vec![] };
         if !runs.is_empty() || !tombstones.is_empty() {
             let (table, layout, kind) = (SLICES.into(), SLICES_LAYOUT.into(), self.keys.kind());
             delta.tables.push(TableDelta { table, kind, layout, replaces_by: vec![], tombstones, runs });
@@ -125,6 +125,38 @@ impl StateWriter {
         self.restored_ms = highest;
         let behind = by_mark.into_values().filter(|s| !s.is_empty()).collect();
         Ok(Restored { slices, behind, watermark_ms: highest })
+    }
+}
+
+/// Adds up the stored partial aggregates of each group and slice.
+pub(crate) struct CombineSlices {
+    layout: Arc<Layout>,
+    keys: StateKeys,
+}
+
+impl CombineSlices {
+    pub(crate) fn new(layout: &Arc<Layout>, init: &OperatorInit) -> Self {
+        Self { layout: Arc::clone(layout), keys: StateKeys::new(layout.keys, init) }
+    }
+}
+
+impl Combine for CombineSlices {
+    fn layout(&self) -> &str {
+        SLICES_LAYOUT
+    }
+
+    fn combine(&self, runs: Vec<Run>) -> Result<Vec<Run>> {
+        let mut pool = TablePool::new(Arc::clone(&self.layout));
+        let slicing = Slicing::new(self.layout.window);
+        let mut slices = Slices::new(slicing);
+        for run in runs {
+            add_saved(&mut slices, slicing, &run.rows, &mut pool)?;
+        }
+        let with_groups = |rows: RecordBatch| {
+            let key_groups = self.keys.groups(&rows.columns()[1..=self.layout.keys], rows.num_rows())?;
+            Ok(Run { key_groups, rows })
+        };
+        slices.into_runs(&mut pool)?.into_iter().map(with_groups).collect()
     }
 }
 

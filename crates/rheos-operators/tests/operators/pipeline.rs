@@ -2,6 +2,7 @@
 
 use arrow::record_batch::RecordBatch;
 use rheos_core::Result;
+use rheos_core::key::{KEY_GROUPS_DEFAULT, KeyGroupAssignment};
 use rheos_core::operator::Counter;
 use rheos_operators::{AggregateMode, AggregateSpec};
 use rheos_testkit::{OperatorHarness, Routing, Snapshot};
@@ -75,8 +76,15 @@ impl Pipeline {
     /// Goes on from the last epoch's end with other workers; what was emitted stays.
     pub(crate) fn restart(mut self, parallelism: usize, watermark: i64) -> Self {
         let snapshot = self.last.snapshot();
-        let snapshot = if parallelism == 2 { snapshot.merged() } else { snapshot };
         let two_stages = self.partial.is_some();
+        let snapshot = match parallelism {
+            2 => snapshot.merged(),
+            3 => {
+                let mode = if two_stages { AggregateMode::Final } else { AggregateMode::Single };
+                snapshot.combined(&factory(&self.spec, mode), &KeyGroupAssignment::even(KEY_GROUPS_DEFAULT, 1))
+            }
+            _ => snapshot,
+        };
         let mut new = Self::restored(&self.spec, two_stages, parallelism, snapshot);
         new.output = std::mem::take(&mut self.output);
         if let Some(partial) = &mut new.partial {

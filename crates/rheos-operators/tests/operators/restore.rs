@@ -1,5 +1,7 @@
 //! State: snapshot at any point, restore at any parallelism, same answer.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use rheos_core::window::WindowSpec;
 use rheos_operators::AggregateMode;
@@ -7,7 +9,7 @@ use rheos_testkit::{OperatorHarness, Routing, sorted_rows};
 
 use crate::cases::{call, count_all, factory, spec};
 use crate::pipeline::Pipeline;
-use crate::windows::{aggregates, input, oracle, rising, steps};
+use crate::windows::{Row, aggregates, input, oracle, rising, steps};
 
 proptest! {
     #![proptest_config(rheos_testkit::cases(200))]
@@ -77,6 +79,57 @@ proptest! {
         third.end().unwrap();
         got.extend(third.take_output());
         prop_assert_eq!(sorted_rows(&got), expected);
+    }
+}
+
+/// Slices of thousands of groups that live for many epochs gather in tables instead of runs.
+#[test]
+fn large_slices_over_many_epochs_and_restarts() {
+    const EPOCHS: i64 = 24;
+    let schema = input(&[]).schema();
+    let rows_of = |epoch: i64| -> Vec<Row> {
+        // Each epoch has a third of the groups, and each group comes in three epochs of eight.
+        (0..1500)
+            .map(|n| (Some(epoch * 100 + n % 100), (n % 7 + 1) as u8, Some((n * 37 + epoch * 500) % 4000)))
+            .collect()
+    };
+    for (slide, size) in [(1000, 1000), (500, 1500), (100, 2000)] {
+        let window = WindowSpec::try_hop(slide, size, 0).unwrap();
+        let calls = vec![count_all(&schema), call(&schema, "sum", &["value"])];
+        let spec = spec(&schema, window, &["key", "value"], calls);
+        let mut groups: BTreeMap<(i64, u8, i64), i64> = BTreeMap::new();
+        for (ts, key, value) in (0..EPOCHS).flat_map(rows_of) {
+            let (ts, value) = (ts.unwrap(), value.unwrap());
+            let mut start = ts - ts % slide;
+            while ts - start < size {
+                *groups.entry((start, key, value)).or_default() += 1;
+                start -= slide;
+            }
+        }
+        let mut expected: Vec<String> = groups
+            .into_iter()
+            .map(|((start, key, value), n)| {
+                let end = start + size;
+                format!("k{key}|{value}|{n}|{}|{start}|{end}|{}", n * value, end - 1)
+            })
+            .collect();
+        expected.sort();
+        for restarts in [&[][..], &[5, 11], &[2, 3, 13, 22]] {
+            let mut pipeline = Pipeline::new(&spec, false, 2);
+            for epoch in 0..EPOCHS {
+                for rows in rows_of(epoch).chunks(400) {
+                    pipeline.batch(input(rows)).unwrap();
+                }
+                pipeline.watermark(epoch * 100).unwrap();
+                pipeline.end_epoch().unwrap();
+                if restarts.contains(&epoch) {
+                    pipeline = pipeline.restart(1 + epoch as usize % 3, epoch * 100);
+                }
+            }
+            let got = sorted_rows(&pipeline.end().unwrap());
+            let first = got.iter().zip(&expected).find(|(got, expected)| got != expected);
+            assert_eq!((got.len(), first), (expected.len(), None), "{slide} {size} {restarts:?}");
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! Carries out one step: reads segments, drops what is gone, writes one object.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use rheos_checkpoint::manifest::KeyGroupSet;
-use rheos_core::state::{Run, TableKind};
-use rheos_core::{Error, Result};
+use rheos_core::state::{Combine, Run, TableKind};
+use rheos_core::{Error, OperatorId, Result};
 
 use super::{Part, Step, newest};
 use crate::groups::{self, counted};
@@ -14,6 +15,9 @@ use crate::object::{Compression, Contents, ObjectBuilder, StoredTombstone, Writt
 use crate::reach::Horizon;
 use crate::restore::read_segment;
 use crate::store::CheckpointStore;
+
+/// By operator and table: how its rows are put together.
+pub type Combiners<'a> = &'a dyn Fn(&OperatorId, &str) -> Option<Arc<dyn Combine>>;
 
 /// The merged object; `None` if nothing is left. It is not stored yet.
 ///
@@ -25,15 +29,16 @@ pub fn merge(
     step: &Step,
     name: ObjectName,
     compression: Compression,
+    combiners: Combiners<'_>,
 ) -> Result<Option<WrittenObject>> {
     let mut builder = ObjectBuilder::new(name, compression);
     for part in &step.parts {
-        builder.push(contents(store, part)?)?;
+        builder.push(contents(store, part, combiners)?)?;
     }
     builder.finish()
 }
 
-fn contents(store: &dyn CheckpointStore, part: &Part) -> Result<Contents> {
+fn contents(store: &dyn CheckpointStore, part: &Part, combiners: Combiners<'_>) -> Result<Contents> {
     let keyed = part.kind == TableKind::Keyed;
     let wanted = groups::of(part.kind, &part.groups);
     let (mut own, mut runs): (Horizon, Vec<Run>) = (Horizon::default(), Vec::new());
@@ -60,6 +65,10 @@ fn contents(store: &dyn CheckpointStore, part: &Part) -> Result<Contents> {
         let (table, operator) = (&part.table, &part.operator);
         Error::internal(format!("table '{table}' of '{operator}' cannot be merged: {e}"))
     })?;
+    let runs = match combiners(&part.operator, &part.table).filter(|c| c.layout() == part.layout) {
+        Some(combiner) => combiner.combine(runs)?,
+        None => runs,
+    };
     let mut tombstones = own.tombstones(&wanted.intersection(&part.older));
     if !keyed {
         let everywhere = |t: StoredTombstone| StoredTombstone { groups: KeyGroupSet::default(), up_to: t.up_to };

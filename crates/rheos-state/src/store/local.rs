@@ -39,7 +39,7 @@ impl LocalStore {
     /// Errors: `InUse` (R0623) if another run uses it, `Invalid` (R0625) if it holds other things.
     pub fn open(folder: &Path) -> Result<Self> {
         let shown = folder.display().to_string();
-        fs::create_dir_all(folder).map_err(|e| io_error("make the folder", &shown, &e))?;
+        make_root(folder).map_err(|e| io_error("make the folder", &shown, &e))?;
         let folder = fs::canonicalize(folder).map_err(|e| io_error("open", &shown, &e))?;
         check_contents(&folder)?;
         let lock = FolderLock::try_new(&folder)?;
@@ -289,6 +289,21 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     sync_folder(folder)?;
     sync_folder(parent(folder))
+}
+
+/// The folder of a job. Its name, and those of the folders above it, are there after a power failure: output may be visible
+/// that only the state in it knows of. Also what was there is synced, for an earlier run may have made it and died.
+fn make_root(folder: &Path) -> io::Result<()> {
+    let is_used = folder.join(names::JOURNAL).is_dir();
+    fs::create_dir_all(folder)?;
+    for above in fs::canonicalize(folder)?.ancestors().skip(1).take_while(|_| !is_used) {
+        match sync_folder(above) {
+            // Folders of others may be closed to this user, and have been there before.
+            Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput) => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
 }
 
 /// A folder with a user's files in it is taken for a mistake.

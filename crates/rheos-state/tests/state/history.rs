@@ -206,7 +206,7 @@ impl Job {
         for step in &compaction.steps {
             let name = self.name(worker, Some(self.merges));
             self.merges += 1;
-            written.extend(compact::merge(&self.store, step, name, Compression::Lz4).unwrap());
+            written.extend(compact::merge(&self.store, step, name, Compression::Lz4, &|_, _| None).unwrap());
         }
         for object in &written {
             object.store(&self.store).unwrap();

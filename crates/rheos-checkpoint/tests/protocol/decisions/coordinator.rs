@@ -351,6 +351,19 @@ fn a_generation_that_was_replaced_ends_and_decides_nothing_more() {
 }
 
 #[test]
+fn a_checkpoint_that_is_asked_for_does_not_wait_for_the_interval() {
+    let mut d = Driver::new(1, 1, 0);
+    assert_eq!(d.on(Event::Checkpoint, 10), [cut(40)]);
+    assert_eq!(d.on(Event::Checkpoint, 20), [], "one epoch is in flight, and more may not be");
+    d.complete(40, 30);
+    let decisions = d.wrote(21, WriteOutcome::Written, 40);
+    assert!(!decisions.contains(&cut(41)), "its output is not committed: {decisions:?}");
+    assert_eq!(d.committed(number(20, 0), 50), [cut(41)]);
+    d.complete(41, 60);
+    assert_eq!(d.on(Event::Tick, 70), [], "it was asked for once");
+}
+
+#[test]
 fn output_is_held_back_between_commits_and_a_savepoint_releases_it() {
     let mut d = Driver::new(1, 4, 1000);
     d.tick(100);

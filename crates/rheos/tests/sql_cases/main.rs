@@ -1,8 +1,13 @@
-//! Runs `tests/sql/*.slt` at every batch size and parallelism, and checks what `tests/sql/errors/*.slt` are told.
+//! Runs `tests/sql/*.slt` at every batch size and parallelism, also with crashes in between (`restores.rs`), and checks what
+//! `tests/sql/errors/*.slt` are told.
 //!
 //! The formats are described in `tests/sql/README.md`. Expected rows are DuckDB's or computed by hand.
 
 #![allow(clippy::unwrap_used, reason = "a test ends with a panic")]
+
+mod gate;
+mod restores;
+mod visible;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -119,32 +124,36 @@ fn run(case: &Case, batch_rows: usize, parallelism: usize) -> Result<Vec<String>
     program.collect().map(|batches| cells(&batches)).map_err(|e| format!("refused or failed: {e}"))
 }
 
+/// All cases, each with the name of its file.
+fn all_cases() -> Vec<(String, Case)> {
+    let mut cases = Vec::new();
+    for file in slt_files("tests/sql") {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        cases.extend(parse(&fs::read_to_string(&file).unwrap()).into_iter().map(|case| (name.clone(), case)));
+    }
+    cases
+}
+
 #[test]
 fn every_case_gives_the_expected_rows_at_every_batch_size_and_parallelism() {
     std::env::set_current_dir(root()).unwrap();
-    let (mut cases, mut failures) = (0, Vec::new());
-    for file in slt_files("tests/sql") {
-        for case in parse(&fs::read_to_string(&file).unwrap()) {
-            cases += 1;
-            'case: for batch_rows in BATCH_ROWS {
-                for parallelism in PARALLELISM {
-                    let outcome = run(&case, batch_rows, parallelism);
-                    let problem = match outcome {
-                        Ok(rows) => difference(&case, rows),
-                        Err(error) => Some(error),
-                    };
-                    if let Some(problem) = problem {
-                        let file = file.file_name().unwrap().to_string_lossy();
-                        failures.push(format!(
-                            "{file}: {} ({batch_rows} rows a batch, parallelism {parallelism}): {problem}",
-                            case.name
-                        ));
-                        break 'case;
-                    }
+    let (cases, mut failures) = (all_cases(), Vec::new());
+    for (file, case) in &cases {
+        'case: for batch_rows in BATCH_ROWS {
+            for parallelism in PARALLELISM {
+                let problem = match run(case, batch_rows, parallelism) {
+                    Ok(rows) => difference(case, rows),
+                    Err(error) => Some(error),
+                };
+                if let Some(problem) = problem {
+                    let how = format!("{batch_rows} rows a batch, parallelism {parallelism}");
+                    failures.push(format!("{file}: {} ({how}): {problem}", case.name));
+                    break 'case;
                 }
             }
         }
     }
+    let cases = cases.len();
     println!("{cases} cases, {} failed", failures.len());
     assert!(failures.is_empty(), "{} of {cases} cases failed:\n{}", failures.len(), failures.join("\n"));
     assert!(cases >= 60, "there are {cases} cases");
