@@ -262,6 +262,10 @@ def play(args, job_name, seed, kills_wanted, usual_s):
             lost, twice = collections.Counter(bad) - letters, letters - collections.Counter(bad)
             what = f"{job_name} seed {seed}: of the dead letters {sum(lost.values())} lost, {sum(twice.values())} twice or wrong"
             raise RuntimeError(keep(work, f"{what}; lost {list(lost)[:3]}, more {list(twice)[:3]}"))
+        told = (work / "log").read_text()
+        counts = f"t: {len(rows) + len(bad):,} read = {len(rows):,} decoded + {len(bad):,} dead-lettered + 0 skipped\n"
+        if bad and counts not in told and "had come to its end before" not in told:
+            raise RuntimeError(keep(work, f"{job_name} seed {seed}: wrong counts, not {counts.strip()}: {told[-500:]}"))
         return kills, start + 1, len(rows)
 
 

@@ -96,4 +96,7 @@ fn close(report: &JobReport, args: &RunArgs, cli: &Cli) {
         eprint!("{}", summary::steps(report));
     }
     eprint!("{}", summary::text(report, signals::stopped(), args.drain));
+    if let Some(folder) = &args.state_dir {
+        eprint!("{}", summary::letters(report, &StateOptions::in_folder(folder).letters()));
+    }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use rheos::graph::Guarantee;
+use rheos::letters;
 use rheos::{Counter, Job, JobReport};
 
 /// The share of the late records that the hint's wider watermark would have kept.
@@ -72,6 +73,18 @@ pub(crate) fn text(report: &JobReport, stopped: bool, drain: bool) -> String {
     let open = count(Counter::OpenWindows);
     if (stopped || report.stopped) && !drain && open > 0 {
         let _ = writeln!(text, "stopped with {}; --drain fires them", plural(open, "open window", "open windows"));
+    }
+    text
+}
+
+/// Where the dead letters of a job that keeps state are, as far as no query reads them.
+pub(crate) fn letters(report: &JobReport, folder: &std::path::Path) -> String {
+    let mut text = String::new();
+    for node in report.nodes.iter().filter(|node| node.rows_in > 0) {
+        if let Some(table) = node.name.strip_prefix(letters::SINK_PREFIX) {
+            let folder = folder.join(letters::folder_name(table));
+            let _ = writeln!(text, "dead letters of {table} are in {}", folder.display());
+        }
     }
     text
 }
