@@ -23,6 +23,9 @@ pub struct Lease {
     pub nonce: Nonce,
     /// Grows each time that it is written.
     pub beat: u64,
+    /// Which process on which machine, in words of the holder's system: a starter on the same machine may see that it has
+    /// ended, and need not wait. Opaque here.
+    pub process: Option<String>,
 }
 
 /// What a starter makes of what it sees.
@@ -32,7 +35,7 @@ pub enum LeaseState {
     Free,
     /// Look again after so long, in ms.
     LookAgain(u64),
-    /// R0623 (`Conflict`): somebody does.
+    /// R0623 (`InUse`): somebody does.
     InUse(Error),
 }
 
@@ -57,7 +60,7 @@ impl LeaseWatch {
         if *first != lease {
             let message = format!("the state directory is in use by {}", lease.holder);
             let hint = "stop that run first, or give another directory";
-            return LeaseState::InUse(Error::new(ErrorKind::Conflict, 623, message).with_hint(hint));
+            return LeaseState::InUse(Error::new(ErrorKind::InUse, 623, message).with_hint(hint));
         }
         let rest_ms = since_ms.saturating_add(self.valid_ms).saturating_sub(now_ms);
         if rest_ms == 0 { LeaseState::Free } else { LeaseState::LookAgain(rest_ms.min(self.valid_ms / 3).max(1)) }

@@ -48,6 +48,14 @@ pub struct Place {
     pub position: String,
 }
 
+impl Place {
+    /// The number in the position: what the connector counts by, as bytes or rows.
+    pub fn number(&self) -> Option<u64> {
+        let digits = self.position.split(|c: char| !c.is_ascii_digit()).find(|digits| !digits.is_empty())?;
+        digits.parse().ok()
+    }
+}
+
 /// What follows from a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Restart {

@@ -151,9 +151,16 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "ROWS", env = "RHEOS_BATCH_ROWS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) batch_rows: Option<u32>,
 
-    /// Keep state in this folder, and go on from what is there; one folder, one job
-    #[arg(long, value_name = "DIR", env = "RHEOS_STATE_DIR", value_hint = ValueHint::DirPath)]
+    /// Keep state in this folder, s3://, gs:// or az:// URL, and go on from what is there; one place, one job
+    #[arg(long, value_name = "DIR|URL", env = "RHEOS_STATE_DIR", value_hint = ValueHint::DirPath)]
     pub(crate) state_dir: Option<PathBuf>,
+
+    /// Keep a second copy of the state there, and take from it what is damaged
+    #[arg(long, value_name = "DIR|URL", env = "RHEOS_COPY_DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) copy_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) keys: KeyArgs,
 
     /// Go on from this checkpoint (a number), from this savepoint (a name), or from none
     #[arg(long, value_name = "CHECKPOINT", env = "RHEOS_FROM", requires = "state_dir", value_parser = restore_from)]
@@ -170,6 +177,14 @@ pub(crate) struct RunArgs {
     /// Let open windows fire when the job is stopped
     #[arg(long, env = "RHEOS_DRAIN", value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) drain: bool,
+}
+
+/// How state is encrypted.
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    /// A file of keys (lines ID:BASE64); state is encrypted with the first
+    #[arg(long, value_name = "FILE", env = "RHEOS_ENCRYPTION_KEY_FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) encryption_key_file: Option<PathBuf>,
 }
 
 fn restore_from(text: &str) -> Result<RestoreFrom, String> {
@@ -265,14 +280,26 @@ pub(crate) enum CheckpointCommand {
     Verify(CheckpointOneArgs),
     /// Delete a checkpoint or savepoint and what only it needs
     Delete(CheckpointDeleteArgs),
+    /// Encrypt all state with the first key of --encryption-key-file, so that older keys are not needed any more
+    Encrypt(CheckpointEncryptArgs),
+}
+
+/// A state directory that is looked at.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArgs {
+    /// The state directory: a folder or URL
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) keys: KeyArgs,
 }
 
 /// `rheos checkpoint list`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckpointArgs {
-    /// The state directory
-    #[arg(value_name = "DIR")]
-    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 
     #[command(flatten)]
     pub(crate) output: ListOutput,
@@ -281,9 +308,8 @@ pub(crate) struct CheckpointArgs {
 /// `rheos checkpoint inspect`, `rheos checkpoint verify`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckpointOneArgs {
-    /// The state directory
-    #[arg(value_name = "DIR")]
-    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 
     /// A checkpoint's number or a savepoint's name [default: inspect: the newest; verify: all]
     pub(crate) checkpoint: Option<String>,
@@ -295,12 +321,26 @@ pub(crate) struct CheckpointOneArgs {
 /// `rheos checkpoint delete`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckpointDeleteArgs {
-    /// The state directory, which no run uses
-    #[arg(value_name = "DIR")]
-    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+
+    /// Where the second copy of the state lies, if there is one
+    #[arg(long, value_name = "DIR|URL", env = "RHEOS_COPY_DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) copy_dir: Option<PathBuf>,
 
     /// A checkpoint's number or a savepoint's name
     pub(crate) checkpoint: String,
+}
+
+/// `rheos checkpoint encrypt`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckpointEncryptArgs {
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+
+    /// Where the second copy of the state lies, if there is one
+    #[arg(long, value_name = "DIR|URL", env = "RHEOS_COPY_DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) copy_dir: Option<PathBuf>,
 }
 
 /// `rheos savepoint`.
@@ -320,9 +360,8 @@ pub(crate) enum SavepointCommand {
 /// `rheos savepoint create`.
 #[derive(Debug, Args)]
 pub(crate) struct SavepointCreateArgs {
-    /// The state directory of the job
-    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 
     /// The savepoint's name: letters, digits, '-', '_' and '.'
     #[arg(value_name = "NAME")]
@@ -340,9 +379,12 @@ pub(crate) struct SavepointCreateArgs {
 /// `rheos savepoint delete`.
 #[derive(Debug, Args)]
 pub(crate) struct SavepointDeleteArgs {
-    /// The state directory, which no run uses
-    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+
+    /// Where the second copy of the state lies, if there is one
+    #[arg(long, value_name = "DIR|URL", env = "RHEOS_COPY_DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) copy_dir: Option<PathBuf>,
 
     /// The savepoint's name
     #[arg(value_name = "NAME")]
@@ -368,9 +410,8 @@ Examples:
 /// `rheos state list`.
 #[derive(Debug, Args)]
 pub(crate) struct StateListArgs {
-    /// The state directory
-    #[arg(value_name = "DIR")]
-    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 
     /// A checkpoint's number or a savepoint's name [default: the newest]
     #[arg(long, value_name = "CHECKPOINT", env = "RHEOS_FROM")]
@@ -383,9 +424,8 @@ pub(crate) struct StateListArgs {
 /// `rheos state read`.
 #[derive(Debug, Args)]
 pub(crate) struct StateReadArgs {
-    /// The state directory
-    #[arg(value_name = "DIR")]
-    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 
     /// The operator: its id, the beginning of its id, or its name if only one has it
     #[arg(long, value_name = "OPERATOR", env = "RHEOS_OPERATOR")]

@@ -1,16 +1,20 @@
 //! `rheos checkpoint`: a look at the checkpoints in a state directory.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Result;
 use rheos::state::{
-    EntryNumber, Freed, JobPhase, Journal, Listing, LocalStore, Manifest, SourceState, SplitProgress, TableKind,
-    delete as delete_one, find, list as all, read_journal, verify as verify_one,
+    CheckpointStore, EntryNumber, Freed, JobPhase, Journal, Listing, Manifest, Note, SourceState, SplitProgress,
+    StoreOptions, TableKind, delete as delete_one, find, list as all, read_journal, rewrite, verify as verify_one,
 };
 use serde_json::{Value, json};
 
-use crate::args::{CheckpointArgs, CheckpointCommand, CheckpointDeleteArgs, CheckpointOneArgs, Cli, ListFormat};
+use crate::args::{
+    CheckpointArgs, CheckpointCommand, CheckpointDeleteArgs, CheckpointEncryptArgs, CheckpointOneArgs, Cli, ListFormat,
+    PlaceArgs,
+};
 use crate::list::{columns, document};
 use crate::program::print_text;
 use crate::report::{Failure, code};
@@ -22,12 +26,23 @@ pub(crate) fn run(command: &CheckpointCommand, cli: &Cli) -> Result<()> {
         CheckpointCommand::Inspect(args) => inspect(args),
         CheckpointCommand::Verify(args) => verify(args),
         CheckpointCommand::Delete(args) => delete(args, cli),
+        CheckpointCommand::Encrypt(args) => encrypt(args, cli),
     }
 }
 
-pub(crate) fn open(folder: &Path) -> Result<(LocalStore, Journal), Failure> {
-    let store = LocalStore::view(folder).map_err(Failure::plain)?;
-    let journal = read_journal(&store).map_err(Failure::plain)?;
+pub(crate) fn options(place: &PlaceArgs) -> StoreOptions {
+    let mut options = StoreOptions::at(&place.folder);
+    options.key_file = place.keys.encryption_key_file.clone();
+    options
+}
+
+pub(crate) fn note() -> Note {
+    Arc::new(|error| eprintln!("warning: {error}"))
+}
+
+pub(crate) fn open(place: &PlaceArgs) -> Result<(Arc<dyn CheckpointStore>, Journal), Failure> {
+    let store = options(place).view(&note()).map_err(Failure::plain)?;
+    let journal = read_journal(store.as_ref()).map_err(Failure::plain)?;
     Ok((store, journal))
 }
 
@@ -37,7 +52,7 @@ pub(crate) fn found<'a>(journal: &'a Journal, which: Option<&str>) -> Result<(En
 }
 
 fn list(args: &CheckpointArgs) -> Result<()> {
-    let (_, journal) = open(&args.folder)?;
+    let (_, journal) = open(&args.place)?;
     let listings = all(&journal);
     if listings.is_empty() && args.output.format() == ListFormat::Table {
         eprintln!("there are no checkpoints yet");
@@ -95,7 +110,7 @@ fn listing_json(listing: &Listing) -> Value {
 }
 
 fn inspect(args: &CheckpointOneArgs) -> Result<()> {
-    let (_, journal) = open(&args.folder)?;
+    let (_, journal) = open(&args.place)?;
     let (number, manifest) = found(&journal, args.checkpoint.as_deref())?;
     print_text(&match args.output.format() {
         ListFormat::Json => document(json!({ "number": number.0, "manifest": manifest })),
@@ -173,7 +188,7 @@ pub(crate) fn spread(kind: TableKind) -> &'static str {
 type Damages = (EntryNumber, BTreeMap<String, String>);
 
 fn verify(args: &CheckpointOneArgs) -> Result<()> {
-    let (store, journal) = open(&args.folder)?;
+    let (store, journal) = open(&args.place)?;
     let listings: Vec<Listing> = match &args.checkpoint {
         None => all(&journal),
         Some(which) => {
@@ -184,7 +199,7 @@ fn verify(args: &CheckpointOneArgs) -> Result<()> {
     let mut damages: Vec<Damages> = Vec::new();
     for listing in &listings {
         damages.push(match listing.manifest {
-            Ok(manifest) => (listing.number, verify_one(&store, manifest).map_err(Failure::plain)?),
+            Ok(manifest) => (listing.number, verify_one(store.as_ref(), manifest).map_err(Failure::plain)?),
             Err(why) => (listing.number, BTreeMap::from([(listing.number.file_name(), why.to_string())])),
         });
     }
@@ -215,14 +230,32 @@ fn damage_json((number, damage): &Damages) -> Value {
 }
 
 fn delete(args: &CheckpointDeleteArgs, cli: &Cli) -> Result<()> {
-    // A look first: the folder must not be made by a delete.
-    let _ = open(&args.folder)?;
-    let store = LocalStore::open(&args.folder).map_err(Failure::plain)?;
-    let journal = read_journal(&store).map_err(Failure::plain)?;
+    let store = take(&args.place, args.copy_dir.as_ref())?;
+    let journal = read_journal(store.as_ref()).map_err(Failure::plain)?;
     let (number, _) = found(&journal, Some(&args.checkpoint))?;
-    let freed = delete_one(&store, number).map_err(Failure::plain)?;
+    let freed = delete_one(store.as_ref(), number).map_err(Failure::plain)?;
     if !cli.quiet {
         eprintln!("checkpoint {number} is deleted, {}", with_files(&freed));
+    }
+    Ok(())
+}
+
+/// The state directory, which no run may use meanwhile.
+pub(crate) fn take(place: &PlaceArgs, copy: Option<&PathBuf>) -> Result<Arc<dyn CheckpointStore>, Failure> {
+    // A look first: the folder must not be made.
+    let _ = open(place)?;
+    StoreOptions { copy: copy.cloned(), ..options(place) }.open(&note()).map_err(Failure::plain)
+}
+
+fn encrypt(args: &CheckpointEncryptArgs, cli: &Cli) -> Result<()> {
+    if args.place.keys.encryption_key_file.is_none() {
+        let error = rheos::Error::invalid(650, "nothing says what to encrypt with");
+        return Err(Failure::plain(error.with_hint("give a file of keys, with --encryption-key-file")).into());
+    }
+    let store = take(&args.place, args.copy_dir.as_ref())?;
+    let files = rewrite(store.as_ref()).map_err(Failure::plain)?;
+    if !cli.quiet {
+        eprintln!("{files} files are encrypted with the first key; the others are not needed for them any more");
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `rheos run`: plans a program, runs it, prints its results in program order, and says at the end how it went.
 
 use anyhow::Result;
-use rheos::{Boundedness, JobReport, Output, RunningJob, StateOptions, StopMode};
+use rheos::{Boundedness, Job, JobReport, Output, RunningJob, StateOptions, StopMode};
 
 use crate::args::{Cli, RunArgs};
 use crate::print::Printer;
@@ -16,32 +16,18 @@ pub(crate) fn run(args: &RunArgs, cli: &Cli) -> Result<()> {
     if let Some(rows) = args.batch_rows {
         program = program.batch_rows(rows as usize);
     }
-    if let Some(folder) = &args.state_dir {
-        let warn = |error: &rheos::Error| eprintln!("warning: {error}");
-        let mut state = StateOptions::in_folder(folder).on_warning(warn);
-        if let Some(from) = &args.from {
-            state = state.from(from.clone());
-        }
-        if args.accept_duplicates {
-            state = state.accept_duplicates();
-        }
-        if args.allow_dropped_state {
-            state = state.allow_dropped_state();
-        }
-        program = program.state(state);
-    }
-    let job = source.plan(program)?;
+    let job = source.plan(program.state(state_options(args)))?;
     source.check_stdin(&job)?;
     if cli.verbose {
         eprint!("{}", job.explain());
         eprintln!("{} workers", job.parallelism());
     }
-    if let Some(folder) = args.state_dir.as_ref().filter(|_| !cli.quiet) {
-        eprint!("{}", summary::state(&folder.display().to_string(), &job));
+    if let Some(place) = state_shown(args, &job).filter(|_| !cli.quiet) {
+        eprint!("{}", summary::state(&place, &job));
     }
     let endless = job.boundedness() == Boundedness::Unbounded;
     // Who runs a query that ends and reads its rows has nothing to lose.
-    if args.state_dir.is_none() && !cli.quiet && (endless || job.writes_tables()) {
+    if !job.keeps_state() && !cli.quiet && (endless || job.writes_tables()) {
         eprintln!("no state is kept: what a crash interrupts begins anew (--state-dir DIR keeps it)");
     }
     let runs = job.graph().is_some();
@@ -72,6 +58,34 @@ pub(crate) fn run(args: &RunArgs, cli: &Cli) -> Result<()> {
         close(&report, args, cli);
     }
     Ok(())
+}
+
+/// What the flags say; where they do not, the settings do.
+fn state_options(args: &RunArgs) -> StateOptions {
+    let mut state = args.state_dir.as_ref().map_or_else(StateOptions::as_set, StateOptions::at);
+    state = state.on_warning(|error: &rheos::Error| eprintln!("warning: {error}"));
+    if let Some(copy) = &args.copy_dir {
+        state = state.copy_to(copy);
+    }
+    if let Some(file) = &args.keys.encryption_key_file {
+        state = state.encryption_keys(file);
+    }
+    if let Some(from) = &args.from {
+        state = state.from(from.clone());
+    }
+    if args.accept_duplicates {
+        state = state.accept_duplicates();
+    }
+    if args.allow_dropped_state {
+        state = state.allow_dropped_state();
+    }
+    state
+}
+
+/// Where state lies: as the flag says it, or the setting; nothing for a job without state.
+fn state_shown(args: &RunArgs, job: &Job) -> Option<String> {
+    let place = job.state_place()?;
+    Some(args.state_dir.as_ref().map_or_else(|| place.trim_matches('\'').to_string(), |d| d.display().to_string()))
 }
 
 fn print_outputs(running: &mut RunningJob, mut printer: Printer, progress: &Progress) -> Result<()> {

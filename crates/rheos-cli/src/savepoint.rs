@@ -2,12 +2,13 @@
 
 use anyhow::Result;
 use rheos::state::{
-    AfterSavepoint, EntryNumber, Journal, LocalStore, Manifest, create_savepoint, delete as delete_one, read_journal,
+    AfterSavepoint, EntryNumber, Journal, Manifest, create_savepoint, delete as delete_one, read_journal,
+    request_savepoint,
 };
 use serde_json::{Value, json};
 
 use crate::args::{CheckpointArgs, Cli, ListFormat, SavepointCommand, SavepointCreateArgs, SavepointDeleteArgs};
-use crate::checkpoint::{open, size, state_bytes, time, with_files};
+use crate::checkpoint::{note, open, options, size, state_bytes, take, time, with_files};
 use crate::list::{columns, document};
 use crate::program::print_text;
 use crate::report::{Failure, code, exit_code};
@@ -26,7 +27,13 @@ const NOBODY: &str = "R0671";
 
 fn create(args: &SavepointCreateArgs, cli: &Cli) -> Result<()> {
     let then = if args.stop { AfterSavepoint::Stop } else { AfterSavepoint::GoOn };
-    let number = create_savepoint(&args.folder, &args.name, then, args.timeout).map_err(|error| {
+    let asked = match options(&args.place).is_folder() {
+        true => create_savepoint(&args.place.folder, &args.name, then, args.timeout),
+        false => options(&args.place)
+            .view(&note())
+            .and_then(|store| request_savepoint(store.as_ref(), &args.name, then, args.timeout)),
+    };
+    let number = asked.map_err(|error| {
         let code = if error.code() == NOBODY { code::NOT_REACHED } else { exit_code(error.kind()) };
         Failure::Plain { error, code }
     })?;
@@ -40,7 +47,7 @@ fn create(args: &SavepointCreateArgs, cli: &Cli) -> Result<()> {
 type Savepoint<'a> = (EntryNumber, &'a str, &'a Manifest);
 
 fn list(args: &CheckpointArgs) -> Result<()> {
-    let (_, journal) = open(&args.folder)?;
+    let (_, journal) = open(&args.place)?;
     let savepoints: Vec<Savepoint<'_>> = journal.savepoints().rev().collect();
     if savepoints.is_empty() && args.output.format() == ListFormat::Table {
         eprintln!("there are no savepoints");
@@ -73,11 +80,9 @@ fn json_of((number, name, manifest): &Savepoint<'_>) -> Value {
 }
 
 fn delete(args: &SavepointDeleteArgs, cli: &Cli) -> Result<()> {
-    // A look first: the folder must not be made by a delete.
-    let _ = open(&args.folder)?;
-    let store = LocalStore::open(&args.folder).map_err(Failure::plain)?;
-    let journal = read_journal(&store).map_err(Failure::plain)?;
-    let freed = delete_one(&store, number_of(&journal, &args.name)?).map_err(Failure::plain)?;
+    let store = take(&args.place, args.copy_dir.as_ref())?;
+    let journal = read_journal(store.as_ref()).map_err(Failure::plain)?;
+    let freed = delete_one(store.as_ref(), number_of(&journal, &args.name)?).map_err(Failure::plain)?;
     if !cli.quiet {
         eprintln!("savepoint '{}' is deleted, {}", args.name, with_files(&freed));
     }

@@ -35,11 +35,12 @@ pub(crate) fn run(command: &StateCommand) -> Result<()> {
 }
 
 fn list(args: &StateListArgs) -> Result<()> {
-    let (store, journal) = open(&args.folder)?;
+    let (store, journal) = open(&args.place)?;
     let (number, manifest) = found(&journal, args.from.as_deref())?;
     let mut listed = Vec::new();
     for table in tables(manifest) {
-        let rows = rows(&store, manifest, &table).map_err(Failure::plain)?.iter().map(RecordBatch::num_rows).sum();
+        let rows =
+            rows(store.as_ref(), manifest, &table).map_err(Failure::plain)?.iter().map(RecordBatch::num_rows).sum();
         listed.push((table, rows));
     }
     print_text(&match args.output.format() {
@@ -72,10 +73,10 @@ fn operator_name<'a>(manifest: &'a Manifest, table: &Table) -> &'a str {
 }
 
 fn read(args: &StateReadArgs) -> Result<()> {
-    let (store, journal) = open(&args.folder)?;
+    let (store, journal) = open(&args.place)?;
     let (_, manifest) = found(&journal, args.from.as_deref())?;
     let table = chosen(manifest, args)?;
-    let batches = read_rows(&store, manifest, &table)?;
+    let batches = read_rows(store.as_ref(), manifest, &table)?;
     let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
     let batches = batches.iter().map(|batch| selected(batch, &args.keys)).collect::<Result<Vec<_>, Error>>();
     let batches = batches.map_err(Failure::plain)?;

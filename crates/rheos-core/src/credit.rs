@@ -16,6 +16,9 @@ use arrow::record_batch::RecordBatch;
 /// Called (from any thread) when a parked owner should look again. It must be cheap and must never block.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
+/// Called when a thread panics that works on a batch: what the batch was may be the cause.
+pub type OnPanic = Arc<dyn Fn() + Send + Sync>;
+
 /// The credit of one source worker or one emitting operator.
 pub struct CreditPool {
     limit_bytes: u64,
@@ -45,7 +48,13 @@ impl CreditPool {
     /// Takes a ticket of `bytes`. Call [`has_credit`](Self::has_credit) first.
     pub fn take(self: &Arc<Self>, bytes: u64) -> Ticket {
         self.outstanding_bytes.fetch_add(bytes, Ordering::SeqCst);
-        Ticket(Some(Arc::new(TicketShare { pool: Arc::clone(self), bytes })))
+        Ticket(Some(Arc::new(TicketShare { pool: Arc::clone(self), bytes, on_panic: None })))
+    }
+
+    /// As [`take`](Self::take), and `on_panic` is called if a thread panics while it holds a part of the batch.
+    pub fn take_noted(self: &Arc<Self>, bytes: u64, on_panic: OnPanic) -> Ticket {
+        self.outstanding_bytes.fetch_add(bytes, Ordering::SeqCst);
+        Ticket(Some(Arc::new(TicketShare { pool: Arc::clone(self), bytes, on_panic: Some(on_panic) })))
     }
 
     /// Bytes of all live tickets.
@@ -60,10 +69,16 @@ impl fmt::Debug for CreditPool {
     }
 }
 
-#[derive(Debug)]
 struct TicketShare {
     pool: Arc<CreditPool>,
     bytes: u64,
+    on_panic: Option<OnPanic>,
+}
+
+impl fmt::Debug for TicketShare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes of {:?}", self.bytes, self.pool)
+    }
 }
 
 impl Drop for TicketShare {
@@ -77,7 +92,17 @@ impl Drop for TicketShare {
 
 /// A share of some credit. Clones share it; the last drop returns it.
 #[derive(Clone, Debug, Default)]
-pub struct Ticket(#[expect(dead_code, reason = "held for its Drop")] Option<Arc<TicketShare>>);
+pub struct Ticket(Option<Arc<TicketShare>>);
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(on_panic) = self.0.as_ref().and_then(|share| share.on_panic.as_ref())
+            && std::thread::panicking()
+        {
+            on_panic();
+        }
+    }
+}
 
 impl Ticket {
     /// A ticket that holds nothing: for tests and for rows that no pool accounts for.
@@ -124,5 +149,25 @@ mod tests {
         assert_eq!((pool.outstanding_bytes(), wakes.load(Ordering::SeqCst)), (0, 1));
         drop(pool.take(10));
         assert_eq!(wakes.load(Ordering::SeqCst), 1, "nobody waited");
+    }
+
+    #[test]
+    fn a_panic_tells_of_the_batches_in_its_thread_s_hands() {
+        let pool = CreditPool::new(10, Arc::new(|| ()));
+        let told = Arc::new(AtomicU64::new(0));
+        let noted = |bit: u64| {
+            let told = Arc::clone(&told);
+            pool.take_noted(1, Arc::new(move || _ = told.fetch_or(bit, Ordering::SeqCst)))
+        };
+        let (held, waiting) = (noted(1), noted(2));
+        let elsewhere = held.clone();
+        drop(noted(4));
+        let panics = std::thread::spawn(move || {
+            let _held = held;
+            panic!("a record cannot be worked on");
+        });
+        assert!(panics.join().is_err());
+        drop((elsewhere, waiting));
+        assert_eq!((told.load(Ordering::SeqCst), pool.outstanding_bytes()), (1, 0));
     }
 }

@@ -106,6 +106,8 @@ pub struct Node {
     pub inputs: Vec<Edge>,
     /// The schema of port 0.
     pub schema: SchemaRef,
+    /// How long its state lives where no window ends it; for ever, if nothing is said.
+    pub state_ttl_ms: Option<i64>,
 }
 
 impl Node {
@@ -127,10 +129,20 @@ impl Node {
     }
 }
 
+/// What the user says of steps of a program.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Naming {
+    /// Their name. Their ids are made of it and of what each does to which columns, whatever they read those from.
+    pub id: Option<String>,
+    /// How long state that no window ends lives behind the last change of its key, in ms of event time.
+    pub state_ttl_ms: Option<i64>,
+}
+
 /// A directed acyclic graph of nodes.
 #[derive(Debug, Clone, Default)]
 pub struct JobGraph {
     nodes: Vec<Node>,
+    naming: Naming,
 }
 
 impl JobGraph {
@@ -147,10 +159,16 @@ impl JobGraph {
             NodeKind::Side(schema) => Arc::clone(schema),
             NodeKind::Sink(sink) => sink.schema(),
         };
-        let mut node = Node { operator_id: String::new(), name: name.into(), kind, inputs, schema };
+        let state_ttl_ms = self.naming.state_ttl_ms.filter(|_| matches!(kind, NodeKind::Stateful(_)));
+        let mut node = Node { operator_id: String::new(), name: name.into(), kind, inputs, schema, state_ttl_ms };
         node.operator_id = self.stable_id(&node);
         self.nodes.push(node);
         id
+    }
+
+    /// What holds for the nodes that are added from now on; returns what held before.
+    pub fn name_next(&mut self, naming: Naming) -> Naming {
+        std::mem::replace(&mut self.naming, naming)
     }
 
     /// Puts another factory in the place of a stateless node's, which means the same: its id stays.
@@ -249,12 +267,34 @@ impl JobGraph {
         for (name, value) in node.describe() {
             text.push_str(&format!("{name}={value}\n"));
         }
+        let named = self.naming.id.as_ref();
         for edge in &node.inputs {
             let columns = format!("{:?}", edge.exchange);
-            text.push_str(&format!("<- {} {} {columns}\n", self.node(edge.from).operator_id, edge.port.0));
+            let from = match named {
+                // State is made of rows: those of other types, or with other columns, do not fit it.
+                Some(_) => types(&self.node(edge.from).schema),
+                None => self.node(edge.from).operator_id.clone(),
+            };
+            text.push_str(&format!("<- {from} {} {columns}\n", edge.port.0));
         }
-        let id = format!("{}-{:016x}", node.name, xxh3_64(text.as_bytes()));
+        let hash = xxh3_64(text.as_bytes());
+        let id = match (named, &node.kind) {
+            // Where a source stands is said of its splits, and they say what they are.
+            (Some(name), NodeKind::Source { .. }) => {
+                let mut ids = std::iter::once(name.clone()).chain((1..).map(|n| format!("{name}-{n}")));
+                let is_free = |id: &String| self.nodes.iter().all(|n| n.operator_id != *id);
+                return ids.find(is_free).unwrap_or_default();
+            }
+            (Some(name), _) => format!("{name}-{}-{hash:016x}", node.name),
+            (None, _) => format!("{}-{hash:016x}", node.name),
+        };
         let ties = self.nodes.iter().filter(|n| n.operator_id.starts_with(&id)).count();
         if ties == 0 { id } else { format!("{id}-{ties}") }
     }
+}
+
+/// Names and types of columns.
+fn types(schema: &Schema) -> String {
+    let field = |f: &Arc<arrow::datatypes::Field>| format!("{}: {:?}", f.name(), f.data_type());
+    schema.fields().iter().map(field).collect::<Vec<_>>().join(", ")
 }

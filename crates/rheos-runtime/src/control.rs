@@ -12,6 +12,7 @@ use rheos_core::time::Epoch;
 
 use crate::metrics::{Metrics, Snapshot};
 use crate::savepoints::{AfterSavepoint, Asked, Requests};
+use crate::suspects::Stretch;
 
 /// How a running job is ended from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,7 @@ struct Shared {
     threads: Mutex<Vec<Thread>>,
     metrics: Mutex<Option<Arc<Metrics>>>,
     savepoints: Requests,
+    suspect: Mutex<Option<Stretch>>,
 }
 
 /// A poisoned lock here guards plain data that is whole after every statement, so its content is good.
@@ -106,6 +108,15 @@ impl JobControl {
 
     pub(crate) fn take_failure(&self) -> Option<Error> {
         lock(&self.shared.failure).take()
+    }
+
+    /// A thread has panicked over these rows; the first of all is kept.
+    pub(crate) fn suspect(&self, stretch: &Stretch) {
+        lock(&self.shared.suspect).get_or_insert_with(|| stretch.clone());
+    }
+
+    pub(crate) fn take_suspect(&self) -> Option<Stretch> {
+        lock(&self.shared.suspect).take()
     }
 
     /// Forgets a generation that has failed, and all that it registered. Its threads are gone.

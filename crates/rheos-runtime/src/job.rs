@@ -37,6 +37,7 @@ use crate::exchange::{HashDistributor, HashSplit, SingleDistributor};
 use crate::metrics::{JobReport, Metrics};
 use crate::parts::WorkerParts;
 use crate::splits::{SplitCoordinator, found};
+use crate::suspects::Suspects;
 use crate::time::{EpochTime, frontier_parts};
 use crate::uploads::Uploads;
 use crate::{adapter, sink, source};
@@ -145,6 +146,8 @@ pub(crate) struct JobShared {
     pub(crate) uploads: Vec<Arc<Mutex<Uploads>>>,
     pub(crate) assignment: KeyGroupAssignment,
     pub(crate) clock: JobClock,
+    /// Records that have ended earlier generations of this run.
+    pub(crate) suspects: Suspects,
 }
 
 /// Looks for what would end the job before it begins, without starting or writing anything.
@@ -171,9 +174,11 @@ pub(crate) fn run_generation(
     graph: Arc<JobGraph>,
     config: &RunConfig,
     control: &JobControl,
+    suspects: &Suspects,
 ) -> Result<JobReport, Failed> {
     let (checkpoints, inbox) = Checkpoints::new();
     let prepared = config.check().and_then(|()| prepare(graph, config, control, checkpoints));
+    let prepared = prepared.map(|shared| shared.map(|shared| JobShared { suspects: suspects.clone(), ..shared }));
     match prepared {
         Err(error) => Err(Failed { error, had_begun: false }),
         Ok(None) => Ok(JobReport::of_an_earlier_run()),
@@ -286,6 +291,7 @@ fn prepare(
         coordinators,
         graph,
         clock: JobClock::start(least_ms),
+        suspects: Suspects::default(),
     }))
 }
 

@@ -11,6 +11,7 @@
 //!   checkpoints.rs  the thread that announces epochs and, when all workers have told, commits (on errands.rs)
 //!   beginning.rs finds the checkpoint that the job goes on from; uploads.rs stores what operators changed
 //!   restarts.rs  runs one generation of the job after another, until one ends well or none may mend it
+//!   suspects.rs  records that end generations, to be put aside
 //!   savepoints.rs  savepoints that are asked for, and their answers
 //!   control.rs   stop, fail, wake; metrics.rs counts
 //! ```
@@ -36,6 +37,7 @@ mod savepoints;
 mod sink;
 mod source;
 mod splits;
+mod suspects;
 mod time;
 mod uploads;
 

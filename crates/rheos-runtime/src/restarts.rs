@@ -5,6 +5,8 @@
 //!       ▲                                   │ After(wait)              │ GiveUp
 //!       ╰── graph, sources, sinks anew ◄────╯ wait, or a stop          ╰──► the first cause
 //! ```
+//! A record that a worker panics over again and again is put aside (`suspects`).
+//!
 //! Invariant: of a generation that has failed nothing is left but what its checkpoints and sinks hold: the next one has sources
 //! and sinks of its own, and restores from the newest checkpoint. So it does not matter whether the process ended, too.
 
@@ -12,13 +14,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rheos_checkpoint::recovery::RestoreFrom;
-use rheos_checkpoint::restart::{Restart, Restarts, may_mend};
+use rheos_checkpoint::restart::{Place, Restart, Restarts, may_mend};
 use rheos_core::graph::NodeKind;
 use rheos_core::{Error, ErrorKind, JobGraph, Result};
 
 use crate::control::JobControl;
 use crate::job::{Failed, RunConfig, run_generation};
 use crate::metrics::JobReport;
+use crate::suspects::Suspects;
+
+/// Records that are put aside in one run, at most: where each is at fault, none is.
+const ASIDE_MAX: usize = 10;
 
 /// Runs a job to its end: the end of all its input, a stop through `control`, or an error.
 ///
@@ -51,7 +57,8 @@ fn run_generations(
     control: &JobControl,
 ) -> Result<JobReport> {
     let can_go_back = is_replayable(&graph);
-    let failed = match run_generation(graph, config, control) {
+    let mut suspects = Suspects::default();
+    let failed = match run_generation(graph, config, control, &suspects) {
         Ok(report) => return Ok(report),
         Err(failed) => failed,
     };
@@ -71,12 +78,17 @@ fn run_generations(
         }
         control.forget_generation();
         let now_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        match restarts.failed(now_ms, &cause, None) {
+        let place = control.take_suspect().and_then(|stretch| suspects.panicked(stretch));
+        match restarts.failed(now_ms, &cause, place) {
             Restart::After { wait_ms, attempt } => {
                 (state.warn)(&again(&cause, wait_ms, attempt, &config));
                 control.sleep(Duration::from_millis(wait_ms));
             }
-            Restart::Without(place) => return Err(Error::internal(format!("no record was named, but {place:?} is"))),
+            Restart::Without(_) if suspects.count() >= ASIDE_MAX => return Err(cause),
+            Restart::Without(place) => {
+                (state.warn)(&without(&cause, &place));
+                suspects.put_aside(place, cause.message().to_string());
+            }
             Restart::GiveUp(error) if count == 0 || !may_mend(&error) => return Err(error),
             Restart::GiveUp(first) => return Err(gave_up(&first, count)),
         }
@@ -85,7 +97,7 @@ fn run_generations(
         }
         count += 1;
         let ended = anew().map_err(|error| Failed { error, had_begun: false });
-        match ended.and_then(|graph| run_generation(graph, &config, control)) {
+        match ended.and_then(|graph| run_generation(graph, &config, control, &suspects)) {
             // The generation before had come to the end, but for its last commits.
             Ok(report) if report.finished_before => {
                 let snapshot = control.snapshot();
@@ -109,9 +121,28 @@ fn is_replayable(graph: &JobGraph) -> bool {
 fn again(cause: &Error, wait_ms: u64, attempt: u32, config: &RunConfig) -> Error {
     let attempts = config.restart.attempts_max;
     let message = format!(
-        "the job has failed, and goes on from its newest checkpoint in {wait_ms} ms (restart {attempt} of {attempts}): \
-         {}: {}",
+        "the job has failed, and goes on from its newest checkpoint in {} (restart {attempt} of {attempts}): {}: {}",
+        duration(wait_ms),
         cause.code(),
+        cause.message()
+    );
+    Error::new(ErrorKind::External, 670, message)
+}
+
+/// `200 ms`, `1.6 s`, `60 s`.
+fn duration(ms: u64) -> String {
+    match ms {
+        0..1000 => format!("{ms} ms"),
+        _ if ms.is_multiple_of(1000) => format!("{} s", ms / 1000),
+        _ => format!("{:.1} s", ms as f64 / 1000.0),
+    }
+}
+
+fn without(cause: &Error, place: &Place) -> Error {
+    let message = format!(
+        "the record at {} of '{}' has ended the job three times and is put aside: {}",
+        place.position,
+        place.split,
         cause.message()
     );
     Error::new(ErrorKind::External, 670, message)

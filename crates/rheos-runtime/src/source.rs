@@ -8,14 +8,18 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
 use rheos_checkpoint::manifest::{SplitProgress, SplitState};
+use rheos_checkpoint::restart::Place;
 use rheos_core::credit::Wake;
 use rheos_core::event_time::event_time_range;
+use rheos_core::letters::{DeadLetter, OnError};
 use rheos_core::source::{ReaderContext, Source, SourceCounters, SourcePoll, SplitReader, WatermarkSpec};
 use rheos_core::time::{Epoch, Watermark};
-use rheos_core::{Batch, CreditPool, NodeId, Port, Result};
+use rheos_core::{Batch, CreditPool, Error, ErrorKind, NodeId, Port, Result};
 use timely::container::NoopBuilder;
 use timely::dataflow::Scope;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
@@ -30,6 +34,7 @@ use crate::letters::LettersOut;
 use crate::metrics::SourceCounts;
 use crate::parts::WorkerParts;
 use crate::splits::{Handout, SplitCoordinator};
+use crate::suspects::{Careful, Stretch};
 use crate::time::{EpochTime, frontier_parts};
 
 /// How long one activation may read before other operators get their turn.
@@ -135,6 +140,10 @@ struct SourceOperator {
 struct Reading {
     state: SplitState,
     reader: Box<dyn SplitReader>,
+    /// Where the next batch begins, in a job that keeps state.
+    from: Option<String>,
+    /// Row by row, where a row of the split has ended earlier generations.
+    careful: Option<Careful>,
 }
 
 impl Reading {
@@ -248,7 +257,7 @@ impl SourceOperator {
             if !self.credit.has_credit() {
                 return Ok(Next::Sleep);
             }
-            let Some(Reading { state, reader }) = &mut self.reading else {
+            let Some(Reading { state, reader, .. }) = &mut self.reading else {
                 let (control, epoch) = (&self.shared.control, self.epoch);
                 match self.coordinator.next_split(|| control.epoch() == epoch)? {
                     Handout::CutFirst => self.advance(),
@@ -271,18 +280,7 @@ impl SourceOperator {
             match polled {
                 SourcePoll::Batch(records) if records.num_rows() == 0 => {}
                 SourcePoll::Batch(records) => {
-                    let rows = records.num_rows();
-                    let max_ms = match &self.watermark {
-                        Some(spec) => event_time_range(records.column(spec.column))?.max_ms,
-                        None => None,
-                    };
-                    let ticket = self.credit.take(batch_bytes(&records));
-                    let mut packet = Packet::new(Batch::new(records, ticket));
-                    let capability = self.capability.as_ref().expect("checked at the activation's start");
-                    output.session_with_builder(capability).give_container(&mut packet);
-                    self.shared.metrics.nodes[self.node.0].add_out(rows);
-                    state.max_event_time_ms = state.max_event_time_ms.max(max_ms);
-                    self.coordinator.observe(&state.split, max_ms);
+                    self.emit(records, output)?;
                     self.advance();
                 }
                 SourcePoll::Pending => return Ok(self.pending()),
@@ -299,10 +297,85 @@ impl SourceOperator {
         Ok(Next::Again)
     }
 
+    /// Sends rows on their way, but for those that are to be put aside.
+    fn emit(&mut self, records: RecordBatch, output: &mut Session<'_>) -> Result<()> {
+        let Some(Reading { state, reader, from, careful }) = &mut self.reading else { return Ok(()) };
+        let rows = records.num_rows();
+        let stretch = from.take().map(|position| {
+            let (source, split) = (self.shared.operator(self.node), state.split.id.clone());
+            Stretch { first: Place { source, split, position }, end: reader.position(), rows }
+        });
+        *from = stretch.as_ref().map(|s| s.end.clone());
+        let is_over = careful.as_mut().is_some_and(|careful| from.as_ref().is_some_and(|at| careful.is_over(at)));
+        let shared = Arc::clone(&self.shared);
+        if let Some(stretch) = stretch.as_ref().filter(|s| s.rows == 1)
+            && let Some(cause) = shared.suspects.of(&stretch.first)
+        {
+            self.put_aside(&stretch.first, cause, &records)?;
+        } else {
+            let max_ms = match &self.watermark {
+                Some(spec) => event_time_range(records.column(spec.column))?.max_ms,
+                None => None,
+            };
+            let bytes = batch_bytes(&records);
+            let ticket = match stretch {
+                Some(stretch) => {
+                    let control = shared.control.clone();
+                    self.credit.take_noted(bytes, Arc::new(move || control.suspect(&stretch)))
+                }
+                None => self.credit.take(bytes),
+            };
+            let mut packet = Packet::new(Batch::new(records, ticket));
+            let capability = self.capability.as_ref().expect("checked at the activation's start");
+            output.session_with_builder(capability).give_container(&mut packet);
+            shared.metrics.nodes[self.node.0].add_out(rows);
+            state.max_event_time_ms = state.max_event_time_ms.max(max_ms);
+            self.coordinator.observe(&state.split, max_ms);
+        }
+        if is_over { self.read_on() } else { Ok(()) }
+    }
+
+    /// Puts a record aside that has ended generations, as its table would have a bad one.
+    fn put_aside(&mut self, place: &Place, cause: &str, record: &RecordBatch) -> Result<()> {
+        match (self.table.on_error(), &mut self.letters) {
+            (OnError::Skip, _) => {
+                let note = format!("the record at {} of '{}': {cause}", place.position, place.split);
+                self.counters.add_skipped(1);
+                self.counters.note_skipped(move || note.clone());
+            }
+            (OnError::Unset | OnError::DeadLetter, Some(letters)) => {
+                let mut raw = Vec::new();
+                rheos_formats::json::write::write_rows(record, &mut raw)?;
+                raw.truncate(raw.trim_ascii_end().len());
+                let reason = format!("it has ended the job three times: {cause}");
+                letters.letter_box.put(vec![DeadLetter { position: place.number(), reason, raw }]);
+                self.counters.dead_lettered.fetch_add(1, Ordering::Relaxed);
+                letters.send(&place.split, self.shared.clock.now_ms(), &self.credit)?;
+            }
+            (OnError::Fail, _) | (_, None) => return Err(aside(place, cause)),
+        }
+        // Its reader has counted it among the rows.
+        self.counters.records.fetch_sub(1, Ordering::Relaxed);
+        Ok(())
+    }
+
     fn open(&mut self, state: SplitState) -> Result<()> {
+        let careful = self.shared.suspects.careful(&self.shared.operator(self.node), &state.split.id);
+        self.open_at(state, careful)
+    }
+
+    /// Opens the split anew where it stands: what had to be read row by row lies behind.
+    fn read_on(&mut self) -> Result<()> {
+        let Some(reading) = self.reading.take() else { return Ok(()) };
+        let state = reading.at(SplitProgress::Reading(reading.reader.position()));
+        drop(reading);
+        self.open_at(state, None)
+    }
+
+    fn open_at(&mut self, state: SplitState, careful: Option<Careful>) -> Result<()> {
         let context = ReaderContext {
             wake: Arc::clone(&self.wake),
-            batch_rows: self.shared.config.batch_rows,
+            batch_rows: if careful.is_some() { 1 } else { self.shared.config.batch_rows },
             counters: Arc::clone(&self.counters),
             letters: self.letters.as_ref().map(|l| Arc::clone(&l.letter_box)),
         };
@@ -311,7 +384,8 @@ impl SourceOperator {
             SplitProgress::Pending | SplitProgress::Finished => None,
         };
         let reader = self.table.open(&state.split, position, context)?;
-        self.reading = Some(Reading { state, reader });
+        let from = self.shared.config.state.is_some().then(|| reader.position());
+        self.reading = Some(Reading { state, reader, from, careful });
         Ok(())
     }
 
@@ -325,4 +399,14 @@ impl SourceOperator {
             None => Next::Sleep,
         }
     }
+}
+
+/// A record that is put aside, and that nothing takes.
+fn aside(place: &Place, cause: &str) -> Error {
+    let message = format!(
+        "the record at {} of '{}' has ended the job three times, and is not tried again: {cause}",
+        place.position, place.split
+    );
+    Error::new(ErrorKind::User, 676, message)
+        .with_hint("take the record out of the input, or let it be a dead letter by 'on-error' = 'dead-letter'")
 }

@@ -194,7 +194,7 @@ pub(crate) fn hint(text: &str) -> Error {
             "rows behind the watermark are dropped: widen it by the lateness, as in WATERMARK FOR ts AS ts - INTERVAL '1' HOUR",
         );
     }
-    Error::invalid(107, "hints (/*+ ... */) are not supported yet")
+    Error::invalid(107, "this hint is not supported yet")
         .with_hint("take the hint away; 'parallelism' can be given with SET or on the command line")
 }
 

@@ -27,6 +27,7 @@ use crate::clock::in_micros;
 use crate::computed::{ComputedColumn, ComputedSource};
 use crate::diagnose::external;
 use crate::fields::FieldNames;
+use crate::hints::Hints;
 use crate::proctime::Proctime;
 use crate::ranking;
 use crate::scalar::bounded::bounded;
@@ -190,6 +191,7 @@ pub(crate) struct Catalog {
     aggregates: BTreeMap<String, Arc<AggregateUDF>>,
     higher_order: BTreeMap<String, Arc<HigherOrderUDF>>,
     config: ConfigOptions,
+    hints: Hints,
     expr_planners: Vec<Arc<dyn ExprPlanner>>,
     relation_planners: Vec<Arc<dyn RelationPlanner>>,
 }
@@ -207,6 +209,7 @@ impl Catalog {
             aggregates: BTreeMap::new(),
             higher_order: BTreeMap::new(),
             config,
+            hints: Hints::default(),
             expr_planners: vec![
                 Arc::new(FieldNames),
                 Arc::new(Multiples),
@@ -253,6 +256,16 @@ impl Catalog {
     /// Lets days and hours be those of a zone, which has been checked.
     pub(crate) fn set_zone(&mut self, zone: &str) {
         self.config.execution.time_zone = Some(zone.to_string());
+    }
+
+    /// The program's hints.
+    pub(crate) fn hints(&self) -> &Hints {
+        &self.hints
+    }
+
+    /// The program's hints, to be added to.
+    pub(crate) fn hints_mut(&mut self) -> &mut Hints {
+        &mut self.hints
     }
 
     /// The planner's configuration.

@@ -32,6 +32,7 @@ mod functions;
 mod grammar;
 mod group_casts;
 mod group_windows;
+mod hints;
 mod insert;
 mod lateral;
 mod lower;
@@ -67,7 +68,9 @@ pub use diagnose::render;
 pub use explain::{PlanFormat, explain, explain_as};
 pub use functions::{FunctionInfo, FunctionKind, functions};
 pub use program::{Output, PlanOptions, Program, ResultSink};
-pub use settings::{RestartSettings, SETTINGS, Settings, check_setting};
+pub use settings::{RestartSettings, SETTINGS, Settings, StateSettings, check_setting};
+
+use std::collections::BTreeMap;
 
 use rheos_core::connector::ConnectorRegistry;
 use rheos_core::error::{Error, Result};
@@ -79,10 +82,25 @@ const STACK_BYTES: usize = 256 << 20;
 ///
 /// Errors: `Invalid` with the place in `text` and a hint; whatever a connector says about its options or files.
 pub fn plan(text: &str, options: &PlanOptions, registry: &ConnectorRegistry) -> Result<Program> {
-    let here = || program::plan(text, options, registry);
+    on_large_stack(|| program::plan(text, options, registry))
+}
+
+/// Where a program and the settings from outside, which win, say that state is to lie. A program is planned as it was at first,
+/// which the state knows: so this is asked for before.
+///
+/// Errors: `Invalid`, as of [`plan`], for a text that is no program and for these settings.
+pub fn state_settings(
+    text: &str,
+    variables: &BTreeMap<String, String>,
+    outside: &BTreeMap<String, String>,
+) -> Result<StateSettings> {
+    on_large_stack(|| program::state_settings(text, variables, outside))
+}
+
+fn on_large_stack<T: Send>(here: impl Fn() -> Result<T> + Send + Sync) -> Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("plan".into()).stack_size(STACK_BYTES);
-        match thread.spawn_scoped(scope, here) {
+        match thread.spawn_scoped(scope, &here) {
             Ok(planning) => {
                 planning.join().unwrap_or_else(|_| Err(Error::internal("the planner failed on this program")))
             }

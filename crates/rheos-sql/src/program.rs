@@ -16,8 +16,9 @@ use crate::catalog::{Catalog, Places, Table, match_name};
 use crate::computed::ComputedColumn;
 use crate::ddl::{self, TableDdl};
 use crate::explain::explain;
+use crate::hints::Hints;
 use crate::lower::{self, Target, Task, lower, result_type};
-use crate::settings::{Settings, own_name};
+use crate::settings::{Settings, StateSettings, own_name};
 use crate::side::{self, TablesRead};
 use crate::statement::{InsertInto, Statement, ViewDdl, parse};
 use crate::tokens::{Tokens, place, statements, whole};
@@ -86,6 +87,7 @@ pub(crate) fn plan(text: &str, options: &PlanOptions, registry: &ConnectorRegist
         outputs: vec![],
         endless: 0,
     };
+    *planner.catalog.hints_mut() = Hints::find(text)?;
     let statements = statements(text, &options.variables)?;
     if statements.is_empty() {
         return Err(Error::invalid(108, "the program is empty").with_hint("begin with CREATE TABLE or SELECT"));
@@ -101,6 +103,26 @@ pub(crate) fn plan(text: &str, options: &PlanOptions, registry: &ConnectorRegist
         })?;
     }
     planner.finish()
+}
+
+/// The settings of a program that say where state lies. See [`crate::state_settings`].
+pub(crate) fn state_settings(
+    text: &str,
+    variables: &BTreeMap<String, String>,
+    outside: &BTreeMap<String, String>,
+) -> Result<StateSettings> {
+    let mut settings = Settings::default();
+    let is_of_state = |name: &str| own_name(name).starts_with("checkpoint.");
+    for tokens in statements(text, variables)? {
+        if let Statement::Set { name, value, value_at } = parse(tokens)?
+            && is_of_state(&name.value)
+        {
+            let at = if Settings::knows(&name.value) { value_at } else { place(name.span) };
+            settings.set(&name.value, &value).map_err(|e| e.with_span(at))?;
+        }
+    }
+    outside.iter().filter(|(name, _)| is_of_state(name)).try_for_each(|(name, value)| settings.set(name, value))?;
+    Ok(settings.state)
 }
 
 struct Planner<'a> {
@@ -143,7 +165,9 @@ impl Planner<'_> {
             Statement::Nothing => Ok(()),
             Statement::Set { name, value, value_at } => {
                 let at = if Settings::knows(&name.value) { value_at } else { place(name.span) };
-                self.settings.set(&name.value, &value).map_err(|e| e.with_span(at))
+                self.settings.set(&name.value, &value).map_err(|e| e.with_span(at))?;
+                self.catalog.hints_mut().state_ttl_ms = self.settings.state_ttl_ms;
+                Ok(())
             }
             Statement::Insert(insert) => {
                 let task = self.insert(insert)?;
@@ -177,6 +201,8 @@ impl Planner<'_> {
         for (name, value) in &self.options.settings {
             self.settings.set(name, value)?;
         }
+        self.catalog.hints_mut().state_ttl_ms = self.settings.state_ttl_ms;
+        self.catalog.hints().check(self.catalog.names())?;
         self.keep_letters()?;
         let graph = match self.tasks.is_empty() {
             true => None,
@@ -318,6 +344,7 @@ impl Planner<'_> {
             plan = renamed.map_err(|e| diagnose::planning(e, &view.query, &self.catalog))?;
         }
         self.catalog.add_view(&view.name.value, plan);
+        self.catalog.hints_mut().name_view(&view.name.value, &view.query)?;
         Ok(())
     }
 

@@ -10,6 +10,7 @@
 //!
 //! DataFusion's elimination of common expressions looks at one node at a time, and its other rules put an expression into
 //! every place that reads it: so this runs behind them. That `url` is not copied for the rows that pass is a part of the gain.
+//! Absent: a window, a join or a sort between the two.
 //!
 //! Invariant: an expression is computed for no row for which it was not computed before. So it moves only where the condition
 //! evaluates it for each row that it sees, and the conditions that are evaluated before it stay before it.
@@ -122,6 +123,9 @@ fn computed_once(mut exprs: Vec<Expr>, filter: &Filter) -> DfResult<Option<(Vec<
     exprs = replaced(exprs, &known)?;
     let condition = safest_first(&filter.predicate);
     let mut conjuncts: VecDeque<Expr> = split_conjunction(&condition).into_iter().cloned().collect();
+    if !known.is_empty() {
+        plan = narrowed(plan, &exprs, &conjuncts)?;
+    }
     let mut open: Vec<Expr> = vec![];
     while let Some(conjunct) = conjuncts.pop_front() {
         let new = names(shared(&exprs, &conjunct), &exprs, plan.schema());
@@ -135,7 +139,7 @@ fn computed_once(mut exprs: Vec<Expr>, filter: &Filter) -> DfResult<Option<(Vec<
         exprs = replaced(exprs, &new)?;
         conjuncts.push_front(conjunct);
         conjuncts = replaced(conjuncts, &new)?;
-        let read: HashSet<&Column> = exprs.iter().chain(&conjuncts).flat_map(Expr::column_refs).collect();
+        let read = reads(&exprs, &conjuncts);
         let kept = plan.schema().columns().into_iter().filter(|c| read.contains(c)).map(Expr::Column);
         let columns = kept.chain(new.iter().map(|(expr, column)| expr.clone().alias(&column.name))).collect();
         plan = LogicalPlan::Projection(Projection::try_new(columns, Arc::new(plan))?);
@@ -148,6 +152,21 @@ fn computed_once(mut exprs: Vec<Expr>, filter: &Filter) -> DfResult<Option<(Vec<
         plan = LogicalPlan::Filter(Filter::try_new(last, Arc::new(plan))?);
     }
     Ok(Some((exprs, plan)))
+}
+
+/// The columns that are still read.
+fn reads<'e>(exprs: &'e [Expr], conjuncts: &'e VecDeque<Expr>) -> HashSet<&'e Column> {
+    exprs.iter().chain(conjuncts).flat_map(Expr::column_refs).collect()
+}
+
+/// A projection without the columns that nothing reads any more.
+fn narrowed(plan: LogicalPlan, exprs: &[Expr], conjuncts: &VecDeque<Expr>) -> DfResult<LogicalPlan> {
+    let LogicalPlan::Projection(projection) = plan else { return Ok(plan) };
+    let read = reads(exprs, conjuncts);
+    let columns = projection.schema.columns();
+    let kept = projection.expr.iter().zip(&columns).filter(|(_, column)| read.contains(column));
+    let kept = kept.map(|(expr, _)| expr.clone()).collect();
+    Ok(LogicalPlan::Projection(Projection::try_new(kept, projection.input)?))
 }
 
 /// Expressions with what is known as columns.

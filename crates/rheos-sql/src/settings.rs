@@ -4,10 +4,16 @@ use arrow::array::timezone::Tz;
 use rheos_core::error::{Error, Result, Span, did_you_mean};
 use rheos_core::units::parse_duration_ms;
 
+use crate::hints::checked_ttl;
+
 /// The settings that exist: name, and what it does.
 pub const SETTINGS: &[(&str, &str)] = &[
     ("parallelism", "Workers of the job; the number of cores unless given."),
     ("checkpoint.interval", "How often an epoch ends; 1 s unless given."),
+    ("checkpoint.dir", "Where the job keeps its state, as --state-dir; nowhere unless given."),
+    ("checkpoint.copies", "1, or 2 with another copy of all state in checkpoint.copy-dir."),
+    ("checkpoint.copy-dir", "Where the second copy of the state lies: a folder or URL."),
+    ("checkpoint.encryption-key-file", "A file of keys; state is encrypted with the first."),
     ("checkpoint.max-in-flight", "Epochs that have ended and are not complete, at most; 4 unless given."),
     (
         "restart.attempts-max",
@@ -16,6 +22,7 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("restart.backoff", "Wait before the first restart, which doubles with each failure; 100 ms unless given."),
     ("restart.backoff-max", "Longest wait before a restart; 1 min unless given."),
     ("restart.window", "Failures that are older do not count; 10 min unless given."),
+    ("state.ttl", "How long state that no window ends lives behind the last change of its key; for ever unless given."),
     ("timezone", "The zone of the days and hours of a TIMESTAMP_LTZ; UTC unless given."),
 ];
 
@@ -23,11 +30,13 @@ pub const SETTINGS: &[(&str, &str)] = &[
 const FLINKS: &[(&str, &str)] = &[
     ("parallelism.default", "parallelism"),
     ("execution.checkpointing.interval", "checkpoint.interval"),
+    ("execution.checkpointing.dir", "checkpoint.dir"),
     ("execution.checkpointing.max-concurrent-checkpoints", "checkpoint.max-in-flight"),
     ("restart-strategy.failure-rate.max-failures-per-interval", "restart.attempts-max"),
     ("restart-strategy.exponential-delay.initial-backoff", "restart.backoff"),
     ("restart-strategy.exponential-delay.max-backoff", "restart.backoff-max"),
     ("restart-strategy.failure-rate.failure-rate-interval", "restart.window"),
+    ("table.exec.state.ttl", "state.ttl"),
     ("table.local-time-zone", "timezone"),
 ];
 
@@ -43,12 +52,29 @@ pub struct Settings {
     pub parallelism: Option<usize>,
     /// How often an epoch ends.
     pub checkpoint_interval_ms: i64,
+    /// Where state lies.
+    pub state: StateSettings,
     /// Epochs that have ended and are not complete, at most.
     pub checkpoint_max_in_flight: usize,
     /// How often, and how soon, a job that keeps state is started again.
     pub restart: RestartSettings,
+    /// How long state that no window ends lives, in ms; `None`: for ever.
+    pub state_ttl_ms: Option<i64>,
     /// The session's zone.
     pub timezone: String,
+}
+
+/// Where a job keeps its state, and how: the settings as they were given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StateSettings {
+    /// `checkpoint.dir`.
+    pub dir: Option<String>,
+    /// `checkpoint.copies`: 1 or 2.
+    pub copies: Option<u8>,
+    /// `checkpoint.copy-dir`.
+    pub copy_dir: Option<String>,
+    /// `checkpoint.encryption-key-file`.
+    pub encryption_key_file: Option<String>,
 }
 
 /// What holds for restarts.
@@ -69,8 +95,10 @@ impl Default for Settings {
         Self {
             parallelism: None,
             checkpoint_interval_ms: 1000,
+            state: StateSettings::default(),
             checkpoint_max_in_flight: 4,
             restart: RestartSettings { attempts_max: 10, backoff_ms: 100, backoff_ms_max: 60_000, window_ms: 600_000 },
+            state_ttl_ms: None,
             timezone: "UTC".into(),
         }
     }
@@ -104,6 +132,17 @@ impl Settings {
                 Ok(n) if (1..=1024).contains(&n) => self.parallelism = Some(n),
                 _ => return refuse("it must be a whole number", "a number from 1 to 1024"),
             },
+            "checkpoint.copies" => match value {
+                "1" => self.state.copies = Some(1),
+                "2" => self.state.copies = Some(2),
+                _ => return refuse("it must be 1 or 2", "2 keeps another copy in 'checkpoint.copy-dir'"),
+            },
+            "checkpoint.dir" | "checkpoint.copy-dir" | "checkpoint.encryption-key-file" if value.is_empty() => {
+                return refuse("a path cannot be empty", "leave the setting out");
+            }
+            "checkpoint.dir" => self.state.dir = Some(value.into()),
+            "checkpoint.copy-dir" => self.state.copy_dir = Some(value.into()),
+            "checkpoint.encryption-key-file" => self.state.encryption_key_file = Some(value.into()),
             "checkpoint.interval" => self.checkpoint_interval_ms = duration_ms(name, value)?,
             "checkpoint.max-in-flight" => match value.parse::<usize>() {
                 Ok(n) if (1..=IN_FLIGHT_MAX).contains(&n) => self.checkpoint_max_in_flight = n,
@@ -116,6 +155,11 @@ impl Settings {
             "restart.backoff" => self.restart.backoff_ms = duration_ms(name, value)?.unsigned_abs(),
             "restart.backoff-max" => self.restart.backoff_ms_max = duration_ms(name, value)?.unsigned_abs(),
             "restart.window" => self.restart.window_ms = duration_ms(name, value)?.unsigned_abs(),
+            // As in Flink, none is for ever.
+            "state.ttl" if value.trim_start().starts_with("0 ") => self.state_ttl_ms = None,
+            "state.ttl" => {
+                self.state_ttl_ms = Some(checked_ttl(value).map_err(|e| e.context(format!("setting '{name}'")))?);
+            }
             "timezone" if value.eq_ignore_ascii_case("utc") => self.timezone = "UTC".into(),
             "timezone" if value.parse::<Tz>().is_ok() => self.timezone = value.into(),
             "timezone" => {

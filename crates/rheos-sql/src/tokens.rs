@@ -12,9 +12,8 @@ use std::collections::BTreeMap;
 
 use rheos_core::error::{Error, Result, Span, did_you_mean};
 use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Location, Span as TokenSpan, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
+use sqlparser::tokenizer::{Location, Span as TokenSpan, Token, TokenWithSpan, Tokenizer, Word};
 
-use crate::absent;
 use crate::cast_types;
 use crate::grammar::Grammar;
 use crate::scalar::syntax;
@@ -40,7 +39,7 @@ pub(crate) fn statements(text: &str, variables: &BTreeMap<String, String>) -> Re
             .with_hint("check that every quote and comment is closed")
             .with_span(place)
     })?;
-    let tokens = without_blanks(tokens)?;
+    let tokens = without_blanks(tokens);
     let tokens = fill_variables(text, tokens, variables)?;
     let mut statements = vec![];
     for part in tokens.split(|t| t.token == Token::SemiColon) {
@@ -54,18 +53,9 @@ pub(crate) fn statements(text: &str, variables: &BTreeMap<String, String>) -> Re
     statement_set::unwrap(statements)
 }
 
-fn without_blanks(tokens: Tokens) -> Result<Tokens> {
-    let mut kept = Vec::with_capacity(tokens.len());
-    for token in tokens {
-        match &token.token {
-            Token::Whitespace(Whitespace::MultiLineComment(text)) if text.starts_with('+') => {
-                return Err(absent::hint(text).with_span(place(token.span)));
-            }
-            Token::Whitespace(_) | Token::EOF => {}
-            _ => kept.push(token),
-        }
-    }
-    Ok(kept)
+/// Hints are comments here; `hints` has read them.
+fn without_blanks(tokens: Tokens) -> Tokens {
+    tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF)).collect()
 }
 
 /// Where a token is, in the form of our errors.

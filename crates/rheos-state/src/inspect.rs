@@ -9,7 +9,9 @@ use rheos_checkpoint::manifest::Manifest;
 use rheos_checkpoint::recovery::SegmentCheck;
 use rheos_core::{Error, Result};
 
+use crate::errors::damaged;
 use crate::journal;
+use crate::names::{JOURNAL, OBJECTS};
 use crate::store::CheckpointStore;
 
 /// A checkpoint, or what is left of one.
@@ -96,6 +98,25 @@ pub fn verify(store: &dyn CheckpointStore, manifest: &Manifest) -> Result<BTreeM
         }
     }
     Ok(damaged)
+}
+
+/// Writes all files of a job anew, as they are, so that they are encrypted with the key that encrypts now. No run may use the
+/// store. May be repeated, and taken up again where it ended. Gives the number of files.
+///
+/// Errors: those of the store; `Corrupt` (R0626) for a file that cannot be read.
+pub fn rewrite(store: &dyn CheckpointStore) -> Result<usize> {
+    let mut files = 0;
+    for prefix in [OBJECTS, JOURNAL] {
+        for file in store.list(prefix)? {
+            let Some(bytes) = store.read(&file.name, u64::MAX)? else { continue };
+            store.replace(&file.name, &bytes)?;
+            if store.read(&file.name, u64::MAX)?.as_deref() != Some(&bytes) {
+                return Err(damaged(format!("'{}' reads other than it was written", file.name)));
+            }
+            files += 1;
+        }
+    }
+    Ok(files)
 }
 
 /// What a delete has freed.

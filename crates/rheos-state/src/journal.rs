@@ -18,7 +18,7 @@ use crate::store::{CheckpointStore, Creation, Listed, READ_BYTES_MAX, WriteFailu
 const ENTRY_BYTES_MAX: u64 = MANIFEST_BYTES_MAX as u64 + 4096;
 const WITNESS_BYTES_MAX: u64 = 4096;
 
-/// All entries. One that is damaged becomes `Unreadable`; one that is deleted meanwhile is not there.
+/// All entries. One that is damaged, also in the copy if the store keeps one, becomes `Unreadable`; one that is deleted meanwhile is not there.
 ///
 /// Errors: those of the store; `Corrupt` (R0602) for an entry of a later version, `Invalid` (R0610) for an encrypted one.
 pub fn read(store: &dyn CheckpointStore) -> Result<Journal> {
@@ -38,23 +38,33 @@ pub fn read(store: &dyn CheckpointStore) -> Result<Journal> {
 
 /// The witness of an entry. One that is not there, or cannot be read, still tells that there was such an entry.
 fn read_witness(store: &dyn CheckpointStore, number: EntryNumber) -> Result<Witness> {
-    let contents = store.read(&witness_path(number), WITNESS_BYTES_MAX);
-    let contents = match contents {
-        Err(error) if error.kind() == ErrorKind::Corrupt => None,
-        other => other?,
+    let path = witness_path(number);
+    let read = || -> Result<Witness> {
+        let contents = match store.read(&path, WITNESS_BYTES_MAX) {
+            Err(error) if error.kind() == ErrorKind::Corrupt => None,
+            other => other?,
+        };
+        let read = Witness::read(&number.witness_name(), &contents.unwrap_or_default());
+        Ok(read.unwrap_or(Witness { number, checksum: None }))
     };
-    let read = Witness::read(&number.witness_name(), &contents.unwrap_or_default());
-    Ok(read.unwrap_or(Witness { number, checksum: None }))
+    match read()? {
+        damaged if damaged.checksum.is_none() && store.repair(&path)? => read(),
+        witness => Ok(witness),
+    }
 }
 
 /// One entry; `None` if it is not there. Errors: as of [`read`].
 pub fn read_entry(store: &dyn CheckpointStore, number: EntryNumber) -> Result<Option<Entry>> {
     let path = entry_path(number);
-    match store.read(&path, ENTRY_BYTES_MAX) {
+    let read = || match store.read(&path, ENTRY_BYTES_MAX) {
         Ok(Some(bytes)) => Entry::decode(number, &bytes).map(Some).map_err(|e| e.context(format_args!("'{path}'"))),
         Ok(None) => Ok(None),
         Err(error) if error.kind() == ErrorKind::Corrupt => Ok(Some(Entry::Unreadable(error.message().to_string()))),
         Err(error) => Err(error),
+    };
+    match read()? {
+        Some(Entry::Unreadable(_)) if store.repair(&path)? => read(),
+        entry => Ok(entry),
     }
 }
 
@@ -145,7 +155,7 @@ pub fn stored_objects(store: &dyn CheckpointStore) -> Result<Vec<(StoredObject, 
     Ok(store.list(names::OBJECTS)?.iter().filter_map(object).collect())
 }
 
-/// Reads segments and compares length and checksum.
+/// Reads segments and compares length and checksum. Where the store keeps a copy, that takes the place of what is damaged.
 ///
 /// Errors: those of a store that cannot be reached, which says nothing of the segments.
 pub fn verify(store: &dyn CheckpointStore, objects: &[ObjectRef]) -> Result<BTreeMap<SegmentId, SegmentCheck>> {
@@ -161,11 +171,15 @@ pub fn verify_and_keep(
     let segments = objects.iter().flat_map(|o| o.segments.iter().map(move |s| (o, s)));
     let check = |(object, segment): (&ObjectRef, &Segment)| {
         let id = SegmentId { object: object.name.clone(), offset: segment.offset };
-        let check = match read_through(store, &id, segment, kept) {
-            Ok(None) => SegmentCheck::Whole,
-            Ok(Some(what)) => SegmentCheck::Damaged(what),
-            Err(error) if error.kind() == ErrorKind::Corrupt => SegmentCheck::Damaged(error.message().to_string()),
-            Err(error) => return Err(error),
+        let mut read = || match read_through(store, &id, segment, kept) {
+            Ok(None) => Ok(SegmentCheck::Whole),
+            Ok(Some(what)) => Ok(SegmentCheck::Damaged(what)),
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(SegmentCheck::Damaged(error.message().to_string())),
+            Err(error) => Err(error),
+        };
+        let check = match read()? {
+            SegmentCheck::Damaged(_) if store.repair(&object_path(&object.name))? => read()?,
+            check => check,
         };
         Ok((id, check))
     };

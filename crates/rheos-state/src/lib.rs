@@ -11,7 +11,8 @@
 //! Nothing that is read is trusted: lengths have limits, every stretch of bytes has a checksum, and damage is an error that names
 //! the object and the operator.
 //!
-//! Absent on purpose: threads and async (calls block; the caller gives them a thread), decisions of the protocol.
+//! Absent on purpose: async (calls block; the caller gives them a thread; object stores have threads of their own behind them),
+//! decisions of the protocol.
 
 pub mod compact;
 pub mod contents;

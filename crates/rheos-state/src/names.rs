@@ -5,7 +5,9 @@
 //!   journal/head-00000000000000000017     bears witness to the newest entry: its checksum
 //!   objects/g3-w1-e17                     state that worker 1 of generation 3 stored when epoch 17 had ended
 //!   objects/g3-w1-e17-c0                  state of earlier epochs, merged
+//!   damaged/objects/g3-w1-e17             what a copy has taken the place of, for a look at it
 //!   requests/<number>, answers/<number>   object stores: what other processes ask the job, and what it says
+//!   lease, probe                          object stores: renewed by the run that uses the prefix; a name that is taken
 //!   lock, control.sock                    folders: held by the run that uses the folder; where it is asked
 //! ```
 
@@ -21,6 +23,12 @@ pub const JOURNAL: &str = "journal/";
 pub(crate) const WITNESSES: &str = "journal/head-";
 /// Where objects lie.
 pub const OBJECTS: &str = "objects/";
+/// Where damaged files are kept.
+pub const DAMAGED: &str = "damaged/";
+/// Object stores: renewed by the run that uses the prefix.
+pub(crate) const LEASE: &str = "lease";
+/// Object stores: a name that is taken.
+pub(crate) const PROBE: &str = "probe";
 /// Where requests to the job lie.
 pub const REQUESTS: &str = "requests/";
 /// Where its answers lie.
@@ -83,6 +91,11 @@ pub fn witness_path(number: EntryNumber) -> String {
 /// Where an entry lies.
 pub fn entry_path(number: EntryNumber) -> String {
     format!("{JOURNAL}{}", number.file_name())
+}
+
+/// Where a damaged file is kept.
+pub(crate) fn damaged_path(name: &str) -> String {
+    format!("{DAMAGED}{name}")
 }
 
 /// Whether a name stays inside of the store: parts of letters, digits, `-`, `_` and `.`, none beginning with a point.

@@ -18,7 +18,7 @@ use rheos_checkpoint::manifest::{KeyGroupSet, Manifest, Segment};
 use rheos_checkpoint::recovery::SegmentId;
 use rheos_checkpoint::rescale::{SegmentRead, WorkerPlan};
 use rheos_core::state::{Run, SnapshotReader, TableDelta};
-use rheos_core::{Error, OperatorId, Result, WorkerId};
+use rheos_core::{Error, ErrorKind, OperatorId, Result, WorkerId};
 
 use crate::errors::{damaged, damaged_segment};
 use crate::groups;
@@ -133,11 +133,22 @@ pub(crate) fn read_segment(
     groups: &KeyGroupSet,
     horizon: &Horizon,
 ) -> Result<(SegmentHeader, Vec<Run>)> {
-    let bytes = match kept.get(&SegmentId { object: object.to_string(), offset: segment.offset }) {
-        Some(bytes) => bytes,
-        None => Buffer::from_vec(segment_bytes(store, object, segment)?),
+    let read = || -> Result<_> {
+        let bytes = Buffer::from_vec(segment_bytes(store, object, segment)?);
+        let (header, rows_at) = header_of(&bytes, segment, object)?;
+        Ok((bytes, header, rows_at))
     };
-    let (header, rows_at) = header_of(&bytes, segment, object)?;
+    let id = SegmentId { object: object.to_string(), offset: segment.offset };
+    let (bytes, header, rows_at) = match kept.get(&id) {
+        Some(bytes) => {
+            let (header, rows_at) = header_of(&bytes, segment, object)?;
+            (bytes, header, rows_at)
+        }
+        None => match read() {
+            Err(error) if error.kind() == ErrorKind::Corrupt && store.repair(&object_path(object))? => read()?,
+            other => other?,
+        },
+    };
     if is_gone(&header, horizon.least(groups)) {
         return Ok((header, Vec::new()));
     }

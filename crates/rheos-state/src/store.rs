@@ -5,19 +5,31 @@
 //!
 //! Calls block, and are made on threads that may. An error of a write says whether it may have happened all the same.
 
+mod copied;
 mod local;
 mod lock;
 mod memory;
+mod place;
+mod remote;
+mod sealed;
 
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rheos_core::{Error, ErrorKind, Result};
 
+pub use copied::CopiedStore;
 pub use local::LocalStore;
 pub use memory::{Fault, MemoryStore, Operation};
+pub use place::StoreOptions;
+pub use remote::RemoteStore;
+pub use sealed::{KeyRing, SealedStore};
+
+/// Called with what the user should know and what ends nothing.
+pub type Note = Arc<dyn Fn(&Error) + Send + Sync>;
 
 /// Longest stretch that is read at once where the caller has no use for all of it, in bytes.
 pub(crate) const READ_BYTES_MAX: u64 = 8 << 20;
@@ -100,6 +112,16 @@ pub trait CheckpointStore: Send + Sync + fmt::Debug {
 
     /// Removes a file; that there is none is no error.
     fn delete(&self, name: &str) -> Result<()>;
+
+    /// Keeps what a file holds now beside the others, under `damaged/`, for a look at it. The file stays. Errors: also R0622 if there is none.
+    fn keep(&self, name: &str) -> Result<()>;
+
+    /// Takes a file that its reader has found damaged from a copy, where there is one; whether the file holds something else
+    /// now. What it held is kept, see `keep`.
+    fn repair(&self, name: &str) -> Result<bool> {
+        let _ = name;
+        Ok(false)
+    }
 
     /// Where it is, for messages.
     fn place(&self) -> String;

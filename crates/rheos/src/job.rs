@@ -118,7 +118,13 @@ impl Job {
         self.config.state.is_some()
     }
 
-    /// By the name of each sink, those of unread dead letters apart, what holds for its output: rows of a job that keeps no state are lost or repeated by a crash.
+    /// Where the job keeps state, for messages; `None` if it keeps none.
+    pub fn state_place(&self) -> Option<String> {
+        self.config.state.as_ref().map(|state| state.store.place())
+    }
+
+    /// By the name of each sink, those of unread dead letters apart, what holds for its output: rows of a job that keeps no
+    /// state are lost or repeated by a crash.
     pub fn guarantees(&self) -> Vec<(String, Guarantee)> {
         let Some(graph) = &self.graph else { return vec![] };
         let is_sink = |id: &NodeId| {

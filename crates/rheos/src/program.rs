@@ -105,7 +105,8 @@ impl SqlProgram {
         let sinks: Arc<Mutex<BTreeMap<usize, ResultSink>>> = Arc::default();
         let made = Arc::clone(&sinks);
         let discards = self.discards_rows;
-        let mut state = self.state.map(StateOptions::open).transpose()?;
+        let set = rheos_sql::state_settings(&self.text, &self.variables, &self.settings)?;
+        let mut state = self.state.unwrap_or_else(StateOptions::as_set).open(&set)?;
         // A job that goes on is planned as it was at first.
         let planned_ms = state.as_ref().and_then(|s| s.context.query_time_ms);
         let query_time_ms = planned_ms.or(self.query_time_ms).unwrap_or_else(now_ms);
@@ -116,7 +117,7 @@ impl SqlProgram {
             variables: self.variables,
             settings: self.settings,
             query_time_ms,
-            letters: state.as_ref().map(OpenState::letters),
+            letters: state.as_ref().and_then(OpenState::letters),
             result_sink: Arc::new(move |index, schema| {
                 if discards {
                     return rheos_connectors::discard(schema);

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use rheos_checkpoint::recovery::{DroppedState, Duplicates, RestoreFrom};
 use rheos_core::error::{Error, Result};
 use rheos_runtime::StateConfig;
-use rheos_state::store::{CheckpointStore, LocalStore};
+use rheos_sql::StateSettings;
+use rheos_state::store::{CheckpointStore, StoreOptions};
 use serde::{Deserialize, Serialize};
 
 /// Checkpoints that are kept, beside savepoints.
@@ -17,33 +18,76 @@ const CHECKPOINTS_KEPT: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
 /// Called with what goes wrong without ending the job.
 type Warn = Arc<dyn Fn(&Error) + Send + Sync>;
 
-/// Where a job keeps its state: in a folder of its own. A job whose folder has a checkpoint goes on from it.
+/// Where a job keeps its state: in a folder or below a URL of its own. A job that finds a checkpoint there goes on from it.
 #[derive(Clone)]
 #[must_use]
 pub struct StateOptions {
-    folder: PathBuf,
+    place: Place,
+    copy: Option<PathBuf>,
+    key_file: Option<PathBuf>,
     from: RestoreFrom,
     duplicates: Duplicates,
     dropped_state: DroppedState,
     warn: Warn,
 }
 
+#[derive(Debug, Clone)]
+enum Place {
+    /// What the setting says.
+    AsSet,
+    /// A folder or URL.
+    At(PathBuf),
+    Store(Arc<dyn CheckpointStore>),
+}
+
 impl fmt::Debug for StateOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StateOptions").field("folder", &self.folder).field("from", &self.from).finish_non_exhaustive()
+        f.debug_struct("StateOptions").field("place", &self.place).field("from", &self.from).finish_non_exhaustive()
     }
 }
 
 impl StateOptions {
     /// In this folder, which is made if it is not there.
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
+        Self::at(folder)
+    }
+
+    /// In this store, which no other run uses: nothing keeps it out but the journal's numbers. A copy and encryption are the store's
+    /// own affair.
+    pub fn in_store(store: Arc<dyn CheckpointStore>) -> Self {
+        Self { place: Place::Store(store), ..Self::as_set() }
+    }
+
+    /// In this folder, which is made if it is not there, or below this URL: `s3://bucket/prefix`, `gs://bucket/prefix`,
+    /// `az://container/prefix`, with credentials from the environment.
+    pub fn at(place: impl Into<PathBuf>) -> Self {
+        Self { place: Place::At(place.into()), ..Self::as_set() }
+    }
+
+    /// Where the setting `checkpoint.dir` says; nowhere, if it is not set.
+    pub fn as_set() -> Self {
         Self {
-            folder: folder.into(),
+            place: Place::AsSet,
+            copy: None,
+            key_file: None,
             from: RestoreFrom::Newest,
             duplicates: Duplicates::Refused,
             dropped_state: DroppedState::Refused,
             warn: Arc::new(|_| ()),
         }
+    }
+
+    /// Writes a copy of all state elsewhere, too, and takes from there what is lost or damaged. As the setting
+    /// `checkpoint.copy-dir`, and stronger.
+    pub fn copy_to(mut self, place: impl Into<PathBuf>) -> Self {
+        self.copy = Some(place.into());
+        self
+    }
+
+    /// Encrypts state with the first key of this file. As the setting `checkpoint.encryption-key-file`, and stronger.
+    pub fn encryption_keys(mut self, file: impl Into<PathBuf>) -> Self {
+        self.key_file = Some(file.into());
+        self
     }
 
     /// From which checkpoint to go on, if not from the newest.
@@ -70,24 +114,43 @@ impl StateOptions {
         self
     }
 
-    /// Where dead letters go that no query reads: JSON lines, in a folder a table.
-    pub fn letters(&self) -> PathBuf {
-        self.folder.join("errors")
-    }
-
-    /// Takes the folder for this run.
+    /// Takes the place for this run; `None` where nothing says where that is.
     ///
-    /// Errors: `InUse` (R0623) while another run has it; those of the disk; `Corrupt` for a journal of a later version.
-    pub(crate) fn open(self) -> Result<OpenState> {
-        let store = LocalStore::open(&self.folder)?;
-        let journal = rheos_state::journal::read(&store)?;
+    /// Errors: `InUse` (R0623) while another run has it; those of the store; `Corrupt` for a journal of a later version;
+    /// `Invalid` (R0644) for a second copy without a place.
+    pub(crate) fn open(self, set: &StateSettings) -> Result<Option<OpenState>> {
+        let Some(store) = self.store(set)? else { return Ok(None) };
+        let journal = rheos_state::journal::read(store.as_ref())?;
         let context = match journal.manifests().next_back() {
             None => PlanContext::default(),
             Some((number, manifest)) => serde_json::from_slice(&manifest.program.context).map_err(|e| {
                 Error::internal(format!("checkpoint {number} has a plan context that cannot be read: {e}"))
             })?,
         };
-        Ok(OpenState { options: self, store: Arc::new(store), context })
+        Ok(Some(OpenState { options: self, store, context }))
+    }
+
+    fn store(&self, set: &StateSettings) -> Result<Option<Arc<dyn CheckpointStore>>> {
+        let place = match (&self.place, &set.dir) {
+            (Place::Store(store), _) => return Ok(Some(Arc::clone(store))),
+            (Place::At(place), _) => place.clone(),
+            (Place::AsSet, Some(dir)) => PathBuf::from(dir),
+            (Place::AsSet, None) => return Ok(None),
+        };
+        let copy = self.copy.clone().or_else(|| set.copy_dir.as_ref().map(PathBuf::from));
+        let copy = match (set.copies, copy) {
+            (Some(2), None) => {
+                return Err(Error::invalid(
+                    644,
+                    "'checkpoint.copies' is 2, and nothing says where the second copy lies",
+                )
+                .with_hint("set 'checkpoint.copy-dir' to a folder on another disk, or to a URL"));
+            }
+            (Some(1), _) => None,
+            (_, copy) => copy,
+        };
+        let key_file = self.key_file.clone().or_else(|| set.encryption_key_file.as_ref().map(PathBuf::from));
+        StoreOptions { place, copy, key_file }.open(&self.warn).map(Some)
     }
 }
 
@@ -98,7 +161,7 @@ pub(crate) struct PlanContext {
     pub(crate) query_time_ms: Option<i64>,
 }
 
-/// A state folder that this run has taken.
+/// A place of state that this run has taken.
 pub(crate) struct OpenState {
     options: StateOptions,
     store: Arc<dyn CheckpointStore>,
@@ -106,9 +169,10 @@ pub(crate) struct OpenState {
 }
 
 impl OpenState {
-    /// The folder of the dead letters that no query reads.
-    pub(crate) fn letters(&self) -> PathBuf {
-        self.options.letters()
+    /// Where dead letters go that no query reads: JSON lines, in a folder a table, where state lies in a folder. An object
+    /// store takes none.
+    pub(crate) fn letters(&self) -> Option<PathBuf> {
+        self.store.folder().map(|folder| folder.join("errors"))
     }
 
     pub(crate) fn into_config(self) -> Result<StateConfig> {

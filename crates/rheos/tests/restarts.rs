@@ -24,6 +24,7 @@ use rheos::{Batch, Connector, Error, ErrorKind, JobReport, Result, SqlProgram, S
 enum Fault {
     PanicInWrite,
     ErrorInWrite(ErrorKind),
+    PanicInStage,
     ErrorInStage(ErrorKind),
     PanicInCommit,
     ErrorInCommit(ErrorKind),
@@ -42,6 +43,8 @@ struct World {
     /// Of those that have begun a generation: sinks that were alive then.
     alive: Mutex<Vec<usize>>,
     warnings: Mutex<Vec<String>>,
+    /// A number that no writer survives.
+    poison: Option<i64>,
 }
 
 impl World {
@@ -158,13 +161,17 @@ impl SinkWriter for Writer {
             Some(_) => panic!("a writer panics"),
             None => {}
         }
-        self.rows.extend(batch.records.column(0).as_primitive::<Int64Type>().values());
+        let ids = batch.records.column(0).as_primitive::<Int64Type>().values();
+        assert!(!ids.iter().any(|id| Some(*id) == self.world.poison), "a number that nobody survives");
+        self.rows.extend(ids);
         Ok(())
     }
 
     fn stage(&mut self, _: Epoch, _: EpochEnd) -> Result<Option<Vec<Committable>>> {
-        if let Some(Fault::ErrorInStage(kind)) = self.world.comes(|f| matches!(f, Fault::ErrorInStage(_))) {
-            return Err(Error::new(kind, 203, "a stage fails"));
+        match self.world.comes(|f| matches!(f, Fault::PanicInStage | Fault::ErrorInStage(_))) {
+            Some(Fault::ErrorInStage(kind)) => return Err(Error::new(kind, 203, "a stage fails")),
+            Some(_) => panic!("a stage panics"),
+            None => {}
         }
         let rows = std::mem::take(&mut self.rows);
         let staged = (!rows.is_empty()).then(|| Committable(serde_json::to_vec(&rows).unwrap()));
@@ -174,15 +181,19 @@ impl SinkWriter for Writer {
 
 const ROWS: i64 = 3000;
 
-fn program(world: &Arc<World>, folder: &tempfile::TempDir, rows: &str) -> SqlProgram {
+/// Numbers from 0 on, ten thousand a second.
+fn numbers(rows: &str) -> String {
+    format!("'connector' = 'datagen', 'rows-per-second' = '10000/s', 'fields.id.kind' = 'sequence'{rows}")
+}
+
+fn program(world: &Arc<World>, folder: &tempfile::TempDir, source: &str) -> SqlProgram {
     let mut registry = rheos::connectors();
     registry.register(Arc::new(Shaky(Arc::clone(world))));
     let told = Arc::clone(world);
     let state = StateOptions::in_folder(folder.path().join("state"))
         .on_warning(move |error| told.warnings.lock().unwrap().push(error.message().to_string()));
     rheos::sql(format!(
-        "CREATE TABLE n (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '10000/s', \
-         'fields.id.kind' = 'sequence'{rows}); CREATE TABLE o (id BIGINT) WITH ('connector' = 'shaky'); \
+        "CREATE TABLE n (id BIGINT) WITH ({source}); CREATE TABLE o (id BIGINT) WITH ('connector' = 'shaky'); \
          INSERT INTO o SELECT id FROM n"
     ))
     .connectors(registry)
@@ -193,7 +204,7 @@ fn program(world: &Arc<World>, folder: &tempfile::TempDir, rows: &str) -> SqlPro
 
 fn run(world: &Arc<World>, workers: usize) -> Result<JobReport> {
     let folder = tempfile::tempdir().unwrap();
-    let rows = format!(", 'number-of-rows' = '{ROWS}'");
+    let rows = numbers(&format!(", 'number-of-rows' = '{ROWS}'"));
     let finished = program(world, &folder, &rows).parallelism(workers).run()?;
     Ok(finished.report.unwrap())
 }
@@ -249,7 +260,7 @@ fn what_no_restart_mends_ends_the_job() {
 
 #[test]
 fn a_job_that_panics_for_ever_tells_the_first_panic() {
-    let faults = [&[Fault::ErrorInWrite(ErrorKind::External)][..], &[Fault::PanicInWrite; 10]].concat();
+    let faults = [&[Fault::ErrorInWrite(ErrorKind::External)][..], &[Fault::PanicInStage; 10]].concat();
     let world = World::new(&faults);
     let error = run(&world, 2).unwrap_err();
     let expected = "the job was started again 10 times and failed each time; first: a write fails";
@@ -257,9 +268,82 @@ fn a_job_that_panics_for_ever_tells_the_first_panic() {
 }
 
 #[test]
+fn a_record_that_ends_generations_is_found_at_every_parallelism() {
+    for (workers, poison) in [(1, 1234), (3, 2999), (2, 0)] {
+        let world = Arc::new(World { poison: Some(poison), ..World::default() });
+        let report = run(&world, workers).unwrap();
+        // A batch, unless the row has come alone, then the row itself three times; then its source puts it aside.
+        let warnings = world.warnings.lock().unwrap();
+        assert!((3..=4).contains(&report.restarts), "{}: {warnings:?}", report.restarts);
+        let found = format!("the record at {poison} of 'rows-0' has ended the job three times and is put aside");
+        assert_eq!(warnings.iter().filter(|w| w.starts_with(&found)).count(), 1, "{warnings:?}");
+        let mut committed = world.committed.lock().unwrap().clone();
+        committed.sort_unstable();
+        assert_eq!(committed, (0..ROWS).filter(|id| *id != poison).collect::<Vec<_>>());
+    }
+}
+
+/// Numbers in a file, one of which nobody survives: the report, or what the job ended with; what was committed; and the lines of
+/// dead letters that nobody has read.
+fn run_file(on_error: &str, poison: i64) -> (Result<JobReport>, Vec<i64>, Vec<serde_json::Value>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("n.csv");
+    let rows: String = (0..ROWS).map(|id| format!("{id}\n")).collect();
+    std::fs::write(&path, format!("id\n{rows}")).unwrap();
+    let world = Arc::new(World { poison: Some(poison), ..World::default() });
+    let source = format!("'connector' = 'filesystem', 'path' = '{}', 'format' = 'csv'{on_error}", path.display());
+    let ended = program(&world, &folder, &source).parallelism(2).run().map(|finished| finished.report.unwrap());
+    let mut committed = world.committed.lock().unwrap().clone();
+    committed.sort_unstable();
+    let mut letters = vec![];
+    for file in std::fs::read_dir(folder.path().join("state/errors/n")).into_iter().flatten() {
+        let file = file.unwrap();
+        if !file.file_name().to_string_lossy().starts_with('.') {
+            let text = std::fs::read_to_string(file.path()).unwrap();
+            letters.extend(text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()));
+        }
+    }
+    (ended, committed, letters)
+}
+
+#[test]
+fn a_record_that_ends_generations_is_put_aside_as_its_table_wants_it() {
+    // The header, ten numbers of one digit, ninety of two, nine hundred of three, five hundred of four; and line ends.
+    let offset = 3 + 10 * 2 + 90 * 3 + 900 * 4 + 500 * 5;
+    let others: Vec<i64> = (0..ROWS).filter(|id| *id != 1500).collect();
+
+    let (ended, committed, letters) = run_file("", 1500);
+    let report = ended.unwrap();
+    assert_eq!(committed, others);
+    assert!((3..=4).contains(&report.restarts), "{}", report.restarts);
+    let [letter] = &letters[..] else { panic!("{letters:?}") };
+    assert_eq!((&letter["table"], &letter["position"]), (&"n".into(), &offset.into()), "{letter}");
+    // {"id":1500} in base64.
+    assert_eq!(letter["raw"], "eyJpZCI6MTUwMH0=");
+    let reason = letter["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("it has ended the job three times: a worker panicked: a number that nobody"),
+        "{reason}"
+    );
+    let counts = &report.sources[0];
+    assert_eq!((counts.read, counts.decoded, counts.dead_lettered, counts.skipped), (3000, 2999, 1, 0));
+
+    let (ended, committed, letters) = run_file(", 'on-error' = 'skip'", 1500);
+    let report = ended.unwrap();
+    assert_eq!((committed, letters, report.sources[0].skipped), (others, vec![], 1));
+    assert!(report.skipped[0].contains(&format!("the record at byte {offset} of '")), "{:?}", report.skipped);
+
+    let (ended, committed, letters) = run_file(", 'on-error' = 'fail'", 1500);
+    let error = ended.unwrap_err();
+    assert_eq!((error.code().as_str(), error.kind()), ("R0676", ErrorKind::User));
+    assert!(error.message().starts_with(&format!("the record at byte {offset} of '")), "{}", error.message());
+    assert!(!committed.contains(&1500) && letters.is_empty());
+}
+
+#[test]
 fn savepoints_are_made_by_a_running_job_and_their_askers_are_told() {
     let (world, folder) = (World::new(&[]), tempfile::tempdir().unwrap());
-    let running = program(&world, &folder, "").parallelism(2).plan().unwrap().start().unwrap();
+    let running = program(&world, &folder, &numbers("")).parallelism(2).plan().unwrap().start().unwrap();
     let control = running.control();
     let wait = |name: &str, then| control.savepoint(name, then).wait(Duration::from_secs(60));
     // Two at once with one name: one is made.

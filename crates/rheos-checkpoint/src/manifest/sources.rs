@@ -17,7 +17,8 @@ pub struct SourceState {
     pub watermark_ms: i64,
     /// Whether no split will be found any more.
     pub enumerated: bool,
-    /// What its discovery has handed out, in the connector's own form: a restore does not find that again.
+    /// What its discovery has handed out, in the connector's own form: a restore does not find that again. Empty where it is a
+    /// table of the operator's state, as all sources keep it now.
     pub enumerator: String,
     /// What is known of splits that have been read to their end, by sequence.
     pub sequences: Vec<SequenceState>,

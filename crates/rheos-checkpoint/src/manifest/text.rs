@@ -8,8 +8,8 @@
 //! version has been damaged. The checksum is the xxh3-64 of kind, version and key, each followed by a line feed (no key:
 //! nothing before the line feed), and of the body: a digit that has flipped anywhere must not go unnoticed. Both lines are
 //! JSON, so that the text can be read with other tools. Whoever changes the body's meaning raises the version; a version
-//! that is not known is refused by name, and so is a field that is not known. `key` names the key that the body has been
-//! encrypted with; this version reads and writes none.
+//! that is not known is refused by name, and so is a field that is not known. `key` would name a key that the body has been
+//! encrypted with; this version reads and writes none (whole files are encrypted, by the store).
 
 use rheos_core::{Error, ErrorKind, Result};
 use serde::de::DeserializeOwned;
@@ -131,7 +131,7 @@ fn understood(header: &Header) -> Result<()> {
     }
     match key {
         Some(key) => Err(Error::invalid(610, format!("it is encrypted with the key '{key}'"))
-            .with_hint("use a version of Rheos that knows 'checkpoint.encryption-key-file'")),
+            .with_hint("use the version of Rheos that wrote it")),
         None => Ok(()),
     }
 }

@@ -53,6 +53,10 @@ const CASES: &[Case] = &[
     ("rheos --config sp", &["sp\\ ace.sql"]),
     ("rheos run --config d", &["data.csv"]),
     ("rheos bench nexmark --data ", &["sub"]),
+    ("rheos run --state-dir su", &["sub"]),
+    ("rheos run --copy-dir su", &["sub"]),
+    ("rheos run --encryption-key-file d", &["data.csv"]),
+    ("rheos checkpoint list --encr", &["--encryption-key-file"]),
     // Flags.
     ("rheos run --para", &["--parallelism"]),
     ("rheos run a.sql --d", &["--drain"]),

@@ -19,4 +19,5 @@ mod process;
 mod restarts;
 mod savepoints;
 mod state;
+mod stores;
 mod streams;

@@ -148,7 +148,7 @@ fn a_job_that_waits_to_be_started_again_can_be_stopped() {
     let mut run = Run::start(&sandbox, "", &[&["--state-dir", "state"], &wait[..]].concat());
     run.wait_for_id(9);
     fs::rename(sandbox.path("in"), sandbox.path("away")).unwrap();
-    run.wait_for_talk("in 3600000 ms (restart 1 of 10)");
+    run.wait_for_talk("in 3600 s (restart 1 of 10)");
     run.signal("INT");
     run.end().expect_code(66).expect_talk("the job was stopped while it waited to be started again: cannot read 'in'");
 }

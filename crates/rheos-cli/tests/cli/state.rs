@@ -129,3 +129,46 @@ fn a_state_directory_is_for_one_run_and_for_state() {
     let names: BTreeSet<_> = fs::read_dir(sandbox.path("data")).unwrap().map(|f| f.unwrap().file_name()).collect();
     assert_eq!(names.len(), 1, "nothing was put there: {names:?}");
 }
+
+#[test]
+fn a_named_query_goes_on_with_its_state_when_other_rows_come_to_it() {
+    let sandbox = Sandbox::new();
+    let sql = |hint: &str, condition: &str| {
+        format!(
+            "CREATE TABLE n (id BIGINT, at TIMESTAMP, WATERMARK FOR at AS at) WITH ('connector' = 'datagen', \
+             'rows-per-second' = '1000/s', 'fields.id.kind' = 'sequence'); CREATE TABLE o (n BIGINT) {FILES} \
+             CREATE TABLE seen (id BIGINT) WITH ('connector' = 'print'); INSERT INTO seen SELECT id FROM n; \
+             INSERT INTO o SELECT {hint} count(*) FROM TABLE(TUMBLE(TABLE n, DESCRIPTOR(at), INTERVAL '365000' DAY)) \
+             WHERE {condition} GROUP BY window_start, window_end"
+        )
+    };
+    // Runs until a row is shown and there is state; gives the count in it.
+    let run = |sql: &str| -> i64 {
+        let args = ["run", "-c", sql, "--state-dir", "state", "--set", "checkpoint.interval=50 ms"];
+        let mut child = start(sandbox.command(&args));
+        let mut rows = BufReader::new(child.stdout.take().unwrap()).lines();
+        let read = || sandbox.run(&["state", "read", "state", "--operator", "total-tumble", "-o", "jsonl"]);
+        while read().stdout.is_empty() {
+            rows.next().unwrap().unwrap();
+        }
+        for _ in 0..50 {
+            rows.next().unwrap().unwrap();
+        }
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        rows.for_each(drop);
+        let mut talk = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut talk).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{talk}");
+        // Each epoch has handed over what it counted.
+        let state = read().expect_code(0).stdout.clone();
+        let count = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["count(1)[count]"].as_i64();
+        state.lines().map(|line| count(line).unwrap_or_else(|| panic!("{line}"))).sum()
+    };
+    let first = run(&sql("/*+ id('total') */", "id >= 0"));
+    let second = run(&sql("/*+ id('total') */", "id >= 0 AND id % 2 < 5"));
+    assert!(first > 0 && second >= first + 50, "{first} rows, then {second}");
+    let other = sandbox.run(&["run", "-c", &sql("", "id >= 0"), "--state-dir", "state"]);
+    other.expect_code(65).expect_talk("error[R0611]").expect_talk("total-");
+    let listed = sandbox.run(&["state", "list", "state"]);
+    assert!(listed.expect_code(0).stdout.contains("tumble"), "{}", listed.stdout);
+}

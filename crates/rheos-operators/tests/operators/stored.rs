@@ -81,7 +81,7 @@ fn rows_of_sessions_that_have_fired_are_let_go_while_one_stays_open() {
     let key = column(&schema, "key");
     let factory = AssignSessionsFactory::try_new(schema, 0, vec![key], WindowSpec::try_session(51).unwrap()).unwrap();
     // Key 1 comes every 100 ms, and would have sessions of one row.
-    check(&factory, &Routing::Hash(vec![1]), 160, sessions, |_, harness| (stored(harness, &["rows", "closed"]), 1200));
+    check(&factory, &Routing::Hash(vec![1]), 112, sessions, |_, harness| (stored(harness, &["rows", "closed"]), 1200));
     let schema = input(&[]).schema();
     let key = column(&schema, "key");
     let step = |epoch: i64| {
@@ -91,7 +91,7 @@ fn rows_of_sessions_that_have_fired_are_let_go_while_one_stays_open() {
         (arrow::compute::concat_batches(&rows.schema(), [&rows, &input(&between)]).unwrap(), watermark)
     };
     let factory = AssignSessionsFactory::try_new(schema, 0, vec![key], WindowSpec::try_session(26).unwrap()).unwrap();
-    check(&factory, &Routing::Hash(vec![1]), 160, step, |epoch, harness| {
+    check(&factory, &Routing::Hash(vec![1]), 112, step, |epoch, harness| {
         (stored(harness, &["rows", "closed"]), 1200 + 5 * epoch as usize)
     });
 }
@@ -106,7 +106,7 @@ fn a_window_that_stays_open_for_many_epochs_is_stored_about_twice() {
             let rows: Vec<Row> = (0..200).map(|n| (Some(epoch * (1 << 32) + n), (n % 200) as u8, Some(n))).collect();
             (input(&rows), epoch << 32)
         };
-        check(&factory, &Routing::Hash(vec![1]), 600, step, |_, harness| (stored(harness, &["slices"]), 200 * 12));
+        check(&factory, &Routing::Hash(vec![1]), 400, step, |_, harness| (stored(harness, &["slices"]), 200 * 12));
     }
 }
 
@@ -156,7 +156,7 @@ fn of_a_top_n_a_store_needs_what_can_still_come_out() {
             input: schema.clone(),
         });
         let step = |epoch: i64| (windowed(600, epoch), epoch);
-        check(&factory.unwrap(), &Routing::Hash(vec![2]), 200, step, |_, harness| {
+        check(&factory.unwrap(), &Routing::Hash(vec![2]), 128, step, |_, harness| {
             (stored(harness, &["rows"]), 3 * 2048)
         });
     }

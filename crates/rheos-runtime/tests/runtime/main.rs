@@ -5,4 +5,5 @@
 mod clocks;
 mod flow_control;
 mod results;
+mod state;
 mod support;

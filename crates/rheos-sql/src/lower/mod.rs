@@ -34,7 +34,7 @@ use datafusion_expr::{Distinct, Expr, LogicalPlan};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::{Column as PhysicalColumn, cast};
 use rheos_core::error::{Error, Result, Span};
-use rheos_core::graph::{Edge, Exchange, JobGraph, NodeKind};
+use rheos_core::graph::{Edge, Exchange, JobGraph, Naming, NodeKind};
 use rheos_core::sink::Sink;
 use rheos_core::source::Boundedness;
 use rheos_core::{NodeId, Port};
@@ -104,7 +104,8 @@ pub(crate) fn lower(tasks: &[Task], catalog: &Catalog) -> Result<JobGraph> {
             catalog,
             props: props(catalog.config()),
         };
-        let end = lowering.task(task).map_err(|e| located(e, &task.tokens))?;
+        let naming = catalog.hints().or_default(catalog.hints().of_query(&task.tokens)?);
+        let end = lowering.named(naming, |l| l.task(task)).map_err(|e| located(e, &task.tokens))?;
         match targets.iter_mut().find(|(t, _)| t.name == task.target.name) {
             Some((_, ends)) => ends.push(end),
             None => targets.push((&task.target, vec![end])),
@@ -187,6 +188,21 @@ impl Lowering<'_> {
         }
     }
 
+    /// What the user says of a view's steps.
+    fn view_naming(&self, name: &str) -> Option<Naming> {
+        let hints = self.catalog.hints();
+        let naming = hints.of_view(name).filter(|_| self.catalog.is_view(name))?;
+        Some(hints.or_default(Some(naming)))
+    }
+
+    /// Lowers a part whose steps have a name.
+    fn named<T>(&mut self, naming: Naming, lower: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let before = self.graph.name_next(naming);
+        let lowered = lower(self);
+        self.graph.name_next(before);
+        lowered
+    }
+
     fn df(&self, error: DataFusionError) -> Error {
         diagnose::planning(error, self.tokens, self.catalog)
     }
@@ -204,7 +220,10 @@ impl Lowering<'_> {
     fn lower_anew(&mut self, plan: &LogicalPlan) -> Result<Stream> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
-            LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
+            LogicalPlan::SubqueryAlias(alias) => match self.view_naming(alias.alias.table()) {
+                Some(naming) => self.named(naming, |l| l.lower(&alias.input)),
+                None => self.lower(&alias.input),
+            },
             LogicalPlan::Filter(filter) => self.filter(&filter.predicate, &filter.input),
             LogicalPlan::Projection(projection) => self.project(&projection.expr, &projection.input),
             LogicalPlan::Aggregate(a) => self.aggregate(&a.group_expr, &a.aggr_expr, &a.input, &a.schema, "GROUP BY"),

@@ -103,7 +103,11 @@ impl Lowering<'_> {
             }
             None => None,
         };
-        let node = self.graph.add(format!("source:{name}"), NodeKind::Source { source, watermark }, vec![]);
+        // A source is of all who read it: it has no part in the name of a query.
+        let naming = self.catalog.hints().of_table(name).cloned().unwrap_or_default();
+        let node = self.named(naming, |l| {
+            Ok(l.graph.add(format!("source:{name}"), NodeKind::Source { source, watermark }, vec![]))
+        })?;
         let shared = SharedSource { node, columns };
         self.sources.insert(name.clone(), shared.clone());
         Ok(shared)

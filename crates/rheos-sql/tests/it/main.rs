@@ -3,6 +3,7 @@
 mod absent;
 mod fakes;
 mod flink;
+mod hints;
 mod mistakes;
 mod names;
 mod plans;

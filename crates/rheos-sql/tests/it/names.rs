@@ -1,5 +1,7 @@
 //! Names, types, variables and settings.
 
+use std::collections::BTreeMap;
+
 use rheos_sql::RestartSettings;
 
 use crate::fakes::{TABLES, columns, explained, options, plan, registry};
@@ -143,6 +145,22 @@ fn settings_from_outside_win() {
     assert_eq!(rheos_sql::plan(text, &options, &registry()).unwrap().settings.parallelism, Some(2));
     options.settings.insert("paralelism".into(), "2".into());
     assert!(rheos_sql::plan(text, &options, &registry()).is_err());
+}
+
+#[test]
+fn where_state_lies_is_known_before_the_program_is_planned() {
+    let text = "SET 'checkpoint.dir' = '${PLACE}/state'; SELECT nothing FROM nowhere; SET 'checkpoint.copies' = '2';
+        SET 'execution.checkpointing.dir' = '${PLACE}/later'; SET 'parallelism' = 'wrong, and not looked at'";
+    let variables = BTreeMap::from([("PLACE".to_string(), "s3://b".to_string())]);
+    let mut outside = BTreeMap::from([("timezone".to_string(), "nowhere".to_string())]);
+    let settings = rheos_sql::state_settings(text, &variables, &outside).unwrap();
+    assert_eq!((settings.dir.as_deref(), settings.copies), (Some("s3://b/later"), Some(2)));
+    outside.insert("checkpoint.dir".into(), "here".into());
+    outside.insert("checkpoint.copy-dir".into(), "there".into());
+    let settings = rheos_sql::state_settings(text, &variables, &outside).unwrap();
+    assert_eq!((settings.dir.as_deref(), settings.copy_dir.as_deref()), (Some("here"), Some("there")));
+    let error = rheos_sql::state_settings("SET 'checkpoint.dri' = 'x'", &variables, &BTreeMap::new()).unwrap_err();
+    assert!(error.code() == "R0104" && error.span().is_some() && error.hint().unwrap().contains("checkpoint.dir"));
 }
 
 #[test]

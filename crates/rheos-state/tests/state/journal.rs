@@ -1,34 +1,20 @@
 //! The journal in a store.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use rheos_checkpoint::coordinator::WriteOutcome;
 use rheos_checkpoint::garbage::Garbage;
-use rheos_checkpoint::journal::{Claim, Entry, EntryNumber, Journal, Nonce, Witness};
+use rheos_checkpoint::journal::{Entry, EntryNumber, Journal, Witness};
 use rheos_checkpoint::manifest::{Checksum, KeyGroupSet, Manifest, ObjectRef, Segment};
 use rheos_checkpoint::recovery::{SegmentCheck, SegmentId};
 use rheos_core::key::KeyGroupAssignment;
 use rheos_core::state::TableKind;
-use rheos_core::{Epoch, ErrorKind, Generation, JobId, WorkerId};
+use rheos_core::{Epoch, ErrorKind, WorkerId};
 use rheos_state::journal;
 use rheos_state::names::{entry_path, witness_path};
 use rheos_state::store::{CheckpointStore, Fault, MemoryStore, Operation};
 
-use crate::tables;
-
-/// Claims of several starters for the same number differ in their nonce.
-fn claim(generation: u64, nonce: u128) -> Entry {
-    Entry::Claim(Claim {
-        generation: Generation(generation),
-        nonce: Nonce(nonce),
-        job: JobId(7),
-        restored: None,
-        first_epoch: Epoch(0),
-        checkpoints_kept: NonZeroU32::MIN,
-        damaged: vec![],
-    })
-}
+use crate::tables::{self, claim};
 
 /// Entry `number`, of generation 1.
 fn manifest(number: u64) -> Entry {

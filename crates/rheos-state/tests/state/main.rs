@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends with a panic")]
 
+mod copies;
 mod history;
 mod journal;
 mod objects;
+mod remote;
+mod sealed;
 mod speed;
 mod stores;
 mod tables;

@@ -8,13 +8,26 @@ use std::time::Duration;
 
 use rheos_core::ErrorKind;
 use rheos_state::is_full;
-use rheos_state::store::{CheckpointStore, Creation, Fault, LocalStore, MemoryStore, Operation, WriteFailure, put};
+use rheos_state::store::{
+    CheckpointStore, CopiedStore, Creation, Fault, KeyRing, LocalStore, MemoryStore, Note, Operation, RemoteStore,
+    SealedStore, WriteFailure, put,
+};
 
 /// Every store, empty.
 fn each(check: impl Fn(Arc<dyn CheckpointStore>)) {
     let folder = tempfile::tempdir().unwrap();
     check(Arc::new(LocalStore::open(&folder.path().join("state")).unwrap()));
     check(Arc::new(MemoryStore::new()));
+    let note: Note = Arc::new(|_| ());
+    for prefix in ["", "jobs/a"] {
+        let bucket = Arc::new(object_store::memory::InMemory::new());
+        check(Arc::new(RemoteStore::take(bucket, prefix, "memory", Duration::from_secs(6), &note).unwrap()));
+    }
+    let keys = KeyRing::parse("k:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
+    let memory = || Arc::new(MemoryStore::new());
+    check(Arc::new(SealedStore::new(memory(), keys.clone())));
+    check(Arc::new(SealedStore::new(memory(), KeyRing::empty())));
+    check(Arc::new(CopiedStore::new(memory(), Arc::new(SealedStore::new(memory(), keys)), note)));
 }
 
 fn names(store: &dyn CheckpointStore, prefix: &str) -> Vec<String> {
@@ -89,7 +102,7 @@ fn names_are_listed_by_prefix_in_order() {
         assert_eq!(names(&*store, "nothing/"), [""; 0]);
         assert_eq!(names(&*store, "").len(), 5);
         let listed = store.list("objectsx").unwrap();
-        assert_eq!(listed[0].length_bytes, 8);
+        assert!(listed[0].length_bytes >= 8);
         assert!(listed[0].age.is_none_or(|age| age < Duration::from_secs(600)));
     });
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
-use rheos_checkpoint::journal::EntryNumber;
+use rheos_checkpoint::journal::{Claim, Entry, EntryNumber, Nonce};
 use rheos_checkpoint::manifest::{JobPhase, Manifest, ObjectRef, Program, owner_ranges};
 use rheos_core::key::{KEY_HASH_VERSION, KeyGroup, KeyGroupAssignment};
 use rheos_core::state::{Run, StateDelta, TableDelta, TableKind, Tombstone};
-use rheos_core::{Epoch, Generation};
+use rheos_core::{Epoch, Generation, JobId};
 
 /// A row of a test: its key group, its namespace, and a number that no other row has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,4 +102,21 @@ pub(crate) fn manifest(
     };
     manifest.check().unwrap();
     manifest
+}
+
+/// Claims of several starters for the same number differ in their nonce.
+pub(crate) fn claim(generation: u64, nonce: u128) -> Entry {
+    claim_of(generation, nonce, 7)
+}
+
+pub(crate) fn claim_of(generation: u64, nonce: u128, job: u128) -> Entry {
+    Entry::Claim(Claim {
+        generation: Generation(generation),
+        nonce: Nonce(nonce),
+        job: JobId(job),
+        restored: None,
+        first_epoch: Epoch(0),
+        checkpoints_kept: NonZeroU32::MIN,
+        damaged: vec![],
+    })
 }

@@ -5,7 +5,7 @@ use rheos_checkpoint::lease::{Lease, LeaseState, LeaseWatch};
 use rheos_core::ErrorKind;
 
 fn lease(nonce: u128, beat: u64) -> Option<Lease> {
-    Some(Lease { holder: "host 1, process 7".into(), nonce: Nonce(nonce), beat })
+    Some(Lease { holder: "host 1, process 7".into(), nonce: Nonce(nonce), beat, process: None })
 }
 
 #[test]
@@ -20,7 +20,7 @@ fn a_lease_that_changes_is_held_and_one_that_does_not_is_free_in_time() {
         let mut watch = LeaseWatch::new(900);
         watch.saw(lease(1, 7), 0);
         let LeaseState::InUse(error) = watch.saw(changed, 300) else { panic!() };
-        assert_eq!((error.kind(), error.code().as_str()), (ErrorKind::Conflict, "R0623"));
+        assert_eq!((error.kind(), error.code().as_str()), (ErrorKind::InUse, "R0623"));
         assert!(error.message().contains("host 1, process 7"));
     }
 }

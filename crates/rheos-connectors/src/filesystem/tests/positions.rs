@@ -427,7 +427,7 @@ fn a_checkpoint_remembers_each_file_of_a_followed_folder_once_and_forgets_those_
     restored.restore_found(&remembered.0).unwrap();
     write(path, "two.json", b"{\"a\":3}\n");
     let found = discover(&restored, 1);
-    assert!(found[0].id.ends_with("two.json") && found[0].sequence == 501, "{found:?}");
+    assert!(found[0].id.contains("two.json") && found[0].sequence == 501, "{found:?}");
     assert_eq!(remembered.checkpoint(&restored), 2);
     // Files come and go: what is remembered stays in proportion to what is there.
     let mut source = restored;
@@ -451,7 +451,7 @@ fn a_checkpoint_remembers_each_file_of_a_followed_folder_once_and_forgets_those_
     last.restore_found(&remembered.0).unwrap();
     write(path, "three.json", b"{\"a\":5}\n");
     let found = discover(&last, 1);
-    assert!(found[0].id.ends_with("three.json") && found[0].sequence == 502 + 2000, "{found:?}");
+    assert!(found[0].id.contains("three.json") && found[0].sequence == 502 + 2000, "{found:?}");
     // A checkpoint of an earlier version has the splits themselves: the next one remembers them in the new form.
     let migrated = new();
     migrated.restore(&old).unwrap();

@@ -1,0 +1,93 @@
+//! Hints: which steps keep their ids when a program changes.
+
+use rheos_core::graph::{JobGraph, NodeKind};
+
+use crate::fakes::{TABLES, plan};
+
+fn graph(program: &str) -> JobGraph {
+    let program = plan(&format!("{TABLES}{program}")).unwrap_or_else(|e| panic!("{program}: {e}"));
+    program.graph.expect("the program has a query")
+}
+
+/// The ids of the steps that keep state.
+fn stateful(program: &str) -> Vec<String> {
+    let graph = graph(program);
+    let nodes = graph.nodes().iter().filter(|n| matches!(n.kind, NodeKind::Stateful(_)));
+    nodes.map(|n| n.operator_id.clone()).collect()
+}
+
+fn source(program: &str) -> String {
+    let graph = graph(program);
+    let source = graph.nodes().iter().find(|n| matches!(n.kind, NodeKind::Source { .. }));
+    source.expect("the program reads a table").operator_id.clone()
+}
+
+fn windows(hint: &str, minutes: u32, condition: &str) -> String {
+    format!(
+        "SELECT {hint} auction, count(*) AS n, window_start FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), \
+         INTERVAL '{minutes}' MINUTE)) WHERE {condition} GROUP BY auction, window_start, window_end"
+    )
+}
+
+#[test]
+fn a_named_query_keeps_its_state_when_what_it_reads_changes_and_not_when_it_means_something_else() {
+    let named = |minutes, condition| stateful(&windows("/*+ id('hourly') */", minutes, condition));
+    let first = named(60, "price > 1");
+    assert!(!first.is_empty() && first.iter().all(|id| id.starts_with("hourly-")), "{first:?}");
+    assert_eq!(named(60, "price > 2"), first, "other rows come");
+    let other = named(30, "price > 1");
+    assert!(other.iter().all(|id| !first.contains(id)), "its slices are of other lengths: {other:?}");
+    let unnamed = |condition| stateful(&windows("", 60, condition));
+    assert_ne!(unnamed("price > 1"), unnamed("price > 2"));
+}
+
+#[test]
+fn a_named_table_keeps_its_positions_whatever_columns_are_read() {
+    assert_ne!(source("SELECT auction FROM bid"), source("SELECT auction, price FROM bid"));
+    for columns in ["auction", "auction, price"] {
+        assert_eq!(source(&format!("SELECT {columns} FROM bid /*+ id('bids') */ WHERE price > 1")), "bids");
+        let windowed = format!(
+            "SELECT {columns}, window_end FROM TABLE(TUMBLE(TABLE Bid /*+ id('bids') */, DESCRIPTOR(ts), INTERVAL '1' DAY))"
+        );
+        assert_eq!(source(&windowed), "bids");
+    }
+    // The name of a query is none of its source.
+    assert_ne!(source(&windows("/*+ id('a') */", 60, "true")), "a");
+}
+
+#[test]
+fn a_view_carries_its_name_into_all_queries() {
+    let view = |hint: &str| format!("CREATE VIEW hourly AS {};", windows(hint, 60, "price > 1"));
+    let behind_select = format!("{} SELECT auction, n FROM hourly AS h WHERE n > 5", view("/*+ id('h') */"));
+    let where_read = format!("{} SELECT auction, n FROM hourly /*+ id('h') */ WHERE n > 5", view(""));
+    let ids = stateful(&behind_select);
+    assert!(!ids.is_empty() && ids.iter().all(|id| id.starts_with("h-")), "{ids:?}");
+    assert_eq!(stateful(&where_read), ids);
+    // The query around it has a name of its own.
+    let around = format!(
+        "{} SELECT /*+ id('all') */ max(n), count(DISTINCT auction) FROM hourly GROUP BY window_start",
+        view("/*+ id('h') */")
+    );
+    let ids = stateful(&around);
+    assert!(ids.iter().any(|id| id.starts_with("h-")) && ids.iter().any(|id| id.starts_with("all-")), "{ids:?}");
+}
+
+#[test]
+fn a_time_to_live_goes_with_the_steps_that_keep_state() {
+    let lives = |program: &str| -> Vec<Option<i64>> {
+        let graph = graph(program);
+        let nodes = graph.nodes().iter().filter(|n| matches!(n.kind, NodeKind::Stateful(_)));
+        nodes.map(|n| n.state_ttl_ms).collect()
+    };
+    let all = |program: &str, expected: Option<i64>| {
+        let found = lives(program);
+        assert!(!found.is_empty() && found.iter().all(|ms| *ms == expected), "{program}: {found:?}");
+    };
+    all(&windows("", 60, "true"), None);
+    all(&windows("/*+ ttl('2 h') */", 60, "true"), Some(7_200_000));
+    let set = |query: &str| format!("SET 'state.ttl' = '1 d'; {query}");
+    all(&set(&windows("", 60, "true")), Some(86_400_000));
+    all(&set(&windows("/*+ ttl('2 h'), id('x') */", 60, "true")), Some(7_200_000));
+    all(&format!("SET 'state.ttl' = '0 s'; {}", windows("", 60, "true")), None);
+    all(&format!("SET 'table.exec.state.ttl' = '1 d'; {}", windows("", 60, "true")), Some(86_400_000));
+}

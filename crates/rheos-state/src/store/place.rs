@@ -1,0 +1,129 @@
+//! From what a user names to a store: a folder or a URL, with a copy elsewhere, encrypted.
+//!
+//! ```text
+//!   CopiedStore ─┬─► SealedStore ─► folder or object store
+//!                └─► SealedStore ─► folder or object store (the copy)
+//! ```
+//! Copies are told apart by what they hold, so encryption lies below: each store has salts of its own.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rheos_checkpoint::journal::{Entry, EntryNumber};
+use rheos_core::{Error, JobId, Result};
+
+use super::remote::is_url;
+use super::{CheckpointStore, CopiedStore, KeyRing, LocalStore, Note, RemoteStore, SealedStore};
+use crate::journal;
+
+/// Where state lies, and how.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct StoreOptions {
+    /// A folder, or `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`.
+    pub place: PathBuf,
+    /// Where a copy of all files is written, if one is: as `place`.
+    pub copy: Option<PathBuf>,
+    /// A file of keys, if state is encrypted. See [`KeyRing`].
+    pub key_file: Option<PathBuf>,
+}
+
+impl StoreOptions {
+    /// At a place, without a copy, not encrypted.
+    pub fn at(place: impl Into<PathBuf>) -> Self {
+        Self { place: place.into(), copy: None, key_file: None }
+    }
+
+    /// Whether the place is a folder, not a URL.
+    pub fn is_folder(&self) -> bool {
+        url(&self.place).is_none()
+    }
+
+    /// The store, for the one run that uses it. `note` is told of what does not end the run.
+    ///
+    /// Errors: as of [`LocalStore::open`], [`RemoteStore::open`] and [`KeyRing::read`]; `Invalid` (R0642) if the copy belongs to
+    /// another job, (R0644) if it is in the same place.
+    pub fn open(&self, note: &Note) -> Result<Arc<dyn CheckpointStore>> {
+        if let Some(copy) =
+            self.copy.as_ref().filter(|copy| is_within(copy, &self.place) || is_within(&self.place, copy))
+        {
+            let message = format!("'{}' and its copy in '{}' lie in one another", self.place.display(), copy.display());
+            return Err(
+                Error::invalid(644, message).with_hint("give another folder, best on another disk or in another store")
+            );
+        }
+        let keys = self.keys(note)?;
+        let open = |place: &Path| -> Result<Arc<dyn CheckpointStore>> {
+            let store: Arc<dyn CheckpointStore> = match url(place) {
+                Some(url) => Arc::new(RemoteStore::open(url, note)?),
+                None => Arc::new(LocalStore::open(place)?),
+            };
+            Ok(Arc::new(SealedStore::new(store, keys.clone())))
+        };
+        let first = open(&self.place)?;
+        let Some(copy) = &self.copy else { return Ok(first) };
+        let second = open(copy).map_err(|e| e.context("the copy"))?;
+        check_same_job(first.as_ref(), second.as_ref())?;
+        let copied = CopiedStore::new(first, second, Arc::clone(note));
+        copied.catch_up().map_err(|e| e.context("the copy"))?;
+        Ok(Arc::new(copied))
+    }
+
+    /// The store, for a look at it while a run may use it; a copy is not looked at. In an object store that run may be asked by it
+    /// (`requests/`), but nothing else is written.
+    ///
+    /// Errors: as of [`LocalStore::view`], [`RemoteStore::view`] and [`KeyRing::read`].
+    pub fn view(&self, note: &Note) -> Result<Arc<dyn CheckpointStore>> {
+        let keys = self.keys(note)?;
+        let store: Arc<dyn CheckpointStore> = match url(&self.place) {
+            Some(url) => Arc::new(RemoteStore::view(url)?),
+            None => Arc::new(LocalStore::view(&self.place)?),
+        };
+        Ok(Arc::new(SealedStore::new(store, keys)))
+    }
+
+    fn keys(&self, note: &Note) -> Result<KeyRing> {
+        match &self.key_file {
+            Some(path) => KeyRing::read(path, note),
+            None => Ok(KeyRing::empty()),
+        }
+    }
+}
+
+fn url(place: &Path) -> Option<&str> {
+    place.to_str().filter(|text| is_url(text))
+}
+
+/// Whether a place is another, or lies below it. Folders may have several names.
+fn is_within(inner: &Path, outer: &Path) -> bool {
+    match (url(inner), url(outer)) {
+        (Some(inner), Some(outer)) => {
+            let folder = |url: &str| format!("{}/", url.trim_end_matches('/'));
+            folder(inner).starts_with(&folder(outer))
+        }
+        (None, None) => {
+            let real = |path: &Path| std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
+            let (inner, outer) = (real(inner), real(outer));
+            inner.is_ok_and(|inner| outer.is_ok_and(|outer| inner.starts_with(outer)))
+        }
+        _ => false,
+    }
+}
+
+/// A copy must not be another job's: the two would be mixed up, file by file.
+fn check_same_job(first: &dyn CheckpointStore, second: &dyn CheckpointStore) -> Result<()> {
+    // The first entry is a claim, and is never deleted.
+    let job = |store: &dyn CheckpointStore| -> Result<Option<JobId>> {
+        Ok(match journal::read_entry(store, EntryNumber(1))? {
+            Some(Entry::Claim(claim)) => Some(claim.job),
+            _ => None,
+        })
+    };
+    match (job(first)?, job(second)?) {
+        (Some(one), Some(other)) if one != other => {
+            let message = format!("{} holds the state of another job than {}", second.place(), first.place());
+            Err(Error::invalid(642, message).with_hint("give each job a folder of its own for its copy"))
+        }
+        _ => Ok(()),
+    }
+}
