@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use rheos::graph::Guarantee;
-use rheos::letters;
+use rheos::letters::SINK_PREFIX;
 use rheos::{Counter, Job, JobReport};
 
 /// The share of the late records that the hint's wider watermark would have kept.
@@ -77,16 +77,14 @@ pub(crate) fn text(report: &JobReport, stopped: bool, drain: bool) -> String {
     text
 }
 
-/// Where the dead letters of a job that keeps state are, as far as no query reads them.
-pub(crate) fn letters(report: &JobReport, folder: &std::path::Path) -> String {
-    let mut text = String::new();
-    for node in report.nodes.iter().filter(|node| node.rows_in > 0) {
-        if let Some(table) = node.name.strip_prefix(letters::SINK_PREFIX) {
-            let folder = folder.join(letters::folder_name(table));
-            let _ = writeln!(text, "dead letters of {table} are in {}", folder.display());
-        }
-    }
-    text
+/// Where the dead letters are that no query reads, of tables that had some. `folders`: by table.
+pub(crate) fn letters(report: &JobReport, folders: &[(String, String)]) -> String {
+    let has_some = |table: &str| {
+        let is_writer = |name: &str| name.strip_prefix(SINK_PREFIX) == Some(table);
+        report.nodes.iter().any(|node| node.rows_in > 0 && is_writer(&node.name))
+    };
+    let told = folders.iter().filter(|(table, _)| has_some(table));
+    told.map(|(table, folder)| format!("dead letters of {table} are in {folder}\n")).collect()
 }
 
 /// Where a job keeps its state, and what that promises for its output.
