@@ -238,6 +238,7 @@ class Round:
             elif code == 0:
                 self.fault.after_end()
                 self.compare(is_whole=True)
+                self.check_counts(log)
                 return took_s
             elif self.fault.may_end(code, log):
                 self.compare(is_whole=False)
@@ -277,6 +278,13 @@ class Round:
             if lost or twice:
                 what = f"{name}: {sum(lost.values())} lost, {sum(twice.values())} twice or wrong"
                 raise RuntimeError(f"{what}; lost {list(lost)[:3]}, more {list(twice)[:3]}")
+
+    def check_counts(self, log):
+        """What the last start tells of the whole job: each line has been counted once."""
+        rows, bad = len(self.rows), len(self.bad)
+        counts = f"t: {rows + bad:,} read = {rows:,} decoded + {bad:,} dead-lettered + 0 skipped\n"
+        if bad and counts not in log and "had come to its end before" not in log:
+            raise RuntimeError(f"wrong counts, not {counts.strip()}: {log[-500:]}")
 
 
 def play(args, job_name, seed, kills_wanted, usual_s):

@@ -31,6 +31,7 @@ pub(crate) fn run(args: &RunArgs, cli: &Cli) -> Result<()> {
         eprintln!("no state is kept: what a crash interrupts begins anew (--state-dir DIR keeps it)");
     }
     let runs = job.graph().is_some();
+    let letters = job.letters();
     let mut running = job.start().map_err(Failure::plain)?;
     if runs {
         let mode = if args.drain { StopMode::Drain } else { StopMode::Stop };
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &RunArgs, cli: &Cli) -> Result<()> {
         (Ok(report), Ok(())) => report,
     };
     if let Some(report) = report {
-        close(&report, args, cli);
+        close(&report, &letters, args, cli);
     }
     Ok(())
 }
@@ -98,7 +99,7 @@ fn print_outputs(running: &mut RunningJob, mut printer: Printer, progress: &Prog
     Ok(())
 }
 
-fn close(report: &JobReport, args: &RunArgs, cli: &Cli) {
+fn close(report: &JobReport, letters: &[(String, String)], args: &RunArgs, cli: &Cli) {
     if cli.quiet {
         return;
     }
@@ -110,4 +111,5 @@ fn close(report: &JobReport, args: &RunArgs, cli: &Cli) {
         eprint!("{}", summary::steps(report));
     }
     eprint!("{}", summary::text(report, signals::stopped(), args.drain));
+    eprint!("{}", summary::letters(report, letters));
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use rheos::graph::Guarantee;
+use rheos::letters::SINK_PREFIX;
 use rheos::{Counter, Job, JobReport};
 
 /// The share of the late records that the hint's wider watermark would have kept.
@@ -74,6 +75,16 @@ pub(crate) fn text(report: &JobReport, stopped: bool, drain: bool) -> String {
         let _ = writeln!(text, "stopped with {}; --drain fires them", plural(open, "open window", "open windows"));
     }
     text
+}
+
+/// Where the dead letters are that no query reads, of tables that had some. `folders`: by table.
+pub(crate) fn letters(report: &JobReport, folders: &[(String, String)]) -> String {
+    let has_some = |table: &str| {
+        let is_writer = |name: &str| name.strip_prefix(SINK_PREFIX) == Some(table);
+        report.nodes.iter().any(|node| node.rows_in > 0 && is_writer(&node.name))
+    };
+    let told = folders.iter().filter(|(table, _)| has_some(table));
+    told.map(|(table, folder)| format!("dead letters of {table} are in {folder}\n")).collect()
 }
 
 /// Where a job keeps its state, and what that promises for its output.

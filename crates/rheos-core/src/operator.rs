@@ -65,6 +65,18 @@ pub enum Counter {
     OpenWindows,
 }
 
+impl Counter {
+    /// Those that add up over the epochs of a job.
+    pub const SUMS: [Counter; 6] = [
+        Counter::LateRecords,
+        Counter::NullEventTimes,
+        Counter::SliceInserts,
+        Counter::PartialRowsOut,
+        Counter::FilteredRows,
+        Counter::DeadLetters,
+    ];
+}
+
 /// What an operator learns when it is made.
 #[derive(Debug, Clone)]
 pub struct OperatorInit {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use rheos_core::clock;
 use rheos_core::credit::Wake;
 use rheos_core::operator::{Counter, OperatorContext, WatermarkChange};
-use rheos_core::time::Watermark;
+use rheos_core::time::{Epoch, Watermark};
 use rheos_core::timer::TimeDomain;
 use rheos_core::{Batch, CreditPool, Exchange, NodeId, Operator, Port, Progress, Result, Ticket};
 use timely::container::NoopBuilder;
@@ -35,6 +35,7 @@ use crate::chain::Chain;
 use crate::channel::{Packet, batch_bytes};
 use crate::intake::Intake;
 use crate::job::{JobShared, Packets, connect, is_stopped};
+use crate::metrics::{ROWS_IN, ROWS_OUT, counter_name};
 use crate::parts::WorkerParts;
 use crate::time::EpochTime;
 
@@ -54,6 +55,7 @@ pub(crate) fn build_stateless<'scope>(
     stream: Packets<'scope>,
     mut chain: Chain,
     shared: &Arc<JobShared>,
+    parts: &Rc<WorkerParts>,
 ) -> Vec<((NodeId, Port), Packets<'scope>)> {
     let first = chain.links.first().map_or(0, |link| link.node);
     let last = chain.links.last().map_or(0, |link| link.node);
@@ -68,7 +70,7 @@ pub(crate) fn build_stateless<'scope>(
         outputs.push(Output::from(output));
         streams.push((*port, stream));
     }
-    let shared = Arc::clone(shared);
+    let (shared, parts) = (Arc::clone(shared), Rc::clone(parts));
     builder.build(move |capabilities| {
         drop(capabilities);
         move |_| {
@@ -94,6 +96,15 @@ pub(crate) fn build_stateless<'scope>(
                 clock::set(shared.clock.now_ms());
                 if let Err(error) = chain.apply(records, &shared.metrics.nodes, &mut give) {
                     shared.control.fail(error);
+                }
+                if shared.config.state.is_some() {
+                    // Nothing behind the chain can have closed the epoch: this batch of it is still under way.
+                    for link in &mut chain.links {
+                        let operator = &shared.graph.node(NodeId(link.node)).operator_id;
+                        for (counter, n) in link.take_counted() {
+                            parts.count(Epoch(cap.time().epoch), counter_name(operator, &counter), n);
+                        }
+                    }
                 }
             });
         }
@@ -290,6 +301,7 @@ impl Adapter {
             self.batches_since_watermark += 1;
             let Batch { records, ticket } = arrival.batch;
             self.shared.metrics.nodes[self.node.0].add_in(records.num_rows());
+            self.count(ROWS_IN, records.num_rows() as u64);
             let progress = self.operator.on_batch(arrival.input, records, &mut self.ctx)?;
             self.ship(progress, Some(&ticket));
             return Ok(true);
@@ -377,6 +389,7 @@ impl Adapter {
         for (port, records) in self.ctx.take_emitted() {
             if port == Port::MAIN {
                 metrics.add_out(records.num_rows());
+                self.count(ROWS_OUT, records.num_rows() as u64);
             }
             let Some(index) = self.outputs.iter().position(|(p, _)| *p == port) else { continue };
             let ticket = cause.cloned().unwrap_or_else(|| self.own.take(batch_bytes(&records)));
@@ -384,7 +397,17 @@ impl Adapter {
             let capability = &self.capabilities[index];
             self.outputs[index].1.activate().session_with_builder(capability).give_container(&mut packet);
         }
-        metrics.absorb(&mut self.ctx);
+        for (counter, n) in metrics.absorb(&mut self.ctx) {
+            self.count(&format!("{counter:?}"), n);
+        }
+    }
+
+    /// Lets the checkpoint of the open epoch know what was counted.
+    fn count(&self, counter: &str, n: u64) {
+        if n > 0 && self.shared.config.state.is_some() {
+            let operator = &self.shared.graph.node(self.node).operator_id;
+            self.parts.count(self.ctx.epoch, counter_name(operator, counter), n);
+        }
     }
 
     /// What the epoch has changed, where the job keeps state.

@@ -1,20 +1,35 @@
 //! Stateless operators, run one after another without a hop between them.
 
-use rheos_core::operator::{OperatorContext, Port, Progress};
+use std::collections::BTreeMap;
+
+use rheos_core::operator::{Counter, OperatorContext, Port, Progress};
 use rheos_core::{Operator, Result};
 
 use arrow::record_batch::RecordBatch;
+
+use crate::metrics::{ROWS_IN, ROWS_OUT};
 
 /// One link with the number of its node.
 pub(crate) struct Link {
     pub(crate) node: usize,
     pub(crate) operator: Box<dyn Operator>,
     ctx: OperatorContext,
+    /// Rows in and out, and what the operator counts, since they were taken.
+    counted: (u64, u64, BTreeMap<Counter, u64>),
 }
 
 impl Link {
     pub(crate) fn new(node: usize, operator: Box<dyn Operator>) -> Self {
-        Self { node, operator, ctx: OperatorContext::default() }
+        Self { node, operator, ctx: OperatorContext::default(), counted: Default::default() }
+    }
+}
+
+impl Link {
+    /// What was counted since the last call: names and numbers.
+    pub(crate) fn take_counted(&mut self) -> impl Iterator<Item = (String, u64)> + use<> {
+        let (rows_in, rows_out, counters) = std::mem::take(&mut self.counted);
+        let rows = [(ROWS_IN.to_string(), rows_in), (ROWS_OUT.to_string(), rows_out)];
+        rows.into_iter().chain(counters.into_iter().map(|(counter, n)| (format!("{counter:?}"), n)))
     }
 }
 
@@ -49,6 +64,7 @@ fn apply_from(
         return Ok(());
     };
     metrics[link.node].add_in(batch.num_rows());
+    link.counted.0 += batch.num_rows() as u64;
     let mut progress = link.operator.on_batch(0, batch, &mut link.ctx)?;
     loop {
         for (port, part) in link.ctx.take_emitted() {
@@ -57,6 +73,7 @@ fn apply_from(
                 continue;
             }
             metrics[link.node].add_out(part.num_rows());
+            link.counted.1 += part.num_rows() as u64;
             apply_from(rest, last, part, metrics, out)?;
         }
         if progress == Progress::Done {
@@ -64,6 +81,8 @@ fn apply_from(
         }
         progress = link.operator.resume(&mut link.ctx)?;
     }
-    metrics[link.node].absorb(&mut link.ctx);
+    for (counter, n) in metrics[link.node].absorb(&mut link.ctx) {
+        *link.counted.2.entry(counter).or_default() += n;
+    }
     Ok(())
 }

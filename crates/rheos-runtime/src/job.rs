@@ -482,7 +482,7 @@ fn build<'scope>(
                 let link = |n: &NodeId| operators[n.0].take().map(|operator| Link::new(n.0, operator));
                 let chain = Chain { links: nodes.iter().filter_map(link).collect() };
                 let (stream, _) = inputs().next().expect("a stateless operator has one input");
-                streams.extend(adapter::build_stateless(stream, chain, shared));
+                streams.extend(adapter::build_stateless(stream, chain, shared, parts));
             }
             NodeKind::Stateless(_) | NodeKind::Stateful(_) => {
                 let operator = operators[id.0].take().expect("every operator node got its operator");

@@ -33,18 +33,19 @@ impl NodeMetrics {
         self.rows_out.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
-    /// Takes over what an operator has counted since the last call.
-    pub(crate) fn absorb(&self, ctx: &mut OperatorContext) {
+    /// Takes over what an operator has counted since the last call, and gives it.
+    pub(crate) fn absorb(&self, ctx: &mut OperatorContext) -> BTreeMap<Counter, u64> {
         let counters = ctx.take_counters();
         if counters.is_empty() {
-            return;
+            return counters;
         }
         let mut sums = lock(&self.counters);
-        for (counter, n) in counters {
-            *sums.entry(counter).or_default() += n;
+        for (counter, n) in &counters {
+            *sums.entry(*counter).or_default() += n;
         }
         drop(sums);
         lock(&self.lateness).merge(&ctx.take_lateness());
+        counters
     }
 }
 
@@ -159,12 +160,23 @@ impl Metrics {
     }
 
     pub(crate) fn node_stats(&self) -> Vec<NodeStats> {
-        let stats = |(node, (name, operator_id)): (&NodeMetrics, &(String, String))| NodeStats {
-            name: name.clone(),
-            operator_id: operator_id.clone(),
-            rows_in: node.rows_in.load(Ordering::Relaxed),
-            rows_out: node.rows_out.load(Ordering::Relaxed),
-            counters: lock(&node.counters).clone(),
+        let stats = |(node, (name, operator_id)): (&NodeMetrics, &(String, String))| {
+            let before =
+                |counter: &str| self.counted_before.get(&counter_name(operator_id, counter)).copied().unwrap_or(0);
+            let mut counters = lock(&node.counters).clone();
+            for counter in Counter::SUMS {
+                let n = before(&format!("{counter:?}"));
+                if n > 0 {
+                    *counters.entry(counter).or_default() += n;
+                }
+            }
+            NodeStats {
+                name: name.clone(),
+                operator_id: operator_id.clone(),
+                rows_in: node.rows_in.load(Ordering::Relaxed) + before(ROWS_IN),
+                rows_out: node.rows_out.load(Ordering::Relaxed) + before(ROWS_OUT),
+                counters,
+            }
         };
         self.nodes.iter().zip(&self.names).map(stats).collect()
     }
@@ -209,7 +221,7 @@ impl Default for Snapshot {
     }
 }
 
-/// The counts of one node.
+/// The counts of one node; of operators of a job that keeps state from the start of its input on.
 #[derive(Debug, Clone)]
 pub struct NodeStats {
     /// Its name.
@@ -257,7 +269,12 @@ impl SourceCounts {
     }
 }
 
-fn counter_name(operator: &str, counter: &str) -> String {
+/// The names in checkpoints of what goes in and out of an operator; its own counters go by theirs.
+pub(crate) const ROWS_IN: &str = "in";
+pub(crate) const ROWS_OUT: &str = "out";
+
+/// The name of a counter in checkpoints.
+pub(crate) fn counter_name(operator: &str, counter: &str) -> String {
     format!("{operator}/{counter}")
 }
 

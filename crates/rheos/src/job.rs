@@ -134,6 +134,16 @@ impl Job {
         graph.ids().filter(is_sink).map(|id| (graph.node(id).name.clone(), graph.guarantee(id))).collect()
     }
 
+    /// By table, the folder of the dead letters that no query reads.
+    pub fn letters(&self) -> Vec<(String, String)> {
+        let nodes = self.graph.iter().flat_map(|graph| graph.nodes());
+        let folder = |node: &rheos_core::graph::Node| {
+            let table = node.name.strip_prefix(SINK_PREFIX)?.to_string();
+            Some((table, node.describe().into_iter().find(|(fact, _)| fact == "path")?.1))
+        };
+        nodes.filter_map(folder).collect()
+    }
+
     /// Worker threads that the job will have.
     pub fn parallelism(&self) -> usize {
         self.config.parallelism

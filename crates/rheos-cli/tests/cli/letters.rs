@@ -159,6 +159,7 @@ fn each_of_a_thousand_bad_records_is_found_and_every_record_is_counted_once() {
     // Or by none, in a job that keeps state.
     let outcome = sandbox.run(&["run", "-p", "2", "--state-dir", "state", "-c", &format!("{sql}{queries}")]);
     check(&outcome.expect_code(0).expect_data(&sums).stderr);
+    outcome.expect_talk("dead letters of a are in ").expect_talk("state/errors/a\n");
     let mut kept = BTreeMap::new();
     ["a", "b", "c", "d"].iter().for_each(|t| kept.extend(letters(&sandbox.path(&format!("state/errors/{t}")))));
     assert_eq!(kept, wanted);
