@@ -293,7 +293,7 @@ impl Adapter {
     fn advance(&mut self, frontiers: &[MutableAntichain<EpochTime>]) -> Result<bool> {
         if self.batches_since_watermark >= BATCHES_BEFORE_WATERMARK {
             self.batches_since_watermark = 0;
-            if self.raise_watermark(frontiers)? {
+            if !self.intake.epoch_left(frontiers) && self.raise_watermark(frontiers)? {
                 return Ok(true);
             }
         }
@@ -310,7 +310,8 @@ impl Adapter {
             return Ok(true);
         }
         // Before the watermark: that of a frontier that has left the epoch belongs to the next one. What fired in an epoch
-        // must not lie above the watermark that a checkpoint of the epoch goes on with.
+        // must not lie above the watermark that a checkpoint of the epoch goes on with: after a restore, what steps before this
+        // one have not sent by then would be late.
         if self.intake.epoch_closed(frontiers) {
             let progress = self.operator.flush(&mut self.ctx)?;
             self.ship(progress, None);

@@ -67,10 +67,15 @@ impl Intake {
         waiting.map_or(open, |w| w.min(open)).max(last)
     }
 
+    /// Whether all inputs have closed the open epoch; batches of it may still wait here.
+    pub(crate) fn epoch_left(&self, frontiers: &[MutableAntichain<EpochTime>]) -> bool {
+        let open = frontiers.iter().filter_map(|f| frontier_parts(f.frontier())).map(|(epoch, _)| epoch).min();
+        open.is_none_or(|epoch| epoch > self.current)
+    }
+
     /// Whether all inputs have closed the open epoch and its batches have been applied.
     pub(crate) fn epoch_closed(&self, frontiers: &[MutableAntichain<EpochTime>]) -> bool {
-        let open = frontiers.iter().filter_map(|f| frontier_parts(f.frontier())).map(|(epoch, _)| epoch).min();
-        self.queue.is_empty() && open.is_none_or(|epoch| epoch > self.current)
+        self.queue.is_empty() && self.epoch_left(frontiers)
     }
 
     /// Whether nothing will come any more.
