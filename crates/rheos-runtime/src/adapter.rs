@@ -267,11 +267,14 @@ impl Adapter {
                     Stage::Fired => self.downgrade(),
                     Stage::Flushed => {
                         self.hand_over()?;
+                        let closed = self.ctx.epoch;
+                        self.leave(closed, closed.next());
                         if self.intake.is_over(frontiers) {
                             return Ok(self.over());
                         }
                         self.intake.open_next_epoch(frontiers);
                         self.ctx.epoch = self.intake.epoch();
+                        self.leave(closed.next(), self.ctx.epoch);
                         self.parts.close_before(self.node, self.ctx.epoch);
                         self.downgrade();
                     }
@@ -321,9 +324,14 @@ impl Adapter {
         self.raise_watermark(frontiers)
     }
 
+    /// Others may have left the open epoch with less than the frontier says: see [`Closings`](crate::closings::Closings).
     fn raise_watermark(&mut self, frontiers: &[MutableAntichain<EpochTime>]) -> Result<bool> {
+        let limit = match self.shared.config.state {
+            Some(_) => self.shared.closings.limit(self.ctx.epoch),
+            None => Watermark::MAX,
+        };
         for (input, frontier) in frontiers.iter().enumerate() {
-            let watermark = self.intake.watermark(input, frontier, self.watermarks[input]);
+            let watermark = self.intake.watermark(input, frontier, self.watermarks[input]).min(limit);
             if watermark <= self.watermarks[input] {
                 continue;
             }
@@ -367,6 +375,13 @@ impl Adapter {
             self.activator.activate_after(delay);
         }
         Ok(())
+    }
+
+    /// Tells the others with which watermark it leaves the epochs from `first` on, before `next`.
+    fn leave(&self, first: Epoch, next: Epoch) {
+        if self.shared.config.state.is_some() && first < next {
+            self.shared.closings.close(first, next, self.operator.output_watermark(self.combined()));
+        }
     }
 
     fn combined(&self) -> Watermark {

@@ -32,6 +32,7 @@ use crate::beginning::{self, Beginning, StateConfig};
 use crate::chain::{Chain, Link};
 use crate::channel::Packet;
 use crate::checkpoints::{CheckpointThread, Checkpoints, Message};
+use crate::closings::Closings;
 use crate::control::{JobControl, StopMode, lock};
 use crate::exchange::{HashDistributor, HashSplit, SingleDistributor};
 use crate::metrics::{JobReport, Metrics};
@@ -146,6 +147,7 @@ pub(crate) struct JobShared {
     pub(crate) uploads: Vec<Arc<Mutex<Uploads>>>,
     pub(crate) assignment: KeyGroupAssignment,
     pub(crate) clock: JobClock,
+    pub(crate) closings: Closings,
     /// Records that have ended earlier generations of this run.
     pub(crate) suspects: Suspects,
 }
@@ -291,6 +293,7 @@ fn prepare(
         coordinators,
         graph,
         clock: JobClock::start(least_ms),
+        closings: Closings::default(),
         suspects: Suspects::default(),
     }))
 }

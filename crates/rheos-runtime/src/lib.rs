@@ -6,6 +6,7 @@
 //!   splits.rs    hands splits out and publishes the watermark of a source (one a job)
 //!   intake.rs    stash, effective watermark and epoch of an operator's inputs
 //!   adapter.rs   turns any `Operator` into a Timely operator
+//!   closings.rs  how far operators may come in an epoch that others have left
 //!   chain.rs     fused stateless operators
 //!   sink.rs      writers, staging; parts.rs puts together what a worker has to say of an epoch
 //!   checkpoints.rs  the thread that announces epochs and, when all workers have told, commits (on errands.rs)
@@ -24,6 +25,7 @@ mod beginning;
 mod chain;
 mod channel;
 mod checkpoints;
+mod closings;
 mod control;
 mod errands;
 mod exchange;
