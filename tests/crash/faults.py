@@ -26,7 +26,8 @@ CHANCES = ((2000, 500, 20000, 2000, 2000), (20000, 2000, 5000, 10000, 20000), (0
 SMALL_DISK_MIB = 6
 # Errors that say that others have the job, not that files are damaged.
 IN_USE = {"R0605", "R0623"}
-STORE_FAILED = {"R0621", "R0622", "R0405"}
+# R0203: dead letters lie beside the state.
+STORE_FAILED = {"R0621", "R0622", "R0405", "R0203"}
 
 
 class Fault:
