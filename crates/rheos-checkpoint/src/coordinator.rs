@@ -245,9 +245,11 @@ impl Coordinator {
                 let manifest = Arc::clone(manifest);
                 self.on_manifest_failed(&manifest, error, now_ms, decisions);
             }
-            (Entry::Manifest(_), WriteOutcome::Failed(error) | WriteOutcome::Unknown(error)) => {
+            (Entry::Manifest(manifest), WriteOutcome::Failed(error) | WriteOutcome::Unknown(error)) => {
                 self.last.failed(&error);
-                let at_ms = now_ms.saturating_add(self.pace.failed(now_ms));
+                let (epoch, wait_ms) = (manifest.epoch, self.pace.failed(now_ms));
+                decisions.push(Decision::CheckpointFailed { epoch, error, wait_ms });
+                let at_ms = now_ms.saturating_add(wait_ms);
                 self.writing = Some(Writing { attempt: Attempt::Again { at_ms }, unsure: true, ..writing });
             }
             // It only saves the next start from looking whether everything is committed.

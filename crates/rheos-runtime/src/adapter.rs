@@ -327,7 +327,7 @@ impl Adapter {
     /// Others may have left the open epoch with less than the frontier says: see [`Closings`](crate::closings::Closings).
     fn raise_watermark(&mut self, frontiers: &[MutableAntichain<EpochTime>]) -> Result<bool> {
         let limit = match self.shared.config.state {
-            Some(_) => self.shared.closings.limit(self.ctx.epoch),
+            Some(_) => self.shared.closings.limit(self.node, self.ctx.epoch),
             None => Watermark::MAX,
         };
         for (input, frontier) in frontiers.iter().enumerate() {
@@ -380,7 +380,8 @@ impl Adapter {
     /// Tells the others with which watermark it leaves the epochs from `first` on, before `next`.
     fn leave(&self, first: Epoch, next: Epoch) {
         if self.shared.config.state.is_some() && first < next {
-            self.shared.closings.close(first, next, self.operator.output_watermark(self.combined()));
+            let watermark = self.operator.output_watermark(self.combined());
+            self.shared.closings.close(self.node, first, next, watermark);
         }
     }
 

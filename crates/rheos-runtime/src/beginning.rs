@@ -151,6 +151,7 @@ pub(crate) fn recover(
                 commit_again(step.commit, sinks)?;
                 let entry = Entry::Committed(step.committed);
                 written(journal::write(store, step.committed.entry, &entry))?;
+                sinks.values().try_for_each(|sink| sink.finish())?;
                 return Ok(None);
             }
             Step::Fresh(step) => (step.claim, None, vec![], step.keep_staged),

@@ -11,57 +11,96 @@
 //!   upstream, worker 1    ──W=99──────┤──►
 //!   downstream, worker 1  ──frontier (5, 99)──┤──►       may come to 10 in epoch 5, and to 99 in epoch 6
 //! ```
-//! The limit of an epoch is the smallest watermark of all operators of the job that have left it, whether rows flow from
-//! them or not: to wait for the next epoch, which has begun elsewhere by then, costs nothing.
+//! The limit of an operator in an epoch is the smallest watermark with which anything above it has left that epoch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use rheos_core::time::{Epoch, Watermark};
+use rheos_core::{JobGraph, NodeId};
 
 use crate::control::lock;
 
-/// Epochs behind the newest that are remembered: no more are open at once (`RunConfig::check`).
-const EPOCHS_OPEN_MAX: u64 = 1024;
+/// Epochs behind the newest that are remembered: no more are open at once.
+pub(crate) const EPOCHS_OPEN_MAX: u64 = 1024;
 
 /// See the module. One a generation.
-#[derive(Debug, Default)]
-pub(crate) struct Closings(Mutex<BTreeMap<Epoch, Watermark>>);
+#[derive(Debug)]
+pub(crate) struct Closings {
+    /// By node: the nodes above it, at any distance.
+    above: Vec<Vec<NodeId>>,
+    /// By node: the watermarks with which its operators have left epochs.
+    left: Vec<Mutex<BTreeMap<Epoch, Watermark>>>,
+}
 
 impl Closings {
-    /// An operator leaves the epochs from `first` on, before `next`; what it sends in `next` is not before `watermark`. To be
-    /// called before others can see that it has left.
-    pub(crate) fn close(&self, first: Epoch, next: Epoch, watermark: Watermark) {
-        let mut closings = lock(&self.0);
-        for epoch in first.0.max(next.0.saturating_sub(EPOCHS_OPEN_MAX))..next.0 {
-            let least = closings.entry(Epoch(epoch)).or_insert(watermark);
-            *least = watermark.min(*least);
+    pub(crate) fn new(graph: &JobGraph) -> Self {
+        let mut above: Vec<BTreeSet<NodeId>> = vec![];
+        for node in graph.nodes() {
+            // Edges come from smaller ids.
+            let inputs = node.inputs.iter().flat_map(|edge| above[edge.from.0].iter().copied().chain([edge.from]));
+            above.push(inputs.collect());
         }
-        let newest = closings.keys().next_back().copied().unwrap_or(next);
-        let kept = closings.split_off(&Epoch(newest.0.saturating_sub(EPOCHS_OPEN_MAX)));
-        *closings = kept;
+        let left = graph.nodes().iter().map(|_| Mutex::default()).collect();
+        Self { above: above.into_iter().map(|nodes| nodes.into_iter().collect()).collect(), left }
     }
 
-    /// How far operators may come in an epoch. Ask after a look at the frontier.
-    pub(crate) fn limit(&self, epoch: Epoch) -> Watermark {
-        lock(&self.0).get(&epoch).copied().unwrap_or(Watermark::MAX)
+    /// An operator of `node` leaves the epochs from `first` on, before `next`; what it sends in `next` is not before `watermark`. To
+    /// be called before others can see that it has left.
+    pub(crate) fn close(&self, node: NodeId, first: Epoch, next: Epoch, watermark: Watermark) {
+        let mut left = lock(&self.left[node.0]);
+        for epoch in first.0.max(next.0.saturating_sub(EPOCHS_OPEN_MAX))..next.0 {
+            let least = left.entry(Epoch(epoch)).or_insert(watermark);
+            *least = watermark.min(*least);
+        }
+        let newest = left.keys().next_back().copied().unwrap_or(next);
+        let kept = left.split_off(&Epoch(newest.0.saturating_sub(EPOCHS_OPEN_MAX)));
+        *left = kept;
+    }
+
+    /// How far operators of `node` may come in an epoch. Ask after a look at the frontier.
+    pub(crate) fn limit(&self, node: NodeId, epoch: Epoch) -> Watermark {
+        let left = self.above[node.0].iter().filter_map(|above| lock(&self.left[above.0]).get(&epoch).copied());
+        left.min().unwrap_or(Watermark::MAX)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::Schema;
+    use rheos_core::Port;
+    use rheos_core::graph::{Edge, Exchange, NodeKind};
+
     use super::*;
 
+    /// 0 and 1, and 2 below 1, and 3 below 2.
+    fn closings() -> Closings {
+        let mut graph = JobGraph::default();
+        let side = || NodeKind::Side(Arc::new(Schema::empty()));
+        let first = graph.add("a", side(), vec![]);
+        let second = graph.add("b", side(), vec![]);
+        let below = |from| vec![Edge { from, port: Port::MAIN, exchange: Exchange::Forward }];
+        let third = graph.add("c", side(), below(second));
+        let fourth = graph.add("d", side(), below(third));
+        assert_eq!([first.0, second.0, third.0, fourth.0], [0, 1, 2, 3]);
+        Closings::new(&graph)
+    }
+
     #[test]
-    fn the_least_watermark_with_which_anybody_left_limits_an_epoch() {
-        let closings = Closings::default();
-        assert_eq!(closings.limit(Epoch(5)), Watermark::MAX);
-        closings.close(Epoch(4), Epoch(6), Watermark(10));
-        closings.close(Epoch(5), Epoch(6), Watermark(99));
-        closings.close(Epoch(6), Epoch(7), Watermark(99));
-        let limits = [3, 4, 5, 6, 7].map(|epoch| closings.limit(Epoch(epoch)));
-        assert_eq!(limits, [Watermark::MAX, Watermark(10), Watermark(10), Watermark(99), Watermark::MAX]);
-        closings.close(Epoch(6 + EPOCHS_OPEN_MAX), Epoch(7 + EPOCHS_OPEN_MAX), Watermark(100));
-        assert_eq!((closings.limit(Epoch(5)), closings.limit(Epoch(6))), (Watermark::MAX, Watermark(99)));
+    fn the_least_watermark_with_which_anything_above_left_limits_an_epoch() {
+        let closings = closings();
+        let limits = |node, epochs: [u64; 5]| epochs.map(|epoch| closings.limit(NodeId(node), Epoch(epoch)));
+        assert_eq!(limits(3, [3, 4, 5, 6, 7]), [Watermark::MAX; 5]);
+        closings.close(NodeId(0), Epoch(3), Epoch(9), Watermark::MIN);
+        closings.close(NodeId(1), Epoch(4), Epoch(6), Watermark(10));
+        closings.close(NodeId(2), Epoch(5), Epoch(6), Watermark(99));
+        closings.close(NodeId(2), Epoch(6), Epoch(7), Watermark(99));
+        let own = [Watermark::MAX, Watermark(10), Watermark(10), Watermark(99), Watermark::MAX];
+        assert_eq!(limits(3, [3, 4, 5, 6, 7]), own);
+        assert_eq!(limits(1, [3, 4, 5, 6, 7]), [Watermark::MAX; 5], "nothing is above it");
+        closings.close(NodeId(1), Epoch(6 + EPOCHS_OPEN_MAX), Epoch(7 + EPOCHS_OPEN_MAX), Watermark(100));
+        assert_eq!(closings.limit(NodeId(2), Epoch(5)), Watermark::MAX, "so old an epoch is not open");
     }
 }

@@ -32,7 +32,7 @@ use crate::beginning::{self, Beginning, StateConfig};
 use crate::chain::{Chain, Link};
 use crate::channel::Packet;
 use crate::checkpoints::{CheckpointThread, Checkpoints, Message};
-use crate::closings::Closings;
+use crate::closings::{Closings, EPOCHS_OPEN_MAX};
 use crate::control::{JobControl, StopMode, lock};
 use crate::exchange::{HashDistributor, HashSplit, SingleDistributor};
 use crate::metrics::{JobReport, Metrics};
@@ -104,6 +104,10 @@ impl RunConfig {
         if self.batch_rows == 0 || self.epoch_interval_ms == 0 || self.epochs_in_flight_max == 0 {
             let message = "batch rows, the checkpoint interval and epochs in flight must be more than zero";
             return Err(Error::invalid(401, message));
+        }
+        if self.epochs_in_flight_max as u64 > EPOCHS_OPEN_MAX {
+            let message = format!("there cannot be more than {EPOCHS_OPEN_MAX} epochs in flight");
+            return Err(Error::invalid(401, message).with_hint("4 do for most jobs"));
         }
         Ok(())
     }
@@ -291,9 +295,9 @@ fn prepare(
         control: control.clone(),
         metrics,
         coordinators,
+        closings: Closings::new(&graph),
         graph,
         clock: JobClock::start(least_ms),
-        closings: Closings::default(),
         suspects: Suspects::default(),
     }))
 }

@@ -324,13 +324,14 @@ fn a_write_of_unknown_outcome_is_repeated_unchanged_until_it_is_known() {
     let mut d = Driver::new(1, 4, 0);
     d.tick(100);
     let first = d.complete(40, 110);
-    let timeout = || WriteOutcome::Unknown(Error::new(ErrorKind::External, 203, "timeout"));
-    assert_eq!(d.wrote(21, timeout(), 120), []);
+    let timeout = || Error::new(ErrorKind::External, 203, "timeout");
+    let told = |error, wait_ms| Decision::CheckpointFailed { epoch: Epoch(40), error, wait_ms };
+    assert_eq!(d.wrote(21, WriteOutcome::Unknown(timeout()), 120), [told(timeout(), 50)], "the user is told");
     assert_eq!(d.tick(169), []);
     assert_eq!(d.tick(170), first);
     assert_eq!(d.tick(200), [cut(41)]);
     assert_eq!(d.complete(41, 210), []);
-    assert_eq!(d.wrote(21, WriteOutcome::Failed(disk_full()), 220), []);
+    assert_eq!(d.wrote(21, WriteOutcome::Failed(disk_full()), 220), [told(disk_full(), 100)]);
     assert_eq!(d.tick(319), []);
     assert_eq!(d.tick(320)[0], first[0], "the first try may yet succeed, so the number is not for another");
     let done = d.wrote(21, WriteOutcome::Written, 330);

@@ -20,7 +20,7 @@ pub(super) fn failed(what: &str, place: &str, cause: &Cause) -> Error {
             .with_hint("look at the name of the bucket or container, the region and the endpoint"),
         _ if text.contains("URL scheme is not allowed") => Error::new(ErrorKind::External, 622, message(&text))
             .with_hint("a server without TLS has to be allowed: AWS_ALLOW_HTTP=true, and so for GOOGLE_ and AZURE_"),
-        _ if text.contains("507") || text.contains("StorageFull") => full(place, text),
+        _ if text.contains("507 Insufficient") || text.contains("StorageFull") => full(place, text),
         _ => Error::new(ErrorKind::External, 622, message(&text))
             .with_hint("look at the object store and the way to it, then start again"),
     }
