@@ -9,25 +9,17 @@
 //! pattern is written out and has one group at most, since `regexp_match` leaves out the groups that match nothing.
 
 use arrow::datatypes::DataType;
-use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::tree_node::Transformed;
 use datafusion_common::{DFSchema, Result as DfResult, ScalarValue};
 use datafusion_expr::expr::ScalarFunction;
-use datafusion_expr::expr_rewriter::NamePreserver;
-use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, lit};
 use regex::Regex;
 
+use crate::rewrite::each_expression;
+
 /// Replaces the first items of matches in a plan.
 pub(crate) fn without_lists(plan: LogicalPlan) -> DfResult<LogicalPlan> {
-    let node = |node: LogicalPlan| {
-        let schema = merge_schema(&node.inputs());
-        let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            Ok(expr.transform_up(|e| replaced(e, &schema))?.update_data(|e| name.restore(e)))
-        })
-    };
-    plan.transform_up_with_subqueries(node).data()
+    each_expression(plan, replaced)
 }
 
 fn replaced(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {

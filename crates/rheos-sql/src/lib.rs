@@ -48,6 +48,7 @@ mod quotients;
 mod ranking;
 mod refuse;
 mod reuse;
+mod rewrite;
 mod scalar;
 mod select_names;
 mod set_types;

@@ -9,11 +9,9 @@ use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, StructArray};
 use arrow::buffer::NullBuffer;
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::tree_node::Transformed;
 use datafusion_common::{DFSchema, Result as DfResult};
 use datafusion_expr::expr::ScalarFunction;
-use datafusion_expr::expr_rewriter::NamePreserver;
-use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{
     Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     TryCast, Volatility,
@@ -21,20 +19,13 @@ use datafusion_expr::{
 use rheos_core::error::{Error, ErrorKind};
 
 use crate::diagnose::external;
+use crate::rewrite::each_expression;
 use crate::spelling::{as_text, has_spelling, is_text, texts};
 use crate::types;
 
 /// Replaces the casts of nested values in a plan. Errors: a cast that there is not.
 pub(crate) fn by_position(plan: LogicalPlan) -> DfResult<LogicalPlan> {
-    let node = |node: LogicalPlan| {
-        let schema = merge_schema(&node.inputs());
-        let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            Ok(expr.transform_up(|e| replaced(e, &schema))?.update_data(|e| name.restore(e)))
-        })
-    };
-    plan.transform_up_with_subqueries(node).data()
+    each_expression(plan, replaced)
 }
 
 fn replaced(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {

@@ -18,11 +18,9 @@ use arrow::datatypes::{
     TimeUnit, TimestampMicrosecondType,
 };
 use chrono::{DateTime, Offset, TimeZone};
-use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::tree_node::Transformed;
 use datafusion_common::{DFSchema, Result, ScalarValue, internal_err};
 use datafusion_expr::expr::ScalarFunction;
-use datafusion_expr::expr_rewriter::NamePreserver;
-use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{
     Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     TryCast, Volatility,
@@ -30,17 +28,11 @@ use datafusion_expr::{
 use rheos_core::temporal::{write_duration, write_interval, write_time, write_timestamp};
 use rheos_functions::json_make::json_texts;
 
+use crate::rewrite::each_expression;
+
 /// Spells the times that the plan casts to texts.
 pub(crate) fn spell_times(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let node = |node: LogicalPlan| {
-        let schema = merge_schema(&node.inputs());
-        let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            Ok(expr.transform_up(|e| spelled(e, &schema))?.update_data(|e| name.restore(e)))
-        })
-    };
-    plan.transform_up_with_subqueries(node).data()
+    each_expression(plan, spelled)
 }
 
 fn spelled(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
