@@ -17,10 +17,11 @@ use rheos_checkpoint::journal::{Claim, Entry, Journal, Nonce};
 use rheos_checkpoint::manifest::{Manifest, SourceState};
 use rheos_checkpoint::recovery::{DroppedState, Duplicates, Options, RestoreFrom, SinkStaged, Step, next_step};
 use rheos_checkpoint::rescale;
+use rheos_core::graph::NodeKind;
 use rheos_core::key::KeyGroupAssignment;
 use rheos_core::sink::{Owner, Sink};
 use rheos_core::time::Epoch;
-use rheos_core::{Error, ErrorKind, Generation, JobId, OperatorId, Result};
+use rheos_core::{Error, ErrorKind, Generation, JobGraph, JobId, OperatorId, Result};
 use rheos_state::journal;
 use rheos_state::kept::Kept;
 use rheos_state::store::CheckpointStore;
@@ -126,7 +127,7 @@ impl Beginning {
 /// Errors: those of the store; what [`next_step`] says; `Conflict` (R0402) if other runs claim faster, again and again.
 pub(crate) fn recover(
     state: &StateConfig,
-    operators: &BTreeSet<OperatorId>,
+    graph: &JobGraph,
     sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>,
 ) -> Result<Option<Beginning>> {
     let store = state.store.as_ref();
@@ -136,7 +137,8 @@ pub(crate) fn recover(
             from: state.from.clone(),
             duplicates: state.duplicates,
             dropped_state: state.dropped_state,
-            operators: operators.clone(),
+            operators: graph.nodes().iter().map(|n| OperatorId(n.operator_id.clone())).collect(),
+            fed_by: fed_by(graph, sinks),
             checkpoints_kept: state.checkpoints_kept,
             nonce: nonce(),
         };
@@ -176,6 +178,19 @@ pub(crate) fn recover(
     }
     let message = format!("other runs go on from the state in '{}' at the same time", store.place());
     Err(Error::new(ErrorKind::Conflict, 402, message).with_hint("let only one run use a state directory"))
+}
+
+/// By sink: the sources above it.
+fn fed_by(graph: &JobGraph, sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>) -> BTreeMap<OperatorId, BTreeSet<OperatorId>> {
+    let mut above: Vec<BTreeSet<OperatorId>> = vec![];
+    for node in graph.nodes() {
+        let id = OperatorId(node.operator_id.clone());
+        let own = matches!(node.kind, NodeKind::Source { .. }).then_some(id);
+        // Edges come from smaller ids.
+        above.push(node.inputs.iter().flat_map(|edge| above[edge.from.0].iter().cloned()).chain(own).collect());
+    }
+    let ids = graph.nodes().iter().map(|n| OperatorId(n.operator_id.clone()));
+    ids.zip(above).filter(|(id, _)| sinks.contains_key(id)).collect()
 }
 
 /// The next step behind all verifications.

@@ -247,13 +247,10 @@ fn prepare(
     let sinks: BTreeMap<OperatorId, Arc<dyn Sink>> = graph.nodes().iter().filter_map(sink_of).collect();
     let mut beginning = match &config.state {
         None => Beginning::stateless(),
-        Some(state) => {
-            let operators = graph.nodes().iter().map(|n| OperatorId(n.operator_id.clone())).collect();
-            match beginning::recover(state, &operators, &sinks)? {
-                Some(beginning) => beginning,
-                None => return Ok(None),
-            }
-        }
+        Some(state) => match beginning::recover(state, &graph, &sinks)? {
+            Some(beginning) => beginning,
+            None => return Ok(None),
+        },
     };
     let counted = beginning.restored.as_ref().map(|m| m.counters.clone()).unwrap_or_default();
     let metrics = Arc::new(Metrics::new(&graph, config.parallelism, counted));
