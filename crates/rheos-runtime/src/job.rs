@@ -335,7 +335,8 @@ fn read_state(
         let new = |holdings| {
             let combiners =
                 uploads::combiners(graph, OperatorInit { worker, parallelism, assignment: assignment.clone() });
-            Uploads::new(Arc::clone(&state.store), beginning.claim.generation, id, groups, combiners, holdings)
+            let begins = (beginning.claim.generation, beginning.claim.first_epoch);
+            Uploads::new(Arc::clone(&state.store), begins, id, groups, combiners, holdings)
         };
         let (Some(plans), Some(manifest)) = (&plans, &beginning.restored) else {
             return Ok((None, new(Holdings::new(id))));
@@ -343,7 +344,7 @@ fn read_state(
         let mut restored =
             rheos_state::restore::restore(store.as_ref(), &beginning.kept, manifest, &plans[worker], id)?;
         let mut uploads = new(std::mem::replace(&mut restored.holdings, Holdings::new(id)));
-        uploads.rewrite(beginning.claim.first_epoch, &plans[worker].rewrites)?;
+        uploads.rewrite(&plans[worker].rewrites)?;
         Ok((Some(restored), uploads))
     };
     let all: Vec<Result<_>> = std::thread::scope(|scope| {

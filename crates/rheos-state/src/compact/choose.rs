@@ -19,16 +19,22 @@ use crate::restore::is_gone;
 ///
 /// `rewrites`: operator and table of split tables that came from several workers, as [`rheos_checkpoint::rescale::plan`] says;
 /// their units become one. With rewrites, the compaction is installed before anything else is taken in, so that the worker's
-/// first report has them: its tombstones reach all units.
-pub fn choose(holdings: &Holdings, policy: &Policy, rewrites: &BTreeSet<(OperatorId, String)>) -> Compaction {
+/// first report has them: its tombstones reach all units. `stuck`: segments that cannot be merged, as one that is damaged; what
+/// is older is merged for itself then, and so is what is newer.
+pub fn choose(
+    holdings: &Holdings,
+    policy: &Policy,
+    rewrites: &BTreeSet<(OperatorId, String)>,
+    stuck: &BTreeSet<SegmentId>,
+) -> Compaction {
     let mut tables: BTreeMap<(&OperatorId, &str, WorkerId), Vec<&Held>> = BTreeMap::new();
     for held in holdings.segments() {
         tables.entry((&held.segment.operator, &held.segment.table, held.unit)).or_default().push(held);
     }
-    let tables: Vec<Table> = tables.into_values().map(Table::new).collect();
+    let tables: Vec<Table> = tables.into_values().map(|segments| Table::new(segments, stuck)).collect();
+    let dead = tables.iter().flat_map(|t| &t.entries).filter(|e| e.dead).map(|e| e.held.id()).collect();
     let (mut gone, mut parts) = (BTreeSet::new(), Vec::new());
     for units in tables.chunk_by(|a, b| a.name() == b.name()) {
-        gone.extend(units.iter().flat_map(|t| &t.entries).filter(|e| e.dead).map(|e| e.held.id()));
         let (operator, table) = units[0].name();
         if rewrites.contains(&(operator.clone(), table.to_string())) {
             let all: Vec<&Entry> = units.iter().flat_map(Table::live).collect();
@@ -41,10 +47,11 @@ pub fn choose(holdings: &Holdings, policy: &Policy, rewrites: &BTreeSet<(Operato
     }
     empty_objects(holdings, policy, &tables, &mut gone, &mut parts);
     let parts = parts.into_iter().flat_map(|p| split(p, policy.step_bytes));
-    Compaction { steps: pack(parts.collect(), policy.step_bytes), gone }
+    Compaction { steps: pack(parts.collect(), policy.step_bytes), dead }
 }
 
-/// Makes a part of these segments of a table; `older`: key groups of which older segments stay.
+/// Makes a part of these segments of a table; `older`: key groups of which older segments stay. `gone`: segments that the parts
+/// take the place of.
 fn take(merged: &[&Entry], older: &KeyGroupSet, gone: &mut BTreeSet<SegmentId>, parts: &mut Vec<Part>) {
     let Some(newest) = merged.last() else { return };
     gone.extend(merged.iter().map(|e| e.held.id()));
@@ -76,6 +83,8 @@ struct Entry<'a> {
     newer: Horizon,
     /// Nothing of it is needed.
     dead: bool,
+    /// It cannot be merged.
+    stuck: bool,
     live_bytes: u64,
 }
 
@@ -85,7 +94,7 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn new(mut segments: Vec<&'a Held>) -> Self {
+    fn new(mut segments: Vec<&'a Held>, stuck: &BTreeSet<SegmentId>) -> Self {
         segments.sort_by_key(|h| (h.segment.last_epoch, h.segment.first_epoch));
         let mut horizon = Horizon::default();
         let mut entries: Vec<Entry> = Vec::new();
@@ -93,7 +102,8 @@ impl<'a> Table<'a> {
             let newer = horizon.clone();
             horizon.add(&held.header.tombstones, counted(&held.segment));
             let live_bytes = live_bytes(held, &newer);
-            entries.push(Entry { held, newer, dead: false, live_bytes });
+            let stuck = !stuck.is_empty() && stuck.contains(&held.id());
+            entries.push(Entry { held, newer, dead: false, stuck, live_bytes });
         }
         entries.reverse();
         let mut table = Self { entries };
@@ -167,7 +177,8 @@ impl<'a> Table<'a> {
 
     fn tier(&self, stretch: &[usize]) -> Tier {
         let layout = &self.entries[stretch[0]].held.segment.layout;
-        let alike = stretch.iter().all(|at| self.entries[*at].held.segment.layout == *layout);
+        let fits = |entry: &Entry| entry.held.segment.layout == *layout && !entry.stuck;
+        let alike = stretch.iter().all(|at| fits(&self.entries[*at]));
         Tier {
             bytes: stretch.iter().map(|at| self.entries[*at].live_bytes).sum(),
             depth: self.depth(stretch),
@@ -234,6 +245,9 @@ fn empty_objects(
     let share = |(object, (bytes, _)): &(&str, Living)| *bytes as f64 / holdings.length_bytes(object).max(1) as f64;
     worst.sort_by(|a, b| share(a).total_cmp(&share(b)));
     for (object, (bytes, places)) in worst {
+        if places.iter().any(|(table, at)| table.entries[*at].stuck) {
+            continue;
+        }
         let length = holdings.length_bytes(object);
         if stored <= live.saturating_mul(2).saturating_add(policy.dead_bytes_free) || bytes >= length {
             return;
