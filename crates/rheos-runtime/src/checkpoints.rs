@@ -306,7 +306,10 @@ impl CheckpointThread {
                     Decision::CommitFailed { error, wait_ms, .. } => self.warn(&error, "a commit", wait_ms),
                     Decision::EndGeneration(end) => return Some(end),
                     Decision::Savepoint { name, result } => self.savepoints.answer(&name, result),
-                    Decision::Acknowledge(manifest) => self.shared.control.requests().complete(manifest.epoch),
+                    Decision::Acknowledge(manifest) => {
+                        self.shared.has_checkpoint.store(true, Ordering::SeqCst);
+                        self.shared.control.requests().complete(manifest.epoch);
+                    }
                     // Sources look at the control.
                     Decision::Drain => {}
                 }
@@ -388,7 +391,8 @@ impl CheckpointThread {
     }
 
     /// Stores a worker's part; without state it is told at once.
-    fn store(&mut self, worker: WorkerId, epoch: Epoch, part: Snapshot, mut deltas: Deltas) -> Option<Event> {
+    fn store(&mut self, worker: WorkerId, epoch: Epoch, mut part: Snapshot, mut deltas: Deltas) -> Option<Event> {
+        part.processing_time_ms = self.shared.clock.now_ms();
         if worker == WorkerId(0) {
             deltas.extend(self.found.remove(&epoch).unwrap_or_default());
         }

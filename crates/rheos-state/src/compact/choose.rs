@@ -38,11 +38,11 @@ pub fn choose(
         let (operator, table) = units[0].name();
         if rewrites.contains(&(operator.clone(), table.to_string())) {
             let all: Vec<&Entry> = units.iter().flat_map(Table::live).collect();
-            take(&all, &KeyGroupSet::default(), &mut gone, &mut parts);
+            take(&all, None, &KeyGroupSet::default(), &mut gone, &mut parts);
             continue;
         }
         for table in units {
-            table.take(&table.like_runs(policy), &mut gone, &mut parts);
+            table.merge(&table.like_runs(policy), &mut gone, &mut parts);
         }
     }
     empty_objects(holdings, policy, &tables, &mut gone, &mut parts);
@@ -50,9 +50,15 @@ pub fn choose(
     Compaction { steps: pack(parts.collect(), policy.step_bytes), dead }
 }
 
-/// Makes a part of these segments of a table; `older`: key groups of which older segments stay. `gone`: segments that the parts
-/// take the place of.
-fn take(merged: &[&Entry], older: &KeyGroupSet, gone: &mut BTreeSet<SegmentId>, parts: &mut Vec<Part>) {
+/// Makes a part of these segments of a table, for `groups` or all that they have; `older`: key groups of which older segments
+/// stay. `gone`: segments that the parts take the place of.
+fn take(
+    merged: &[&Entry],
+    groups: Option<KeyGroupSet>,
+    older: &KeyGroupSet,
+    gone: &mut BTreeSet<SegmentId>,
+    parts: &mut Vec<Part>,
+) {
     let Some(newest) = merged.last() else { return };
     gone.extend(merged.iter().map(|e| e.held.id()));
     let segments = || merged.iter().map(|e| &e.held.segment);
@@ -62,7 +68,7 @@ fn take(merged: &[&Entry], older: &KeyGroupSet, gone: &mut BTreeSet<SegmentId>, 
         table: segment.table.clone(),
         kind: segment.kind,
         layout: segment.layout.clone(),
-        groups: union(segments().map(|s| &s.groups)),
+        groups: groups.unwrap_or_else(|| union(segments().map(|s| &s.groups))),
         first_epoch: segments().map(|s| s.first_epoch).min().unwrap_or(segment.first_epoch),
         last_epoch: segments().map(|s| s.last_epoch).max().unwrap_or(segment.last_epoch),
         newer: newest.newer.clone(),
@@ -136,13 +142,32 @@ impl<'a> Table<'a> {
         self.entries.iter().filter(|e| !e.dead)
     }
 
+    /// Makes a part of these entries, which are in the order of their epochs: of the key groups that several of them have. Where
+    /// only some steps of an earlier merge have been carried out, one has the others alone, and nothing is won by it.
+    fn merge(&self, merged: &[usize], gone: &mut BTreeSet<SegmentId>, parts: &mut Vec<Part>) {
+        let several = |depths: BTreeMap<KeyGroup, usize>| -> KeyGroupSet {
+            depths.into_iter().filter(|(_, depth)| *depth > 1).map(|(group, _)| group).collect()
+        };
+        let several = several(self.depths(merged));
+        let has = |at: &&usize| !counted(&self.entries[**at].held.segment).intersection(&several).is_empty();
+        let merged: Vec<usize> = merged.iter().filter(has).copied().collect();
+        let keyed = merged.first().is_some_and(|at| self.entries[*at].held.segment.kind == TableKind::Keyed);
+        self.take(&merged, keyed.then_some(several), gone, parts);
+    }
+
     /// Makes a part of these entries, which are in the order of their epochs.
-    fn take(&self, merged: &[usize], gone: &mut BTreeSet<SegmentId>, parts: &mut Vec<Part>) {
+    fn take(
+        &self,
+        merged: &[usize],
+        groups: Option<KeyGroupSet>,
+        gone: &mut BTreeSet<SegmentId>,
+        parts: &mut Vec<Part>,
+    ) {
         let entries: Vec<&Entry> = merged.iter().map(|at| &self.entries[*at]).collect();
         let first = entries.iter().map(|e| e.held.segment.first_epoch).min();
         let older = self.live().filter(|e| Some(e.held.segment.last_epoch) < first);
         let older = union(older.map(|e| counted(&e.held.segment)));
-        take(&entries, &older, gone, parts);
+        take(&entries, groups, &older, gone, parts);
     }
 
     /// The entries of a stretch of like runs.
@@ -188,11 +213,19 @@ impl<'a> Table<'a> {
 
     /// The most segments that one key group has.
     fn depth(&self, stretch: &[usize]) -> usize {
+        match stretch {
+            [_] => 1,
+            _ => self.depths(stretch).into_values().max().unwrap_or(0),
+        }
+    }
+
+    /// By key group: how many of these segments it has.
+    fn depths(&self, stretch: &[usize]) -> BTreeMap<KeyGroup, usize> {
         let mut depths: BTreeMap<KeyGroup, usize> = BTreeMap::new();
         for group in stretch.iter().flat_map(|at| counted(&self.entries[*at].held.segment).iter()) {
             *depths.entry(group).or_default() += 1;
         }
-        depths.into_values().max().unwrap_or(0)
+        depths
     }
 }
 
@@ -252,7 +285,7 @@ fn empty_objects(
         if stored <= live.saturating_mul(2).saturating_add(policy.dead_bytes_free) || bytes >= length {
             return;
         }
-        places.into_iter().for_each(|(table, at)| table.take(&[at], gone, parts));
+        places.into_iter().for_each(|(table, at)| table.take(&[at], None, gone, parts));
         stored = stored - length + bytes;
     }
 }
