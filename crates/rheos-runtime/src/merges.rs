@@ -209,7 +209,7 @@ fn damaged(error: &Error) -> Error {
         "stored state is damaged, and a restart cannot go on from checkpoints that need it: {}",
         error.message()
     );
-    Error::new(ErrorKind::Corrupt, 690, message).with_hint(
+    Error::new(ErrorKind::Corrupt, 691, message).with_hint(
         "put the file back from a copy while the job runs, which has its state in memory; 'checkpoint.copy-dir' keeps a copy",
     )
 }

@@ -242,7 +242,7 @@ fn a_damaged_object_is_told_once_and_all_others_are_merged() {
     let epochs = job.epochs.load(Ordering::SeqCst);
     job.wait_for("the job does not go on", &|| job.epochs.load(Ordering::SeqCst) > epochs + 200);
     let warnings = job.warnings.lock().unwrap().clone();
-    assert_eq!(warnings.iter().map(Error::code).collect::<Vec<_>>(), ["R0690"], "{warnings:?}");
+    assert_eq!(warnings.iter().map(Error::code).collect::<Vec<_>>(), ["R0691"], "{warnings:?}");
     assert!(warnings[0].message().contains(&name), "{}", warnings[0].message());
     assert!(objects().iter().any(|o| o.name == name) && objects().len() < 20, "{} objects", objects().len());
     assert!(store.flip_bit(&format!("objects/{name}"), at, 3));
