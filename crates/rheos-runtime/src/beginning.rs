@@ -144,7 +144,11 @@ pub(crate) fn recover(
         };
         let mut kept = Kept::new(KEPT_BYTES_MAX);
         let (claim, restored, commit, keep_staged) = match verified(store, &found, &options, &mut kept)? {
-            Step::AlreadyFinished(_) => return Ok(None),
+            Step::AlreadyFinished(_) => {
+                // The run that came to the end may have died before this.
+                sinks.values().try_for_each(|sink| sink.finish())?;
+                return Ok(None);
+            }
             Step::FinishCommit(step) => {
                 if take(store, &step.claim)?.is_none() {
                     continue;
