@@ -95,6 +95,12 @@ impl Beginning {
         self.restored.as_ref()?.sources.iter().find(|s| s.operator == *operator)
     }
 
+    /// Whether the checkpoint lists output of a sink.
+    pub(crate) fn has_output(&self, operator: &OperatorId) -> bool {
+        let state = self.restored.as_ref().and_then(|m| m.sink(operator));
+        state.is_some_and(|sink| sink.listed().next().is_some())
+    }
+
     /// Who owns which key groups: as few as possible move.
     pub(crate) fn assignment(&self, key_groups: u16, parallelism: usize) -> KeyGroupAssignment {
         let workers = u32::try_from(parallelism).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
@@ -121,13 +127,13 @@ impl Beginning {
     }
 }
 
-/// Finds where to go on and claims it. `None`: the job had come to its end, and now all its output is committed.
+/// Finds where to go on and claims it. `standing_by`: sinks that only have to commit what they have staged. `None`: the job had come to its end, and now all its output is committed.
 ///
 /// Errors: those of the store; what [`next_step`] says; `Conflict` (R0402) if other runs claim faster, again and again.
 pub(crate) fn recover(
     state: &StateConfig,
     operators: &BTreeSet<OperatorId>,
-    sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>,
+    (sinks, standing_by): (&BTreeMap<OperatorId, Arc<dyn Sink>>, &BTreeMap<OperatorId, Arc<dyn Sink>>),
 ) -> Result<Option<Beginning>> {
     let store = state.store.as_ref();
     for _ in 0..CLAIMS_MAX {
@@ -147,8 +153,11 @@ pub(crate) fn recover(
                 if take(store, &step.claim)?.is_none() {
                     continue;
                 }
-                take_over(&step.claim, sinks)?;
-                commit_again(step.commit, sinks)?;
+                let mut sinks = sinks.clone();
+                let is_asked = |operator: &OperatorId| step.commit.iter().any(|c| c.fence.owner.operator == *operator);
+                sinks.extend(standing_by.clone().into_iter().filter(|(operator, _)| is_asked(operator)));
+                take_over(&step.claim, &sinks)?;
+                commit_again(step.commit, &sinks)?;
                 let entry = Entry::Committed(step.committed);
                 written(journal::write(store, step.committed.entry, &entry))?;
                 sinks.values().try_for_each(|sink| sink.finish())?;
