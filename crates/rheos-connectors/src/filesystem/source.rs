@@ -338,6 +338,10 @@ impl Source for FileSource {
         let split = FileSplit::parse(split)?;
         if let Part::Broken(reason) = split.part {
             let on_error = decoding(self.options.on_error, &ctx);
+            if on_error == OnError::Fail {
+                // The error as it is, with its code and hint.
+                self.split_file(&InputFile::look(split.path)?, 0, None, &mut vec![])?;
+            }
             return Ok(Box::new(BrokenReader::try_new(reason, position, Arc::clone(&self.schema), on_error, ctx)?));
         }
         self.watch.set_warn(&ctx.warn);
