@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::letters;
 use crate::operator::{OperatorFactory, Port};
 use crate::sink::Sink;
 use crate::source::{Source, WatermarkSpec};
@@ -147,6 +148,7 @@ pub struct Naming {
 pub struct JobGraph {
     nodes: Vec<Node>,
     naming: Naming,
+    standing_by: Vec<(String, Arc<dyn Sink>)>,
 }
 
 impl JobGraph {
@@ -188,6 +190,17 @@ impl JobGraph {
             let factory = by(node, factory);
             node.kind = NodeKind::Stateless(factory);
         }
+    }
+
+    /// Adds a sink that no node feeds, under the stable id of its node: what an earlier program has staged by it becomes visible
+    /// still.
+    pub fn stand_by(&mut self, operator_id: String, sink: Arc<dyn Sink>) {
+        self.standing_by.push((operator_id, sink));
+    }
+
+    /// The sinks that no node feeds, with their ids.
+    pub fn standing_by(&self) -> &[(String, Arc<dyn Sink>)] {
+        &self.standing_by
     }
 
     /// Feeds side outputs into nodes, which may stand before what feeds them, and puts the nodes into an order in which
@@ -269,6 +282,9 @@ impl JobGraph {
     }
 
     fn meaning(&self, node: &Node) -> String {
+        if node.name.starts_with(letters::SINK_PREFIX) {
+            return letters::sink_id(&node.name);
+        }
         match (&self.naming.id, &node.kind) {
             // Where a source stands is said of its splits, and they say what they are.
             (Some(name), NodeKind::Source { .. }) => name.clone(),

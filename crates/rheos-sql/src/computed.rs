@@ -68,6 +68,10 @@ impl Source for ComputedSource {
         self.inner.boundedness()
     }
 
+    fn makes_rows(&self) -> bool {
+        self.inner.makes_rows()
+    }
+
     fn project(&self, columns: &[usize]) -> Result<Arc<dyn Source>> {
         let output: Vec<_> = columns.iter().map(|c| self.output[*c]).collect();
         let computed_at = self.computed_at();
