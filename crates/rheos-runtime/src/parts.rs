@@ -39,6 +39,8 @@ struct State {
     parts: BTreeMap<Epoch, (Snapshot, Deltas)>,
     /// What has been counted in all epochs that were told.
     counted: BTreeMap<String, u64>,
+    /// With which watermarks in ms operators have left the epochs that were told.
+    watermarks_ms: BTreeMap<OperatorId, i64>,
     /// The first epoch that has not been told.
     next: Epoch,
 }
@@ -102,6 +104,17 @@ impl WorkerParts {
         }
     }
 
+    /// An operator leaves `epoch` with a watermark.
+    pub(crate) fn came_to(&self, node: NodeId, epoch: Epoch, watermark: Watermark) {
+        let mut state = self.state.borrow_mut();
+        if watermark != Watermark::MIN
+            && watermark != Watermark::MAX
+            && let Some(operator) = state.open.get(&node).map(|(operator, _)| operator.clone())
+        {
+            state.parts.entry(epoch).or_default().0.watermarks_ms.insert(operator, watermark.ms());
+        }
+    }
+
     /// A node is done with all epochs before `next`.
     pub(crate) fn close_before(&self, node: NodeId, next: Epoch) {
         let mut state = self.state.borrow_mut();
@@ -116,6 +129,8 @@ impl WorkerParts {
                 *state.counted.entry(name).or_default() += n;
             }
             part.counters.clone_from(&state.counted);
+            state.watermarks_ms.append(&mut part.watermarks_ms);
+            part.watermarks_ms.clone_from(&state.watermarks_ms);
             state.next = Epoch(epoch.0 + 1);
             self.checkpoints.part(self.worker, epoch, part, deltas);
         }
