@@ -241,6 +241,7 @@ JOBS = {
         joined,
     ),
     "late": LateJob(*SECONDS),
+    "generated": GeneratedJob(*SECONDS),
 }
 
 
