@@ -20,8 +20,8 @@ use rheos_checkpoint::rescale;
 use rheos_core::graph::NodeKind;
 use rheos_core::key::KeyGroupAssignment;
 use rheos_core::sink::{Owner, Sink};
-use rheos_core::time::Epoch;
-use rheos_core::{Error, ErrorKind, Generation, JobGraph, JobId, OperatorId, Result};
+use rheos_core::time::{Epoch, Watermark};
+use rheos_core::{Error, ErrorKind, Generation, JobGraph, JobId, NodeId, OperatorId, Result};
 use rheos_state::journal;
 use rheos_state::kept::Kept;
 use rheos_state::store::CheckpointStore;
@@ -100,6 +100,33 @@ impl Beginning {
     pub(crate) fn has_output(&self, operator: &OperatorId) -> bool {
         let state = self.restored.as_ref().and_then(|m| m.sink(operator));
         state.is_some_and(|sink| sink.listed().next().is_some())
+    }
+
+    /// The watermark that an operator begins with: its own of the checkpoint. One that the checkpoint does not know begins with
+    /// that of the sources that it reads, if no other step with a watermark is between.
+    pub(crate) fn watermark(&self, graph: &JobGraph, node: NodeId) -> Watermark {
+        let known = |operator: &str| self.restored.as_ref()?.watermarks_ms.get(&OperatorId(operator.into())).copied();
+        let node = graph.node(node);
+        match known(&node.operator_id) {
+            Some(ms) => Watermark(ms),
+            None => node.inputs.iter().map(|edge| self.sent(graph, edge.from)).min().unwrap_or(Watermark::MIN),
+        }
+    }
+
+    fn sent(&self, graph: &JobGraph, from: NodeId) -> Watermark {
+        let node = graph.node(from);
+        let sent = match &node.kind {
+            NodeKind::Source { .. } => {
+                let known = self.source(&OperatorId(node.operator_id.clone()));
+                known.map(|source| Watermark(source.watermark_ms))
+            }
+            NodeKind::Stateless(_) | NodeKind::Union => {
+                node.inputs.iter().map(|edge| self.sent(graph, edge.from)).min()
+            }
+            NodeKind::Stateful(_) | NodeKind::Side(_) | NodeKind::Sink(_) => None,
+        };
+        // The end of time is told by who has come to it.
+        sent.filter(|watermark| *watermark < Watermark::MAX).unwrap_or(Watermark::MIN)
     }
 
     /// Who owns which key groups: as few as possible move.
