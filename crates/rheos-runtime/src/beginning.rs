@@ -31,6 +31,9 @@ const CLAIMS_MAX: usize = 10;
 /// Bytes of state that are kept in memory from their verification to the restore; what is beyond is read twice.
 const KEPT_BYTES_MAX: u64 = 256 << 20;
 
+/// Sinks, by the stable ids of their nodes.
+pub(crate) type SinksById = BTreeMap<OperatorId, Arc<dyn Sink>>;
+
 /// Where a job keeps its state, and how it goes on from it.
 #[derive(Clone)]
 pub struct StateConfig {
@@ -112,7 +115,7 @@ impl Beginning {
 
     /// Brings the sinks to where the job goes on: what has been released is visible, what belongs to nobody is gone.
     /// `keeps_state`: whether the job does.
-    pub(crate) fn settle(&mut self, sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>, keeps_state: bool) -> Result<()> {
+    pub(crate) fn settle(&mut self, sinks: &SinksById, keeps_state: bool) -> Result<()> {
         let keep: BTreeMap<OperatorId, _> = self.keep_staged.drain(..).map(|s| (s.operator, s.committables)).collect();
         let is_new = |operator: &OperatorId| self.restored.is_none() && !keep.contains_key(operator);
         sinks.iter().filter(|(operator, _)| is_new(operator)).try_for_each(|(_, sink)| sink.begin())?;
@@ -133,7 +136,7 @@ impl Beginning {
 pub(crate) fn recover(
     state: &StateConfig,
     operators: &BTreeSet<OperatorId>,
-    (sinks, standing_by): (&BTreeMap<OperatorId, Arc<dyn Sink>>, &BTreeMap<OperatorId, Arc<dyn Sink>>),
+    (sinks, standing_by): (&SinksById, &SinksById),
 ) -> Result<Option<Beginning>> {
     let store = state.store.as_ref();
     for _ in 0..CLAIMS_MAX {
@@ -222,13 +225,13 @@ fn written(outcome: WriteOutcome) -> Result<()> {
 }
 
 /// From now on no earlier run commits.
-fn take_over(claim: &Claim, sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>) -> Result<()> {
+fn take_over(claim: &Claim, sinks: &SinksById) -> Result<()> {
     sinks.iter().try_for_each(|(operator, sink)| {
         sink.take_over(&Owner { job: claim.job, operator: operator.clone(), generation: claim.generation })
     })
 }
 
-fn commit_again(commits: Vec<SinkCommit>, sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>) -> Result<()> {
+fn commit_again(commits: Vec<SinkCommit>, sinks: &SinksById) -> Result<()> {
     commits.into_iter().try_for_each(|SinkCommit { fence, committables }| match sinks.get(&fence.owner.operator) {
         Some(sink) => sink.commit(Some(&fence), &committables),
         None => Err(Error::internal(format!("there is no sink '{}' to commit", fence.owner.operator))),
