@@ -141,7 +141,8 @@ pub trait Sink: Send + Sync + fmt::Debug {
         Ok(())
     }
 
-    /// Once after the last commit of a job that ended well.
+    /// After the last commit of a job that ended well; of a job that keeps state also when it is started again, so it may come
+    /// more than once.
     fn finish(&self) -> Result<()> {
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -160,6 +161,8 @@ pub(crate) struct JobShared {
     pub(crate) closings: Closings,
     /// Records that have ended earlier generations of this run.
     pub(crate) suspects: Suspects,
+    /// Whether this generation has made a checkpoint.
+    pub(crate) has_checkpoint: AtomicBool,
 }
 
 /// Looks for what would end the job before it begins, without starting or writing anything.
@@ -175,6 +178,8 @@ pub(crate) struct Failed {
     pub(crate) error: Error,
     /// Whether it had begun: else nothing has been written.
     pub(crate) had_begun: bool,
+    /// Whether it has made a checkpoint.
+    pub(crate) has_checkpoint: bool,
 }
 
 /// Runs one generation of a job: to the end of all its input, a stop through `control`, or the first error.
@@ -192,19 +197,25 @@ pub(crate) fn run_generation(
     let prepared = config.check().and_then(|()| prepare(graph, config, control, checkpoints));
     let prepared = prepared.map(|shared| shared.map(|shared| JobShared { suspects: suspects.clone(), ..shared }));
     match prepared {
-        Err(error) => Err(Failed { error, had_begun: false }),
+        Err(error) => Err(Failed { error, had_begun: false, has_checkpoint: false }),
         Ok(None) => Ok(JobReport::of_an_earlier_run()),
-        Ok(Some(shared)) => run_prepared(shared, inbox).map_err(|error| Failed { error, had_begun: true }),
+        Ok(Some(shared)) => {
+            let shared = Arc::new(shared);
+            let failed = |error| {
+                let has_checkpoint = shared.has_checkpoint.load(Ordering::SeqCst);
+                Failed { error, had_begun: true, has_checkpoint }
+            };
+            run_prepared(&shared, inbox).map_err(failed)
+        }
     }
 }
 
-fn run_prepared(shared: JobShared, inbox: mpsc::Receiver<Message>) -> Result<JobReport> {
+fn run_prepared(shared: &Arc<JobShared>, inbox: mpsc::Receiver<Message>) -> Result<JobReport> {
     let control = shared.control.clone();
-    let shared = Arc::new(shared);
     control.set_metrics(Arc::clone(&shared.metrics));
     let to_checkpoints = shared.checkpoints.clone();
     control.register_wake(Arc::new(move || to_checkpoints.tell(Message::Look)));
-    let mut thread = CheckpointThread::try_new(Arc::clone(&shared), inbox)?;
+    let mut thread = CheckpointThread::try_new(Arc::clone(shared), inbox)?;
     thread.prepare();
     let for_thread = control.clone();
     let keep = move || {
@@ -215,7 +226,7 @@ fn run_prepared(shared: JobShared, inbox: mpsc::Receiver<Message>) -> Result<Job
     let checkpoints = std::thread::Builder::new().name("rheos-checkpoints".into()).spawn(keep);
     let checkpoints =
         checkpoints.map_err(|e| Error::internal(format!("cannot start the thread of checkpoints: {e}")))?;
-    let workers = start_workers(&shared);
+    let workers = start_workers(shared);
     if let Err(error) = workers {
         control.fail(error);
     }
@@ -255,14 +266,10 @@ fn prepare(
     sinks.values().chain(standing_by.values()).for_each(|sink| sink.set_warn(&config.warn));
     let mut beginning = match &config.state {
         None => Beginning::stateless(),
-        Some(state) => {
-            let operators = graph.nodes().iter().map(|n| OperatorId(n.operator_id.clone()));
-            let operators = operators.chain(standing_by.keys().cloned()).collect();
-            match beginning::recover(state, &operators, (&sinks, &standing_by))? {
-                Some(beginning) => beginning,
-                None => return Ok(None),
-            }
-        }
+        Some(state) => match beginning::recover(state, &graph, (&sinks, &standing_by))? {
+            Some(beginning) => beginning,
+            None => return Ok(None),
+        },
     };
     let counted = beginning.restored.as_ref().map(|m| m.counters.clone()).unwrap_or_default();
     let metrics = Arc::new(Metrics::new(&graph, config.parallelism, counted));
@@ -311,6 +318,7 @@ fn prepare(
         graph,
         clock: JobClock::start(least_ms),
         suspects: Suspects::default(),
+        has_checkpoint: AtomicBool::new(false),
     }))
 }
 
@@ -351,15 +359,17 @@ fn read_state(
         let new = |holdings| {
             let combiners =
                 uploads::combiners(graph, OperatorInit { worker, parallelism, assignment: assignment.clone() });
-            Uploads::new(Arc::clone(&state.store), beginning.claim.generation, id, groups, combiners, holdings)
+            let begins = (beginning.claim.generation, beginning.claim.first_epoch);
+            Uploads::new(Arc::clone(&state.store), begins, id, groups, combiners, holdings)
         };
         let (Some(plans), Some(manifest)) = (&plans, &beginning.restored) else {
             return Ok((None, new(Holdings::new(id))));
         };
         let mut restored =
             rheos_state::restore::restore(store.as_ref(), &beginning.kept, manifest, &plans[worker], id)?;
+        forget_dropped(&mut restored, graph);
         let mut uploads = new(std::mem::replace(&mut restored.holdings, Holdings::new(id)));
-        uploads.rewrite(beginning.claim.first_epoch, &plans[worker].rewrites)?;
+        uploads.rewrite(&plans[worker].rewrites)?;
         Ok((Some(restored), uploads))
     };
     let all: Vec<Result<_>> = std::thread::scope(|scope| {
@@ -369,6 +379,16 @@ fn read_state(
     });
     let all = all.into_iter().collect::<Result<Vec<_>>>()?;
     Ok(all.into_iter().map(|(restored, uploads)| (Mutex::new(restored), Arc::new(Mutex::new(uploads)))).unzip())
+}
+
+/// Lets go of state that the program has no operator for: the user has accepted it, and later checkpoints do not name it.
+fn forget_dropped(restored: &mut Restored, graph: &JobGraph) {
+    let is_there = |operator: &OperatorId| graph.nodes().iter().any(|n| n.operator_id == operator.0);
+    let dropped: Vec<OperatorId> = restored.left().filter(|operator| !is_there(operator)).cloned().collect();
+    for operator in &dropped {
+        restored.take(operator);
+        restored.holdings.forget(operator);
+    }
 }
 
 /// Refuses a job that would delete what it reads. Errors: `Conflict` (R0235).

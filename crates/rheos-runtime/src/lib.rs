@@ -33,6 +33,7 @@ mod exchange;
 mod intake;
 mod job;
 mod letters;
+mod merges;
 mod metrics;
 mod parts;
 mod requests;

@@ -32,7 +32,7 @@ use crate::event_times::EventTimes;
 use crate::job::{JobShared, Packets};
 use crate::letters::LettersOut;
 use crate::metrics::SourceCounts;
-use crate::parts::WorkerParts;
+use crate::parts::{CounterId, WorkerParts};
 use crate::splits::{Handout, SplitCoordinator};
 use crate::suspects::{Careful, Stretch};
 use crate::time::{EpochTime, frontier_parts};
@@ -95,6 +95,7 @@ pub(crate) fn build<'scope>(
             letters,
             counters: shared.metrics.source_counters(node.0, worker),
             told: SourceCounts::default(),
+            counter_ids: SourceCounts::NAMES.map(|name| parts.counter(&shared.graph.node(node).operator_id, name)),
             credit: CreditPool::new(shared.config.credit_bytes, Arc::clone(&wake)),
             wake,
             coordinator,
@@ -129,6 +130,7 @@ struct SourceOperator {
     /// What this worker has counted, and what of it the cuts have told.
     counters: Arc<SourceCounters>,
     told: SourceCounts,
+    counter_ids: [CounterId; SourceCounts::NAMES.len()],
     credit: Arc<CreditPool>,
     wake: Wake,
     coordinator: Arc<SplitCoordinator>,
@@ -225,9 +227,9 @@ impl SourceOperator {
             let reading = self.reading.as_ref().map(|r| r.at(SplitProgress::Reading(r.reader.position())));
             let splits = self.finished.drain(..).chain(reading).collect();
             let counts = SourceCounts::of(&self.counters);
-            let operator = &self.shared.graph.node(self.node).operator_id;
-            for (name, n) in counts.since(&std::mem::replace(&mut self.told, counts)).named(operator) {
-                self.parts.count(self.epoch, name, n);
+            let new = counts.since(&std::mem::replace(&mut self.told, counts));
+            for (counter, n) in self.counter_ids.iter().zip(new.numbers()) {
+                self.parts.count(self.epoch, *counter, n);
             }
             self.parts.cut(self.node, self.epoch, epoch, watermark, splits);
             self.epoch = epoch;
@@ -310,7 +312,8 @@ impl SourceOperator {
             Stretch { first: Place { source, split, position }, end: reader.position(), rows: rows_read }
         });
         *from = stretch.as_ref().map(|s| s.end.clone());
-        let is_over = careful.as_mut().is_some_and(|careful| from.as_ref().is_some_and(|at| careful.is_over(at)));
+        let is_over = careful.as_mut().zip(stretch.as_ref());
+        let is_over = is_over.is_some_and(|(careful, s)| careful.is_over(&s.first.position, &s.end));
         let shared = Arc::clone(&self.shared);
         if rows == 0 {
             // All of them are dead letters.
