@@ -33,6 +33,9 @@ const CLAIMS_MAX: usize = 10;
 /// Bytes of state that are kept in memory from their verification to the restore; what is beyond is read twice.
 const KEPT_BYTES_MAX: u64 = 256 << 20;
 
+/// Sinks, by the stable ids of their nodes.
+pub(crate) type SinksById = BTreeMap<OperatorId, Arc<dyn Sink>>;
+
 /// Where a job keeps its state, and how it goes on from it.
 #[derive(Clone)]
 pub struct StateConfig {
@@ -141,11 +144,7 @@ impl Beginning {
 
     /// Brings the sinks to where the job goes on: what has been released is visible, what belongs to nobody is gone.
     /// `duplicates`: of a job that keeps state.
-    pub(crate) fn settle(
-        &mut self,
-        sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>,
-        duplicates: Option<Duplicates>,
-    ) -> Result<()> {
+    pub(crate) fn settle(&mut self, sinks: &SinksById, duplicates: Option<Duplicates>) -> Result<()> {
         let keep: BTreeMap<OperatorId, _> = self.keep_staged.drain(..).map(|s| (s.operator, s.committables)).collect();
         let is_new = |operator: &OperatorId| self.restored.is_none() && !keep.contains_key(operator);
         sinks.iter().filter(|(operator, _)| is_new(operator)).try_for_each(|(_, sink)| sink.begin())?;
@@ -168,7 +167,7 @@ impl Beginning {
 pub(crate) fn recover(
     state: &StateConfig,
     graph: &JobGraph,
-    (sinks, standing_by): (&BTreeMap<OperatorId, Arc<dyn Sink>>, &BTreeMap<OperatorId, Arc<dyn Sink>>),
+    (sinks, standing_by): (&SinksById, &SinksById),
 ) -> Result<Option<Beginning>> {
     let store = state.store.as_ref();
     for _ in 0..CLAIMS_MAX {
@@ -241,7 +240,7 @@ fn check_whole(store: &dyn CheckpointStore, journal: &Journal) -> Result<()> {
 }
 
 /// Nothing is left to do for the program that has come to its end, and for no other.
-fn check_finished(journal: &Journal, entry: EntryNumber, sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>) -> Result<()> {
+fn check_finished(journal: &Journal, entry: EntryNumber, sinks: &SinksById) -> Result<()> {
     let Some(Entry::Manifest(manifest)) = journal.get(entry) else { return Ok(()) };
     let is_new = |sink: &&OperatorId| manifest.program.operators.iter().all(|known| known.id != **sink);
     match sinks.keys().find(is_new) {
@@ -259,7 +258,7 @@ fn ids(graph: &JobGraph) -> impl Iterator<Item = OperatorId> {
 }
 
 /// By sink: the sources above it.
-fn fed_by(graph: &JobGraph, sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>) -> BTreeMap<OperatorId, BTreeSet<OperatorId>> {
+fn fed_by(graph: &JobGraph, sinks: &SinksById) -> BTreeMap<OperatorId, BTreeSet<OperatorId>> {
     let mut above: Vec<BTreeSet<OperatorId>> = vec![];
     for node in graph.nodes() {
         let id = OperatorId(node.operator_id.clone());
@@ -305,18 +304,14 @@ fn written(outcome: WriteOutcome) -> Result<()> {
 }
 
 /// From now on no earlier run commits.
-fn take_over(
-    claim: &Claim,
-    (journal, duplicates): (&Journal, Duplicates),
-    sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>,
-) -> Result<()> {
+fn take_over(claim: &Claim, (journal, duplicates): (&Journal, Duplicates), sinks: &SinksById) -> Result<()> {
     sinks.iter().try_for_each(|(operator, sink)| {
         let owner = Owner { job: claim.job, operator: operator.clone(), generation: claim.generation };
         sink.take_over(&owner, &known(journal, operator, duplicates == Duplicates::Accepted))
     })
 }
 
-fn commit_again(commits: Vec<SinkCommit>, sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>) -> Result<()> {
+fn commit_again(commits: Vec<SinkCommit>, sinks: &SinksById) -> Result<()> {
     commits.into_iter().try_for_each(|SinkCommit { fence, committables }| match sinks.get(&fence.owner.operator) {
         Some(sink) => sink.commit(Some(&fence), &committables),
         None => Err(Error::internal(format!("there is no sink '{}' to commit", fence.owner.operator))),

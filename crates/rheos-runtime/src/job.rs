@@ -30,7 +30,7 @@ use timely::dataflow::{Scope, Stream};
 use timely::scheduling::Activator;
 use timely::worker::Worker;
 
-use crate::beginning::{self, Beginning, StateConfig};
+use crate::beginning::{self, Beginning, SinksById, StateConfig};
 use crate::chain::{Chain, Link};
 use crate::channel::Packet;
 use crate::checkpoints::{CheckpointThread, Checkpoints, Message};
@@ -149,7 +149,7 @@ pub(crate) struct JobShared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) coordinators: BTreeMap<NodeId, Arc<SplitCoordinator>>,
     /// Sinks that no node feeds, and that an earlier program has left output of.
-    pub(crate) standing_by: BTreeMap<OperatorId, Arc<dyn Sink>>,
+    pub(crate) standing_by: SinksById,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) beginning: Beginning,
     /// By worker: what it has read of the checkpoint, until its operators have taken it.
@@ -262,7 +262,7 @@ fn prepare(
 ) -> Result<Option<JobShared>> {
     check_replaced(&graph)?;
     check_apart(&graph)?;
-    let mut sinks: BTreeMap<OperatorId, Arc<dyn Sink>> = graph.nodes().iter().filter_map(sink_of).collect();
+    let mut sinks: SinksById = graph.nodes().iter().filter_map(sink_of).collect();
     let mut standing_by = standing_by(&graph);
     sinks.values().chain(standing_by.values()).for_each(|sink| sink.set_warn(&config.warn));
     let mut beginning = match &config.state {
@@ -330,7 +330,7 @@ fn found_before(restored: &[Mutex<Option<Restored>>], operator: &OperatorId) -> 
     state.map_or(Ok(vec![]), |state| found::read(&state))
 }
 
-fn standing_by(graph: &JobGraph) -> BTreeMap<OperatorId, Arc<dyn Sink>> {
+fn standing_by(graph: &JobGraph) -> SinksById {
     graph.standing_by().iter().map(|(id, sink)| (OperatorId(id.clone()), Arc::clone(sink))).collect()
 }
 
