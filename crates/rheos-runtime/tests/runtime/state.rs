@@ -239,19 +239,16 @@ fn what_a_long_merge_makes_is_in_a_later_checkpoint_and_no_garbage_before() {
 
 #[test]
 fn a_damaged_object_is_told_once_and_all_others_are_merged() {
-    let store = Arc::new(MemoryStore::new());
-    let job = run_diary(Arc::clone(&store) as _);
+    let slow = Arc::new(SlowMerges::default());
+    let job = run_diary(Arc::clone(&slow) as _);
+    let store = Arc::clone(&slow.store);
     let objects = || newest(&store).map(|m| m.objects).unwrap_or_default();
-    let flip = || {
-        let first = objects().first().map(|o| (o.name.clone(), o.segments[0].offset as usize + 10));
-        first.filter(|(name, at)| store.flip_bit(&format!("objects/{name}"), *at, 3))
-    };
-    let damaged = Mutex::new(None);
-    job.wait_for("no checkpoint is made", &|| {
-        *damaged.lock().unwrap() = flip();
-        damaged.lock().unwrap().is_some()
-    });
-    let (name, at) = damaged.lock().unwrap().clone().unwrap();
+    // The first merge is about to read the newest of its inputs; the oldest object is another of them.
+    job.wait_for("nothing is merged", &|| slow.waiting.load(Ordering::SeqCst) && !objects().is_empty());
+    let first = objects().remove(0);
+    let (name, at) = (first.name, first.segments[0].offset as usize + 10);
+    assert!(store.flip_bit(&format!("objects/{name}"), at, 3));
+    slow.may_go_on.store(true, Ordering::SeqCst);
     job.wait_for("nobody tells of the damage", &|| !job.warnings.lock().unwrap().is_empty());
     let epochs = job.ended();
     job.wait_for("the job does not go on", &|| job.ended() > epochs + 200);
