@@ -167,6 +167,7 @@ pub(crate) fn build<'scope>(
             outputs,
             own: CreditPool::new(shared.config.credit_bytes, wake),
             watermarks: vec![Watermark::MIN; drains.len()],
+            begins_at: Some(shared.beginning.watermark(&shared.graph, node)).filter(|w| *w > Watermark::MIN),
             stage: Stage::Open,
             unfinished: false,
             batches_since_watermark: 0,
@@ -226,6 +227,8 @@ struct Adapter {
     outputs: Vec<(Port, Output)>,
     own: Arc<CreditPool>,
     watermarks: Vec<Watermark>,
+    /// Where the checkpoint left the operator, until it has been told.
+    begins_at: Option<Watermark>,
     stage: Stage,
     unfinished: bool,
     batches_since_watermark: u32,
@@ -305,6 +308,12 @@ impl Adapter {
     /// Batches come before the watermark, but not for ever: an input that is never empty would keep windows from firing,
     /// and what they hold would grow with the input.
     fn advance(&mut self, frontiers: &[MutableAntichain<EpochTime>]) -> Result<bool> {
+        if let Some(watermark) = self.begins_at.take() {
+            // What is late for the steps behind, which go on with what had fired, must be late here from the first row on.
+            self.watermarks.fill(watermark);
+            self.rise(WatermarkChange { input: 0, watermark, combined: watermark })?;
+            return Ok(true);
+        }
         if self.batches_since_watermark >= BATCHES_BEFORE_WATERMARK {
             self.batches_since_watermark = 0;
             if !self.intake.epoch_left(frontiers) && self.raise_watermark(frontiers)? {
@@ -347,16 +356,19 @@ impl Adapter {
                 continue;
             }
             self.watermarks[input] = watermark;
-            let combined = self.combined();
-            // The operator compares with the old one to see what has fired, so the context moves after the call.
-            let change = WatermarkChange { input, watermark, combined };
-            let progress = self.operator.on_watermark(change, &mut self.ctx)?;
-            self.ctx.watermark = combined;
-            self.stage = Stage::Fired;
-            self.ship(progress, None);
+            self.rise(WatermarkChange { input, watermark, combined: self.combined() })?;
             return Ok(true);
         }
         Ok(false)
+    }
+
+    fn rise(&mut self, change: WatermarkChange) -> Result<()> {
+        // The operator compares with the old one to see what has fired, so the context moves after the call.
+        let progress = self.operator.on_watermark(change, &mut self.ctx)?;
+        self.ctx.watermark = change.combined;
+        self.stage = Stage::Fired;
+        self.ship(progress, None);
+        Ok(())
     }
 
     fn fire_timer(&mut self) -> Result<bool> {
@@ -440,6 +452,7 @@ impl Adapter {
     /// What the epoch has changed, where the job keeps state.
     fn hand_over(&mut self) -> Result<()> {
         if self.shared.config.state.is_some() {
+            self.parts.came_to(self.node, self.ctx.epoch, self.combined());
             let delta = self.operator.on_epoch_end(self.ctx.epoch, &mut self.ctx)?;
             self.parts.changed(self.node, self.ctx.epoch, delta);
         }

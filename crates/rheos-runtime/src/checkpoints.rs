@@ -127,8 +127,8 @@ impl CheckpointThread {
             // Without state a writer stages what is to be committed now.
             false => 0,
         };
-        let sinks = shared.sinks().map(|(node, sink)| SinkConfig {
-            operator: shared.operator(node),
+        let sinks = shared.sinks().map(|(operator, sink)| SinkConfig {
+            operator,
             repeat: Repeat::Duplicates,
             commit_interval_ms: commit_interval_ms(sink),
         });
@@ -349,7 +349,7 @@ impl CheckpointThread {
         let keeps_state = self.state.is_some();
         self.commits.send(move || {
             let operator = fence.owner.operator.clone();
-            let commit = || match shared.sinks().find(|(node, _)| shared.operator(*node) == operator) {
+            let commit = || match shared.sinks().find(|(other, _)| *other == operator) {
                 Some((_, sink)) => sink.commit(keeps_state.then_some(&fence), &committables),
                 None => Err(Error::internal(format!("there is no sink '{operator}' to commit"))),
             };
@@ -550,11 +550,12 @@ impl JobShared {
         OperatorId(self.graph.node(node).operator_id.clone())
     }
 
-    /// The job's sinks.
-    pub(crate) fn sinks(&self) -> impl Iterator<Item = (NodeId, &Arc<dyn Sink>)> {
-        self.graph.ids().filter_map(|id| match &self.graph.node(id).kind {
-            NodeKind::Sink(sink) => Some((id, sink)),
+    /// The job's sinks, also those that no node feeds.
+    pub(crate) fn sinks(&self) -> impl Iterator<Item = (OperatorId, &Arc<dyn Sink>)> {
+        let fed = self.graph.ids().filter_map(|id| match &self.graph.node(id).kind {
+            NodeKind::Sink(sink) => Some((self.operator(id), sink)),
             _ => None,
-        })
+        });
+        fed.chain(self.standing_by.iter().map(|(operator, sink)| (operator.clone(), sink)))
     }
 }

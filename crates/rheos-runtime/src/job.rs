@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rheos_checkpoint::manifest::JobPhase;
 use rheos_checkpoint::rescale;
 use rheos_checkpoint::restart::RestartPolicy;
+use rheos_core::error::Warn;
 use rheos_core::graph::NodeKind;
 use rheos_core::key::{KEY_GROUPS_DEFAULT, KeyGroupAssignment};
 use rheos_core::operator::OperatorInit;
@@ -72,6 +73,8 @@ pub struct RunConfig {
     pub restart: RestartPolicy,
     /// Where the job keeps its state, if it does.
     pub state: Option<StateConfig>,
+    /// Who is told of what goes wrong in sources and sinks and is tried again.
+    pub warn: Warn,
 }
 
 impl Default for RunConfig {
@@ -85,6 +88,7 @@ impl Default for RunConfig {
             epochs_in_flight_max: EPOCHS_IN_FLIGHT_MAX_DEFAULT,
             restart: RestartPolicy::default(),
             state: None,
+            warn: Warn::default(),
         }
     }
 }
@@ -144,6 +148,8 @@ pub(crate) struct JobShared {
     pub(crate) control: JobControl,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) coordinators: BTreeMap<NodeId, Arc<SplitCoordinator>>,
+    /// Sinks that no node feeds, and that an earlier program has left output of.
+    pub(crate) standing_by: BTreeMap<OperatorId, Arc<dyn Sink>>,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) beginning: Beginning,
     /// By worker: what it has read of the checkpoint, until its operators have taken it.
@@ -255,16 +261,15 @@ fn prepare(
     checkpoints: Checkpoints,
 ) -> Result<Option<JobShared>> {
     check_replaced(&graph)?;
-    let sinks: BTreeMap<OperatorId, Arc<dyn Sink>> = graph.nodes().iter().filter_map(sink_of).collect();
+    let mut sinks: BTreeMap<OperatorId, Arc<dyn Sink>> = graph.nodes().iter().filter_map(sink_of).collect();
+    let mut standing_by = standing_by(&graph);
+    sinks.values().chain(standing_by.values()).for_each(|sink| sink.set_warn(&config.warn));
     let mut beginning = match &config.state {
         None => Beginning::stateless(),
-        Some(state) => {
-            let operators = graph.nodes().iter().map(|n| OperatorId(n.operator_id.clone())).collect();
-            match beginning::recover(state, &operators, &sinks)? {
-                Some(beginning) => beginning,
-                None => return Ok(None),
-            }
-        }
+        Some(state) => match beginning::recover(state, &graph, (&sinks, &standing_by))? {
+            Some(beginning) => beginning,
+            None => return Ok(None),
+        },
     };
     let counted = beginning.restored.as_ref().map(|m| m.counters.clone()).unwrap_or_default();
     let metrics = Arc::new(Metrics::new(&graph, config.parallelism, counted));
@@ -292,6 +297,8 @@ fn prepare(
             coordinators.insert(id, Arc::new(coordinator));
         }
     }
+    standing_by.retain(|operator, _| beginning.has_output(operator));
+    sinks.extend(standing_by.clone());
     // Sources have been looked at first: a missing input must not leave a sink half prepared.
     beginning.settle(&sinks, config.state.is_some())?;
     control.begin(beginning.claim.first_epoch);
@@ -306,6 +313,7 @@ fn prepare(
         control: control.clone(),
         metrics,
         coordinators,
+        standing_by,
         closings: Closings::new(&graph),
         graph,
         clock: JobClock::start(least_ms),
@@ -319,6 +327,10 @@ fn found_before(restored: &[Mutex<Option<Restored>>], operator: &OperatorId) -> 
     let first = restored.first().map(lock);
     let state = first.and_then(|mut restored| Some(restored.as_mut()?.take(operator)));
     state.map_or(Ok(vec![]), |state| found::read(&state))
+}
+
+fn standing_by(graph: &JobGraph) -> BTreeMap<OperatorId, Arc<dyn Sink>> {
+    graph.standing_by().iter().map(|(id, sink)| (OperatorId(id.clone()), Arc::clone(sink))).collect()
 }
 
 fn sink_of(node: &rheos_core::graph::Node) -> Option<(OperatorId, Arc<dyn Sink>)> {

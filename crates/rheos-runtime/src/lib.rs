@@ -28,6 +28,7 @@ mod checkpoints;
 mod closings;
 mod control;
 mod errands;
+mod event_times;
 mod exchange;
 mod intake;
 mod job;

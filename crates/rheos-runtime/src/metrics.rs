@@ -284,7 +284,7 @@ pub(crate) fn counter_name(operator: &str, counter: &str) -> String {
 pub struct SourceStats {
     /// The table.
     pub table: String,
-    /// Records that were found in the input; 0 for tables whose rows are made.
+    /// Records that were found in the input, or made.
     pub read: u64,
     /// Records that became rows.
     pub decoded: u64,

@@ -70,6 +70,8 @@ struct State {
     counters: Vec<(String, u64)>,
     /// By epoch, then by counter: what has been counted in epochs that were not told.
     counted: BTreeMap<Epoch, Vec<u64>>,
+    /// With which watermarks in ms operators have left the epochs that were told.
+    watermarks_ms: BTreeMap<OperatorId, i64>,
     /// The first epoch that has not been told.
     next: Epoch,
 }
@@ -145,6 +147,17 @@ impl WorkerParts {
         }
     }
 
+    /// An operator leaves `epoch` with a watermark.
+    pub(crate) fn came_to(&self, node: NodeId, epoch: Epoch, watermark: Watermark) {
+        let mut state = self.state.borrow_mut();
+        if watermark != Watermark::MIN
+            && watermark != Watermark::MAX
+            && let Some(operator) = state.open.get(&node).map(|(operator, _)| operator.clone())
+        {
+            state.parts.entry(epoch).or_default().0.watermarks_ms.insert(operator, watermark.ms());
+        }
+    }
+
     /// A node is done with all epochs before `next`.
     pub(crate) fn close_before(&self, node: NodeId, next: Epoch) {
         let mut state = self.state.borrow_mut();
@@ -160,6 +173,8 @@ impl WorkerParts {
             for (name, total) in state.counters.iter().filter(|(_, total)| *total > 0) {
                 *part.counters.entry(name.clone()).or_default() += total;
             }
+            state.watermarks_ms.append(&mut part.watermarks_ms);
+            part.watermarks_ms.clone_from(&state.watermarks_ms);
             state.next = Epoch(epoch.0 + 1);
             self.checkpoints.part(self.worker, epoch, part, deltas);
         }
