@@ -96,6 +96,9 @@ class Round:
                 process.wait()
                 if kill_s is None:
                     raise RuntimeError(f"start {self.starts} has not ended after {self.args.limit} s") from None
+            finally:
+                # If this program itself is ended.
+                process.kill()
             log.seek(0)
             return None if is_aimed and code == -signal.SIGKILL else code, log.read(), time.monotonic() - began
 
@@ -162,6 +165,8 @@ def arguments():
 
 def main():
     args = arguments()
+    # As Ctrl-C: what is mounted and what runs must not stay.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="rheos-faults-") as folder:
         folder = pathlib.Path(folder)
         args.faults = faults.usable(args.faults, folder)
@@ -176,6 +181,15 @@ def run(args):
     done = []
     if args.results and args.results.exists():
         done = [json.loads(line) for line in args.results.read_text().splitlines()]
+    try:
+        return rounds(args, done)
+    except KeyboardInterrupt:
+        print(f"stopped after {told(done)}, {len(done)} rounds")
+        return 130
+
+
+def rounds(args, done):
+    """Plays until there are enough; adds to `done`. The exit code."""
     seed = max((r["seed"] for r in done), default=args.seed - 1) + 1
     usual_s, more = {}, 0
     while True:
