@@ -26,6 +26,8 @@ pub(super) struct Parts {
 /// Errors: `Internal` for reports that contradict each other.
 pub(super) fn manifest(start: &Start, parts: Parts) -> Result<Manifest> {
     let counters = merge_counters(start, &parts.snapshots);
+    // Operators stay in an epoch behind its announcement, and go by the clock.
+    let seen_ms = parts.snapshots.iter().map(|(_, s)| s.processing_time_ms).max();
     let watermarks_ms = lowest_watermarks(&parts.snapshots);
     let manifest = Manifest {
         entry: parts.entry,
@@ -34,7 +36,7 @@ pub(super) fn manifest(start: &Start, parts: Parts) -> Result<Manifest> {
         phase: parts.phase,
         savepoint: parts.savepoint,
         wall_time_ms: parts.wall_time_ms,
-        processing_time_ms: parts.processing_time_ms,
+        processing_time_ms: seen_ms.map_or(parts.processing_time_ms, |ms| ms.max(parts.processing_time_ms)),
         program: start.program.clone(),
         parallelism: start.parallelism,
         key_hash_version: KEY_HASH_VERSION,
