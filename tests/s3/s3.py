@@ -24,6 +24,7 @@ import argparse
 import base64
 import collections
 import csv
+import datetime
 import fcntl
 import http.client
 import http.server
@@ -119,9 +120,10 @@ sys.stdin.read()
 
 class Proxy:
     """Between a job and the server. `fault(method, path, headers)` gives None, "lost" (done, and no answer comes), "refused"
-    (503, and nothing is done) or "unconditional" (the condition is taken out)."""
+    (503, and nothing is done) or "unconditional" (the condition is taken out). The job sees the server's clock go `slow_days`
+    behind its own."""
 
-    def __init__(self, server, fault):
+    def __init__(self, server, fault=lambda *_: None, slow_days=0):
         proxy = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -148,7 +150,11 @@ class Proxy:
                 if fault == "lost":
                     self.close_connection = True
                     return
-                self.answer(answer.status, dict(answer.getheaders()), content)
+                headers = dict(answer.getheaders())
+                if slow_days:
+                    headers = {name: slow(value) if name.lower() == "last-modified" else value for name, value in headers.items()}
+                    content = re.sub(rb"(?<=<LastModified>)[^<]+", lambda found: slow(found[0].decode()).encode(), content)
+                self.answer(answer.status, headers, content)
 
             def answer(self, status, headers, content):
                 self.send_response_only(status)
@@ -165,6 +171,16 @@ class Proxy:
 
             def log_message(self, *_):
                 pass
+
+        def slow(time_text):
+            # In lists, and in headers.
+            for form in ("%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H:%M:%SZ", "%a, %d %b %Y %H:%M:%S GMT"):
+                try:
+                    moment = datetime.datetime.strptime(time_text, form)
+                except ValueError:
+                    continue
+                return (moment - datetime.timedelta(days=slow_days)).strftime(form)
+            raise Failure(f"the server tells a time as '{time_text}'")
 
         self.fault, self.faults = fault, collections.Counter()
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -436,7 +452,9 @@ def lease(args, server, work, rng):
     job = Job(args, work, rng)
     (work / "endless.sql").write_text(ENDLESS)
     place = ["--state-dir", f"s3://{BUCKET}/lease"]
-    first = job.start(*place, port=server.port, program="endless.sql")
+    # What is asked of it is new, whatever the machine's clock says.
+    proxy = Proxy(server, slow_days=2)
+    first = job.start(*place, port=proxy.port, program="endless.sql")
     job.wait_for(lambda: len(entries(server, "lease")) > 1, first, grows=False)
     try:
         code = job.ended(job.start(*place, port=server.port, program="endless.sql", log="second"))
@@ -450,6 +468,7 @@ def lease(args, server, work, rng):
         expect("a stopped run ends well", job.ended(first) == 0, "")
         expect("and takes its lease along", server.names("lease/lease") == [], "")
     finally:
+        proxy.end()
         if first.poll() is None:
             first.kill()
             first.wait()

@@ -141,35 +141,38 @@ pub(crate) fn recover(
             nonce: nonce(),
         };
         let mut kept = Kept::new(KEPT_BYTES_MAX);
-        let (claim, restored, commit, keep_staged) = match verified(store, &found, &options, &mut kept)? {
-            Step::AlreadyFinished(_) => return Ok(None),
-            Step::FinishCommit(step) => {
-                if take(store, &step.claim)?.is_none() {
-                    continue;
+        let (claim, restored, commit, keep_staged) =
+            match verified(store, &found, &options, &mut kept)? {
+                Step::AlreadyFinished(_) => return Ok(None),
+                Step::FinishCommit(step) => {
+                    if take(store, &step.claim)?.is_none() {
+                        continue;
+                    }
+                    take_over(&step.claim, sinks)?;
+                    commit_again(step.commit, sinks)?;
+                    let entry = Entry::Committed(step.committed);
+                    written(journal::write(store, step.committed.entry, &entry))?;
+                    sinks.values().try_for_each(|sink| sink.finish())?;
+                    return Ok(None);
                 }
-                take_over(&step.claim, sinks)?;
-                commit_again(step.commit, sinks)?;
-                let entry = Entry::Committed(step.committed);
-                written(journal::write(store, step.committed.entry, &entry))?;
-                sinks.values().try_for_each(|sink| sink.finish())?;
-                return Ok(None);
-            }
-            Step::Fresh(step) => (step.claim, None, vec![], step.keep_staged),
-            Step::Restore(step) => {
-                for (entry, why) in &step.skipped {
-                    (state.warn)(&Error::new(
-                        ErrorKind::Corrupt,
-                        403,
-                        format!("checkpoint {entry} is passed over: {why}"),
-                    ));
+                Step::Fresh(step) => (step.claim, None, vec![], step.keep_staged),
+                Step::Restore(step) => {
+                    for (entry, why) in &step.skipped {
+                        let passed_over = format!("checkpoint {entry} is passed over: {why}");
+                        (state.warn)(&Error::new(ErrorKind::Corrupt, 403, passed_over).with_hint(
+                            "look at the disk or store that it is on; 'rheos checkpoint verify' shows what is damaged",
+                        ));
+                    }
+                    for dropped in &step.dropped {
+                        let let_go = Error::new(ErrorKind::User, 406, format!("state is let go: {dropped}"));
+                        (state.warn)(&let_go.with_hint(
+                            "the checkpoints that are there still hold it, until newer ones take their place",
+                        ));
+                    }
+                    (step.claim, Some(step.manifest), step.commit, step.keep_staged)
                 }
-                for dropped in &step.dropped {
-                    (state.warn)(&Error::new(ErrorKind::User, 406, format!("state is let go: {dropped}")));
-                }
-                (step.claim, Some(step.manifest), step.commit, step.keep_staged)
-            }
-            Step::Verify { .. } => return Err(Error::internal("objects were verified and are asked for again")),
-        };
+                Step::Verify { .. } => return Err(Error::internal("objects were verified and are asked for again")),
+            };
         if let Some(journal) = take(store, &claim)? {
             return Ok(Some(Beginning { claim, restored, journal, kept, commit, keep_staged }));
         }
