@@ -2,7 +2,8 @@
 """Kills jobs that keep their state in an object store, and checks that their output is as if nothing had happened.
 
     pip install 'moto[s3]>=5.2.5' flask flask-cors
-    tests/s3/s3.py --binary target/release/rheos [--kills 6] [--rows 100000] [--seed N]
+    npm install azurite          # for the part `azure`, which is skipped without
+    tests/s3/s3.py --binary target/release/rheos [--kills 6] [--rows 100000] [--seed N] [--azurite node_modules/.bin/azurite-blob]
 
 Starts moto's server, which speaks the S3 protocol, on a free loopback port, and proves first that it refuses a second
 `If-None-Match: *` with 412 (else there is nothing to test, and the last line says `skipped`). Then, each with an answer that is
@@ -15,6 +16,7 @@ computed from the input alone:
   lease       a second run is refused; the first makes a savepoint when asked; a dead run's lease runs out
   zombie      a run that is paused is replaced; when it wakes up it ends, and has done no harm
   condition   a server that ignores conditions is refused
+  azure       as `kills`, on az://, against Azurite
 
 The jobs follow a folder, and a part goes on to put files into it until it has done to the job what it wants to do: none ends
 before that, however fast the machine is. Then comes the last file, and when all windows are visible the job is told to end (`--drain`).
@@ -25,7 +27,10 @@ import base64
 import collections
 import csv
 import datetime
+import email.utils
 import fcntl
+import hashlib
+import hmac
 import http.client
 import http.server
 import json
@@ -33,6 +38,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,6 +124,43 @@ sys.stdin.read()
             self.process.wait()
 
 
+class Azurite:
+    """Azure's protocol, from a server in memory; None if there is none."""
+
+    ACCOUNT = "devstoreaccount1"
+    # Of every Azurite, as its documentation tells.
+    KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+    def __init__(self, command, log):
+        options = ["--blobHost", "127.0.0.1", "--blobPort", "0", "--inMemoryPersistence", "--skipApiVersionCheck"]
+        self.process = subprocess.Popen([command, *options, "--disableTelemetry"], stdout=subprocess.PIPE, stderr=log, text=True)
+        said = iter(self.process.stdout.readline, "")
+        ports = (re.search(r"successfully listens on http://127.0.0.1:(\d+)", line) for line in said)
+        self.port = next((int(port[1]) for port in ports if port), 0)
+        threading.Thread(target=self.process.stdout.read, daemon=True).start()
+
+    def put(self, path, query="", body=b"", headers=None):
+        """The status of a request that is signed as Azure's `SharedKey` wants it."""
+        date = email.utils.formatdate(usegmt=True)
+        headers = {"x-ms-date": date, "x-ms-version": "2021-12-02", **(headers or {})}
+        own = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers) if name.startswith("x-ms-"))
+        resource = f"/{self.ACCOUNT}/{self.ACCOUNT}{path}" + (f"\n{query.replace('=', ':')}" if query else "")
+        length, condition = str(len(body)) if body else "", headers.get("If-None-Match", "")
+        text = "\n".join(["PUT", "", "", length, "", "", "", "", "", condition, "", "", own + resource])
+        signature = hmac.new(base64.b64decode(self.KEY), text.encode(), hashlib.sha256).digest()
+        headers["Authorization"] = f"SharedKey {self.ACCOUNT}:{base64.b64encode(signature).decode()}"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("PUT", f"/{self.ACCOUNT}{path}" + (f"?{query}" if query else ""), body=body, headers=headers)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait()
+
+
 class Proxy:
     """Between a job and the server. `fault(method, path, headers)` gives None, "lost" (done, and no answer comes), "refused"
     (503, and nothing is done) or "unconditional" (the condition is taken out). The job sees the server's clock go `slow_days`
@@ -161,7 +204,8 @@ class Proxy:
                 for name, value in headers.items():
                     if name.lower() not in ("transfer-encoding", "connection", "content-length"):
                         self.send_header(name, value)
-                length = headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(content))
+                told = {name.lower(): value for name, value in headers.items()}.get("content-length", "0")
+                length = told if self.command == "HEAD" else str(len(content))
                 self.send_header("Content-Length", length)
                 self.end_headers()
                 if self.command != "HEAD":
@@ -308,13 +352,16 @@ def stamp(ms):
 
 
 def environment(port):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RHEOS_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AZUR", "RHEOS_"))}
     return kept | {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_REGION": "us-east-1",
         "AWS_ENDPOINT": f"http://127.0.0.1:{port}",
         "AWS_ALLOW_HTTP": "true",
+        "AZURE_STORAGE_USE_EMULATOR": "true",
+        "AZURITE_BLOB_STORAGE_URL": f"http://127.0.0.1:{port}",
+        "AZURE_ALLOW_HTTP": "true",
     }
 
 
@@ -334,8 +381,28 @@ def run_with_kills(job, server, rng, kills, *options):
             job.finish(process)
 
 
-def kills(args, server, work, rng):
+def azure(args, server, work, rng):
+    command = args.azurite or shutil.which("azurite-blob")
+    if not command:
+        return "SKIPPED: Azurite is not there: npm install azurite, and name it by --azurite"
+    with open(work.with_suffix(".log"), "w") as log:
+        azurite = Azurite(command, log)
+    try:
+        if not azurite.port:
+            return "SKIPPED: Azurite does not start"
+        made = azurite.put(f"/{BUCKET}", "restype=container")
+        blob = {"x-ms-blob-type": "BlockBlob", "If-None-Match": "*"}
+        taken = [azurite.put(f"/{BUCKET}/taken", body=b"x", headers=blob) for _ in range(2)]
+        if [made, *taken] != [201, 201, 409]:
+            return f"SKIPPED: Azurite answers a second 'If-None-Match: *' with {taken[1]}, not 409"
+        return kills(args, azurite, work, rng, "az")
+    finally:
+        azurite.end()
+
+
+def kills(args, server, work, rng, scheme="s3"):
     job = Job(args, work, rng)
+    place = f"{scheme}://{BUCKET}/kills"
     lose = random.Random(args.seed)
 
     def fault(method, path, _):
@@ -346,12 +413,12 @@ def kills(args, server, work, rng):
 
     proxy = Proxy(server, fault)
     try:
-        run_with_kills(job, proxy, rng, args.kills, "--state-dir", f"s3://{BUCKET}/kills")
+        run_with_kills(job, proxy, rng, args.kills, "--state-dir", place)
     finally:
         proxy.end()
-    code, said = job.run("--state-dir", f"s3://{BUCKET}/kills", port=server.port)
+    code, said = job.run("--state-dir", place, port=server.port)
     expect("a job that has ended says so", code == 0 and "come to its end before" in said, said)
-    command = [args.binary, "checkpoint", "verify", f"s3://{BUCKET}/kills"]
+    command = [args.binary, "checkpoint", "verify", place]
     verified = subprocess.run(command, env=environment(server.port), capture_output=True, text=True, timeout=LIMIT_S)
     expect("all checkpoints are whole", verified.returncode == 0 and "whole" in verified.stdout, verified)
     return f"{args.kills} kills, {dict(proxy.faults)}"
@@ -572,7 +639,16 @@ def flip(server, name):
     server.put(name, bytes(body))
 
 
-PARTS = {"condition": condition, "lease": lease, "zombie": zombie, "kills": kills, "outage": outage, "copies": copies, "keys": keys}
+PARTS = {
+    "condition": condition,
+    "lease": lease,
+    "zombie": zombie,
+    "kills": kills,
+    "azure": azure,
+    "outage": outage,
+    "copies": copies,
+    "keys": keys,
+}
 
 
 def arguments():
@@ -581,6 +657,7 @@ def arguments():
     parser.add_argument("--kills", type=int, default=6, metavar="N", help="of the part `kills`; 6 unless given")
     parser.add_argument("--rows", type=int, default=100_000, metavar="N", help="of each input; 100,000 unless given")
     parser.add_argument("--seed", type=int, default=1, metavar="N")
+    parser.add_argument("--azurite", type=pathlib.Path, metavar="PATH", help="Azurite's azurite-blob; what is on the PATH unless given")
     parser.add_argument("--parts", default=",".join(PARTS), metavar="NAMES", help="such as kills,keys; all unless given")
     args = parser.parse_args()
     args.binary = args.binary.absolute()
@@ -609,7 +686,8 @@ def main():
                 except Failure as failure:
                     print(f"FAILED: {name}, seed {args.seed}: {failure}", file=sys.stderr)
                     return 1
-                print(f"{name}: {result}: right ({time.monotonic() - began:.1f} s)", flush=True)
+                right = "" if result.startswith("SKIPPED") else ": right"
+                print(f"{name}: {result}{right} ({time.monotonic() - began:.1f} s)", flush=True)
         finally:
             server.end()
     return 0
