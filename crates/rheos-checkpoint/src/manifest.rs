@@ -4,7 +4,7 @@
 //!   Manifest ── objects ── segments       state: what rows of which object hold which key groups and epochs
 //!            ── sources ── splits         where reading goes on
 //!            ── sinks ── releases, held   staged output: may be visible already, or waits for a later release
-//!            ── owners, program, counters
+//!            ── owners, program, counters, watermarks
 //! ```
 //! A manifest is written after the objects that it names have been read back, and never changes. Its text has a version
 //! and a checksum ([`text`]); the types here are version 1, and its golden text is kept in the tests.
@@ -53,7 +53,8 @@ pub struct Manifest {
     pub savepoint: Option<String>,
     /// The clock on the wall at the cut (ms since 1970), for people; nothing is decided by it.
     pub wall_time_ms: i64,
-    /// The job's processing time (ms since 1970) at the cut; the clock of a restored job does not begin below it.
+    /// The job's processing time (ms since 1970) when the last worker was through with the epoch; the clock of a restored job
+    /// does not begin below it.
     pub processing_time_ms: i64,
     /// The program, as the job's workers agreed on it.
     pub program: Program,
@@ -71,6 +72,10 @@ pub struct Manifest {
     pub sinks: Vec<SinkState>,
     /// Totals since the job's first start, by name.
     pub counters: BTreeMap<String, u64>,
+    /// By operator the watermark in ms that all workers of it had come to at least: it begins there again, before any row. Left
+    /// out where nothing is known, and behind the end of time.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub watermarks_ms: BTreeMap<OperatorId, i64>,
 }
 
 /// What a manifest says of the program.

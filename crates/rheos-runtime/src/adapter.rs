@@ -31,12 +31,12 @@ use timely::progress::frontier::MutableAntichain;
 use timely::progress::operate::FrontierInterest;
 use timely::scheduling::Activator;
 
-use crate::chain::Chain;
+use crate::chain::{Chain, Link};
 use crate::channel::{Packet, batch_bytes};
+use crate::closings::Limit;
 use crate::intake::Intake;
 use crate::job::{JobShared, Packets, connect, is_stopped};
-use crate::metrics::{ROWS_IN, ROWS_OUT, counter_name};
-use crate::parts::WorkerParts;
+use crate::parts::{CounterId, OperatorCounters, WorkerParts};
 use crate::time::EpochTime;
 
 /// Batches that are applied before the watermark is looked at again.
@@ -71,6 +71,8 @@ pub(crate) fn build_stateless<'scope>(
         streams.push((*port, stream));
     }
     let (shared, parts) = (Arc::clone(shared), Rc::clone(parts));
+    let counters = |link: &Link| OperatorCounters::new(&parts, &shared.graph.node(NodeId(link.node)).operator_id);
+    let counters: Vec<OperatorCounters> = chain.links.iter().map(counters).collect();
     builder.build(move |capabilities| {
         drop(capabilities);
         move |_| {
@@ -99,10 +101,13 @@ pub(crate) fn build_stateless<'scope>(
                 }
                 if shared.config.state.is_some() {
                     // Nothing behind the chain can have closed the epoch: this batch of it is still under way.
-                    for link in &mut chain.links {
-                        let operator = &shared.graph.node(NodeId(link.node)).operator_id;
-                        for (counter, n) in link.take_counted() {
-                            parts.count(Epoch(cap.time().epoch), counter_name(operator, &counter), n);
+                    let epoch = Epoch(cap.time().epoch);
+                    for (link, ids) in chain.links.iter_mut().zip(&counters) {
+                        let (rows_in, rows_out, own) = link.take_counted();
+                        parts.count(epoch, ids.rows_in, rows_in);
+                        parts.count(epoch, ids.rows_out, rows_out);
+                        for (counter, n) in own {
+                            ids.own(counter).into_iter().for_each(|id| parts.count(epoch, id, n));
                         }
                     }
                 }
@@ -144,6 +149,8 @@ pub(crate) fn build<'scope>(
     let activator = scope.activator_for(Rc::clone(&address));
     let (shared, parts) = (Arc::clone(shared), Rc::clone(parts));
     parts.register(node, shared.operator(node));
+    let counters = OperatorCounters::new(&parts, &shared.graph.node(node).operator_id);
+    let limit = Limit::new(node);
     builder.build(move |mut capabilities| {
         let first = shared.beginning.claim.first_epoch;
         capabilities.iter_mut().for_each(|c| c.downgrade(&EpochTime::new(first, Watermark::MIN)));
@@ -160,11 +167,14 @@ pub(crate) fn build<'scope>(
             outputs,
             own: CreditPool::new(shared.config.credit_bytes, wake),
             watermarks: vec![Watermark::MIN; drains.len()],
+            begins_at: Some(shared.beginning.watermark(&shared.graph, node)).filter(|w| *w > Watermark::MIN),
             stage: Stage::Open,
             unfinished: false,
             batches_since_watermark: 0,
             activator,
             wake_up: WakeUp::default(),
+            counters,
+            limit,
             shared: Arc::clone(&shared),
             parts,
         });
@@ -217,11 +227,15 @@ struct Adapter {
     outputs: Vec<(Port, Output)>,
     own: Arc<CreditPool>,
     watermarks: Vec<Watermark>,
+    /// Where the checkpoint left the operator, until it has been told.
+    begins_at: Option<Watermark>,
     stage: Stage,
     unfinished: bool,
     batches_since_watermark: u32,
     activator: Activator,
     wake_up: WakeUp,
+    counters: OperatorCounters,
+    limit: Limit,
     shared: Arc<JobShared>,
     parts: Rc<WorkerParts>,
 }
@@ -294,6 +308,12 @@ impl Adapter {
     /// Batches come before the watermark, but not for ever: an input that is never empty would keep windows from firing,
     /// and what they hold would grow with the input.
     fn advance(&mut self, frontiers: &[MutableAntichain<EpochTime>]) -> Result<bool> {
+        if let Some(watermark) = self.begins_at.take() {
+            // What is late for the steps behind, which go on with what had fired, must be late here from the first row on.
+            self.watermarks.fill(watermark);
+            self.rise(WatermarkChange { input: 0, watermark, combined: watermark })?;
+            return Ok(true);
+        }
         if self.batches_since_watermark >= BATCHES_BEFORE_WATERMARK {
             self.batches_since_watermark = 0;
             if !self.intake.epoch_left(frontiers) && self.raise_watermark(frontiers)? {
@@ -304,7 +324,7 @@ impl Adapter {
             self.batches_since_watermark += 1;
             let Batch { records, ticket } = arrival.batch;
             self.shared.metrics.nodes[self.node.0].add_in(records.num_rows());
-            self.count(ROWS_IN, records.num_rows() as u64);
+            self.count(self.counters.rows_in, records.num_rows() as u64);
             let progress = self.operator.on_batch(arrival.input, records, &mut self.ctx)?;
             self.ship(progress, Some(&ticket));
             return Ok(true);
@@ -327,7 +347,7 @@ impl Adapter {
     /// Others may have left the open epoch with less than the frontier says: see [`Closings`](crate::closings::Closings).
     fn raise_watermark(&mut self, frontiers: &[MutableAntichain<EpochTime>]) -> Result<bool> {
         let limit = match self.shared.config.state {
-            Some(_) => self.shared.closings.limit(self.node, self.ctx.epoch),
+            Some(_) => self.limit.in_epoch(&self.shared.closings, self.ctx.epoch),
             None => Watermark::MAX,
         };
         for (input, frontier) in frontiers.iter().enumerate() {
@@ -336,16 +356,19 @@ impl Adapter {
                 continue;
             }
             self.watermarks[input] = watermark;
-            let combined = self.combined();
-            // The operator compares with the old one to see what has fired, so the context moves after the call.
-            let change = WatermarkChange { input, watermark, combined };
-            let progress = self.operator.on_watermark(change, &mut self.ctx)?;
-            self.ctx.watermark = combined;
-            self.stage = Stage::Fired;
-            self.ship(progress, None);
+            self.rise(WatermarkChange { input, watermark, combined: self.combined() })?;
             return Ok(true);
         }
         Ok(false)
+    }
+
+    fn rise(&mut self, change: WatermarkChange) -> Result<()> {
+        // The operator compares with the old one to see what has fired, so the context moves after the call.
+        let progress = self.operator.on_watermark(change, &mut self.ctx)?;
+        self.ctx.watermark = change.combined;
+        self.stage = Stage::Fired;
+        self.ship(progress, None);
+        Ok(())
     }
 
     fn fire_timer(&mut self) -> Result<bool> {
@@ -406,7 +429,7 @@ impl Adapter {
         for (port, records) in self.ctx.take_emitted() {
             if port == Port::MAIN {
                 metrics.add_out(records.num_rows());
-                self.count(ROWS_OUT, records.num_rows() as u64);
+                self.count(self.counters.rows_out, records.num_rows() as u64);
             }
             let Some(index) = self.outputs.iter().position(|(p, _)| *p == port) else { continue };
             let ticket = cause.cloned().unwrap_or_else(|| self.own.take(batch_bytes(&records)));
@@ -415,21 +438,21 @@ impl Adapter {
             self.outputs[index].1.activate().session_with_builder(capability).give_container(&mut packet);
         }
         for (counter, n) in metrics.absorb(&mut self.ctx) {
-            self.count(&format!("{counter:?}"), n);
+            self.counters.own(counter).into_iter().for_each(|id| self.count(id, n));
         }
     }
 
     /// Lets the checkpoint of the open epoch know what was counted.
-    fn count(&self, counter: &str, n: u64) {
-        if n > 0 && self.shared.config.state.is_some() {
-            let operator = &self.shared.graph.node(self.node).operator_id;
-            self.parts.count(self.ctx.epoch, counter_name(operator, counter), n);
+    fn count(&self, counter: CounterId, n: u64) {
+        if self.shared.config.state.is_some() {
+            self.parts.count(self.ctx.epoch, counter, n);
         }
     }
 
     /// What the epoch has changed, where the job keeps state.
     fn hand_over(&mut self) -> Result<()> {
         if self.shared.config.state.is_some() {
+            self.parts.came_to(self.node, self.ctx.epoch, self.combined());
             let delta = self.operator.on_epoch_end(self.ctx.epoch, &mut self.ctx)?;
             self.parts.changed(self.node, self.ctx.epoch, delta);
         }

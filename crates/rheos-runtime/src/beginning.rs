@@ -17,10 +17,11 @@ use rheos_checkpoint::journal::{Claim, Entry, Journal, Nonce};
 use rheos_checkpoint::manifest::{Manifest, SourceState};
 use rheos_checkpoint::recovery::{DroppedState, Duplicates, Options, RestoreFrom, SinkStaged, Step, next_step};
 use rheos_checkpoint::rescale;
+use rheos_core::graph::NodeKind;
 use rheos_core::key::KeyGroupAssignment;
 use rheos_core::sink::{Owner, Sink};
-use rheos_core::time::Epoch;
-use rheos_core::{Error, ErrorKind, Generation, JobId, OperatorId, Result};
+use rheos_core::time::{Epoch, Watermark};
+use rheos_core::{Error, ErrorKind, Generation, JobGraph, JobId, NodeId, OperatorId, Result};
 use rheos_state::journal;
 use rheos_state::kept::Kept;
 use rheos_state::store::CheckpointStore;
@@ -95,6 +96,39 @@ impl Beginning {
         self.restored.as_ref()?.sources.iter().find(|s| s.operator == *operator)
     }
 
+    /// Whether the checkpoint lists output of a sink.
+    pub(crate) fn has_output(&self, operator: &OperatorId) -> bool {
+        let state = self.restored.as_ref().and_then(|m| m.sink(operator));
+        state.is_some_and(|sink| sink.listed().next().is_some())
+    }
+
+    /// The watermark that an operator begins with: its own of the checkpoint. One that the checkpoint does not know begins with
+    /// that of the sources that it reads, if no other step with a watermark is between.
+    pub(crate) fn watermark(&self, graph: &JobGraph, node: NodeId) -> Watermark {
+        let known = |operator: &str| self.restored.as_ref()?.watermarks_ms.get(&OperatorId(operator.into())).copied();
+        let node = graph.node(node);
+        match known(&node.operator_id) {
+            Some(ms) => Watermark(ms),
+            None => node.inputs.iter().map(|edge| self.sent(graph, edge.from)).min().unwrap_or(Watermark::MIN),
+        }
+    }
+
+    fn sent(&self, graph: &JobGraph, from: NodeId) -> Watermark {
+        let node = graph.node(from);
+        let sent = match &node.kind {
+            NodeKind::Source { .. } => {
+                let known = self.source(&OperatorId(node.operator_id.clone()));
+                known.map(|source| Watermark(source.watermark_ms))
+            }
+            NodeKind::Stateless(_) | NodeKind::Union => {
+                node.inputs.iter().map(|edge| self.sent(graph, edge.from)).min()
+            }
+            NodeKind::Stateful(_) | NodeKind::Side(_) | NodeKind::Sink(_) => None,
+        };
+        // The end of time is told by who has come to it.
+        sent.filter(|watermark| *watermark < Watermark::MAX).unwrap_or(Watermark::MIN)
+    }
+
     /// Who owns which key groups: as few as possible move.
     pub(crate) fn assignment(&self, key_groups: u16, parallelism: usize) -> KeyGroupAssignment {
         let workers = u32::try_from(parallelism).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
@@ -121,13 +155,13 @@ impl Beginning {
     }
 }
 
-/// Finds where to go on and claims it. `None`: the job had come to its end, and now all its output is committed.
+/// Finds where to go on and claims it. `standing_by`: sinks that only have to commit what they have staged. `None`: the job had come to its end, and now all its output is committed.
 ///
 /// Errors: those of the store; what [`next_step`] says; `Conflict` (R0402) if other runs claim faster, again and again.
 pub(crate) fn recover(
     state: &StateConfig,
-    operators: &BTreeSet<OperatorId>,
-    sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>,
+    graph: &JobGraph,
+    (sinks, standing_by): (&BTreeMap<OperatorId, Arc<dyn Sink>>, &BTreeMap<OperatorId, Arc<dyn Sink>>),
 ) -> Result<Option<Beginning>> {
     let store = state.store.as_ref();
     for _ in 0..CLAIMS_MAX {
@@ -136,49 +170,71 @@ pub(crate) fn recover(
             from: state.from.clone(),
             duplicates: state.duplicates,
             dropped_state: state.dropped_state,
-            operators: operators.clone(),
+            operators: ids(graph).chain(standing_by.keys().cloned()).collect(),
+            fed_by: fed_by(graph, sinks),
             checkpoints_kept: state.checkpoints_kept,
             nonce: nonce(),
         };
         let mut kept = Kept::new(KEPT_BYTES_MAX);
-        let (claim, restored, commit, keep_staged) =
-            match verified(store, &found, &options, &mut kept)? {
-                Step::AlreadyFinished(_) => return Ok(None),
-                Step::FinishCommit(step) => {
-                    if take(store, &step.claim)?.is_none() {
-                        continue;
-                    }
-                    take_over(&step.claim, sinks)?;
-                    commit_again(step.commit, sinks)?;
-                    let entry = Entry::Committed(step.committed);
-                    written(journal::write(store, step.committed.entry, &entry))?;
-                    sinks.values().try_for_each(|sink| sink.finish())?;
-                    return Ok(None);
+        let (claim, restored, commit, keep_staged) = match verified(store, &found, &options, &mut kept)? {
+            Step::AlreadyFinished(_) => {
+                // The run that came to the end may have died before this.
+                sinks.values().try_for_each(|sink| sink.finish())?;
+                return Ok(None);
+            }
+            Step::FinishCommit(step) => {
+                if take(store, &step.claim)?.is_none() {
+                    continue;
                 }
-                Step::Fresh(step) => (step.claim, None, vec![], step.keep_staged),
-                Step::Restore(step) => {
-                    for (entry, why) in &step.skipped {
-                        let passed_over = format!("checkpoint {entry} is passed over: {why}");
-                        (state.warn)(&Error::new(ErrorKind::Corrupt, 403, passed_over).with_hint(
-                            "look at the disk or store that it is on; 'rheos checkpoint verify' shows what is damaged",
-                        ));
-                    }
-                    for dropped in &step.dropped {
-                        let let_go = Error::new(ErrorKind::User, 406, format!("state is let go: {dropped}"));
-                        (state.warn)(&let_go.with_hint(
-                            "the checkpoints that are there still hold it, until newer ones take their place",
-                        ));
-                    }
-                    (step.claim, Some(step.manifest), step.commit, step.keep_staged)
+                let mut sinks = sinks.clone();
+                let is_asked = |operator: &OperatorId| step.commit.iter().any(|c| c.fence.owner.operator == *operator);
+                sinks.extend(standing_by.clone().into_iter().filter(|(operator, _)| is_asked(operator)));
+                take_over(&step.claim, &sinks)?;
+                commit_again(step.commit, &sinks)?;
+                let entry = Entry::Committed(step.committed);
+                written(journal::write(store, step.committed.entry, &entry))?;
+                sinks.values().try_for_each(|sink| sink.finish())?;
+                return Ok(None);
+            }
+            Step::Fresh(step) => (step.claim, None, vec![], step.keep_staged),
+            Step::Restore(step) => {
+                for (entry, why) in &step.skipped {
+                    let passed_over = format!("checkpoint {entry} is passed over: {why}");
+                    let hint =
+                        "look at the disk or store that it is on; 'rheos checkpoint verify' shows what is damaged";
+                    (state.warn)(&Error::new(ErrorKind::Corrupt, 403, passed_over).with_hint(hint));
                 }
-                Step::Verify { .. } => return Err(Error::internal("objects were verified and are asked for again")),
-            };
+                for dropped in &step.dropped {
+                    let let_go = Error::new(ErrorKind::User, 406, format!("state is let go: {dropped}"));
+                    let hint = "the checkpoints that are there still hold it, until newer ones take their place";
+                    (state.warn)(&let_go.with_hint(hint));
+                }
+                (step.claim, Some(step.manifest), step.commit, step.keep_staged)
+            }
+            Step::Verify { .. } => return Err(Error::internal("objects were verified and are asked for again")),
+        };
         if let Some(journal) = take(store, &claim)? {
             return Ok(Some(Beginning { claim, restored, journal, kept, commit, keep_staged }));
         }
     }
     let message = format!("other runs go on from the state in '{}' at the same time", store.place());
     Err(Error::new(ErrorKind::Conflict, 402, message).with_hint("let only one run use a state directory"))
+}
+
+fn ids(graph: &JobGraph) -> impl Iterator<Item = OperatorId> {
+    graph.nodes().iter().map(|n| OperatorId(n.operator_id.clone()))
+}
+
+/// By sink: the sources above it.
+fn fed_by(graph: &JobGraph, sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>) -> BTreeMap<OperatorId, BTreeSet<OperatorId>> {
+    let mut above: Vec<BTreeSet<OperatorId>> = vec![];
+    for node in graph.nodes() {
+        let id = OperatorId(node.operator_id.clone());
+        let own = matches!(node.kind, NodeKind::Source { .. }).then_some(id);
+        // Edges come from smaller ids.
+        above.push(node.inputs.iter().flat_map(|edge| above[edge.from.0].iter().cloned()).chain(own).collect());
+    }
+    ids(graph).zip(above).filter(|(id, _)| sinks.contains_key(id)).collect()
 }
 
 /// The next step behind all verifications.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rheos_core::key::KEY_HASH_VERSION;
 use rheos_core::state::TableKind;
-use rheos_core::{Epoch, Error, Result, WorkerId};
+use rheos_core::{Epoch, Error, OperatorId, Result, WorkerId};
 
 use super::{Snapshot, Start};
 use crate::journal::EntryNumber;
@@ -26,6 +26,9 @@ pub(super) struct Parts {
 /// Errors: `Internal` for reports that contradict each other.
 pub(super) fn manifest(start: &Start, parts: Parts) -> Result<Manifest> {
     let counters = merge_counters(start, &parts.snapshots);
+    // Operators stay in an epoch behind its announcement, and go by the clock.
+    let seen_ms = parts.snapshots.iter().map(|(_, s)| s.processing_time_ms).max();
+    let watermarks_ms = lowest_watermarks(&parts.snapshots);
     let manifest = Manifest {
         entry: parts.entry,
         generation: start.claim.generation,
@@ -33,7 +36,7 @@ pub(super) fn manifest(start: &Start, parts: Parts) -> Result<Manifest> {
         phase: parts.phase,
         savepoint: parts.savepoint,
         wall_time_ms: parts.wall_time_ms,
-        processing_time_ms: parts.processing_time_ms,
+        processing_time_ms: seen_ms.map_or(parts.processing_time_ms, |ms| ms.max(parts.processing_time_ms)),
         program: start.program.clone(),
         parallelism: start.parallelism,
         key_hash_version: KEY_HASH_VERSION,
@@ -42,6 +45,7 @@ pub(super) fn manifest(start: &Start, parts: Parts) -> Result<Manifest> {
         sources: parts.sources,
         sinks: parts.sinks,
         counters,
+        watermarks_ms,
     };
     manifest.check().map_err(|e| Error::internal(e.message()))?;
     Ok(manifest)
@@ -55,6 +59,17 @@ fn merge_counters(start: &Start, snapshots: &[(WorkerId, Snapshot)]) -> BTreeMap
         *total = total.saturating_add(*n);
     }
     counters
+}
+
+/// Those of the operators of which every worker tells one.
+fn lowest_watermarks(snapshots: &[(WorkerId, Snapshot)]) -> BTreeMap<OperatorId, i64> {
+    let Some(((_, first), others)) = snapshots.split_first() else { return BTreeMap::new() };
+    let lowest = |(operator, ms): (&OperatorId, &i64)| {
+        let mut others = others.iter().map(|(_, other)| other.watermarks_ms.get(operator).copied());
+        let lowest = others.try_fold(*ms, |lowest, other| Some(lowest.min(other?)))?;
+        Some((operator.clone(), lowest))
+    };
+    first.watermarks_ms.iter().filter_map(lowest).collect()
 }
 
 /// After a rescale, several workers hold parts of one object, and even of one segment.

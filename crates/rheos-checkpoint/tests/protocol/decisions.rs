@@ -87,6 +87,7 @@ fn manifest(generation: u64, epoch: u64, objects: &[(&str, u64)], released_throu
         sources: Vec::new(),
         sinks: vec![SinkState { operator: "sink-2".into(), repeat: Repeat::Duplicates, last_release, releases, held }],
         counters: BTreeMap::new(),
+        watermarks_ms: BTreeMap::new(),
     }
 }
 

@@ -69,6 +69,7 @@ fn manifest(entry: u64, epoch: u64, object: ObjectRef) -> Manifest {
         sources: vec![source],
         sinks: vec![sink("sink-5", Some(LastRelease { number, through: Epoch(epoch) })), sink("sink-6", None)],
         counters: BTreeMap::from([("source-0/decoded".into(), u64::MAX), ("source-0/skipped".into(), 2)]),
+        watermarks_ms: BTreeMap::new(),
     }
 }
 

@@ -99,6 +99,7 @@ pub(crate) fn manifest(
         sources: vec![],
         sinks: vec![],
         counters: BTreeMap::new(),
+        watermarks_ms: BTreeMap::new(),
     };
     manifest.check().unwrap();
     manifest
