@@ -155,13 +155,16 @@ impl Beginning {
     }
 }
 
+/// Sinks by their operators.
+type Sinks = BTreeMap<OperatorId, Arc<dyn Sink>>;
+
 /// Finds where to go on and claims it. `standing_by`: sinks that only have to commit what they have staged. `None`: the job had come to its end, and now all its output is committed.
 ///
 /// Errors: those of the store; what [`next_step`] says; `Conflict` (R0402) if other runs claim faster, again and again.
 pub(crate) fn recover(
     state: &StateConfig,
     graph: &JobGraph,
-    (sinks, standing_by): (&BTreeMap<OperatorId, Arc<dyn Sink>>, &BTreeMap<OperatorId, Arc<dyn Sink>>),
+    (sinks, standing_by): (&Sinks, &Sinks),
 ) -> Result<Option<Beginning>> {
     let store = state.store.as_ref();
     for _ in 0..CLAIMS_MAX {
