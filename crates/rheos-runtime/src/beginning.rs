@@ -207,14 +207,15 @@ pub(crate) fn recover(
             Step::Fresh(step) => (step.claim, None, vec![], step.keep_staged),
             Step::Restore(step) => {
                 for (entry, why) in &step.skipped {
-                    (state.warn)(&Error::new(
-                        ErrorKind::Corrupt,
-                        403,
-                        format!("checkpoint {entry} is passed over: {why}"),
-                    ));
+                    let passed_over = format!("checkpoint {entry} is passed over: {why}");
+                    let hint =
+                        "look at the disk or store that it is on; 'rheos checkpoint verify' shows what is damaged";
+                    (state.warn)(&Error::new(ErrorKind::Corrupt, 403, passed_over).with_hint(hint));
                 }
                 for dropped in &step.dropped {
-                    (state.warn)(&Error::new(ErrorKind::User, 406, format!("state is let go: {dropped}")));
+                    let let_go = Error::new(ErrorKind::User, 406, format!("state is let go: {dropped}"));
+                    let hint = "the checkpoints that are there still hold it, until newer ones take their place";
+                    (state.warn)(&let_go.with_hint(hint));
                 }
                 (step.claim, Some(step.manifest), step.commit, step.keep_staged)
             }
