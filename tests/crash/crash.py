@@ -35,7 +35,7 @@ WORKERS = (1, 2, 3)
 # Starts of one round; a job that has not ended by then never will.
 STARTS_MAX = 400
 
-TABLE = """CREATE TABLE t (id BIGINT, k BIGINT, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
+TABLE = """CREATE TABLE t (id BIGINT, k BIGINT, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '{delay}' SECOND)
 WITH ('connector' = 'filesystem', 'path' = '{input}', 'format' = 'csv', 'csv.multiline' = 'false');
 """
 SINK = """CREATE TABLE o ({columns})
@@ -54,10 +54,10 @@ def text(ms):
 
 
 class Job:
-    """columns: of the sink; query: over t; expected: rows as lists of texts, from (id, k, v, ms)."""
+    """columns: of the sink; query: over t; expected: rows as lists of texts, from (id, k, v, ms). delay: of the watermark, in s."""
 
-    def __init__(self, columns, query, expected):
-        self.columns, self.query, self.expected = columns, query, expected
+    def __init__(self, columns, query, expected, delay=5):
+        self.columns, self.query, self.expected, self.delay = columns, query, expected, delay
 
 
 def filtered(rows):
@@ -165,6 +165,16 @@ JOBS = {
            ON a.window_start = b.window_start AND a.window_end = b.window_end AND a.k = b.k""",
         joined,
     ),
+    # Which rows are late depends on how fast files are read; each is late or in a window, once.
+    "late": Job(
+        "id BIGINT",
+        """SELECT id FROM (
+             SELECT id, ROW_NUMBER() OVER (PARTITION BY window_start, window_end, k ORDER BY id) AS n
+             FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' SECOND)));
+           INSERT INTO o SELECT id FROM t$late""",
+        lambda rows: [[i] for i, _, _, _ in rows],
+        delay=0,
+    ),
 }
 
 
@@ -224,7 +234,7 @@ class Round:
         sink = SINK.format(
             columns=self.job.columns, output=self.fault.output, format=self.form, interval=self.rng.choice((0, 150, 1000))
         )
-        (work / "job.sql").write_text(TABLE.format(input=work / "in") + sink + "INSERT INTO o " + self.job.query + ";\n")
+        (work / "job.sql").write_text(TABLE.format(input=work / "in", delay=self.job.delay) + sink + "INSERT INTO o " + self.job.query + ";\n")
 
     def play(self, kills_wanted, usual_s):
         """Starts and kills. `usual_s`: how long a start takes that is not killed, as far as it is known; kills fall into that."""

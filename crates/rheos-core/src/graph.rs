@@ -171,16 +171,10 @@ impl JobGraph {
         std::mem::replace(&mut self.naming, naming)
     }
 
-    /// Puts another factory in the place of a stateless node's, which means the same: its id stays.
-    pub fn replace_stateless(
-        &mut self,
-        node: NodeId,
-        by: impl FnOnce(&Node, &Arc<dyn OperatorFactory>) -> Arc<dyn OperatorFactory>,
-    ) {
-        let node = &mut self.nodes[node.0];
-        if let NodeKind::Stateless(factory) = &node.kind {
-            let factory = by(node, factory);
-            node.kind = NodeKind::Stateless(factory);
+    /// Puts another factory in the place of an operator's, which means the same: its id stays.
+    pub fn replace_operator(&mut self, node: NodeId, by: Arc<dyn OperatorFactory>) {
+        if let NodeKind::Stateless(factory) | NodeKind::Stateful(factory) = &mut self.nodes[node.0].kind {
+            *factory = by;
         }
     }
 
@@ -262,18 +256,29 @@ impl JobGraph {
         xxh3_64(text.as_bytes())
     }
 
+    /// The node that makes the rows that leave `node`.
+    fn maker(&self, node: NodeId) -> &Node {
+        let node = self.node(node);
+        match (&node.kind, node.inputs.as_slice()) {
+            (NodeKind::Stateless(f) | NodeKind::Stateful(f), [input]) if f.passes_rows() => self.maker(input.from),
+            _ => node,
+        }
+    }
+
     fn stable_id(&self, node: &Node) -> String {
         let mut text = format!("{}\n", node.name);
         for (name, value) in node.describe() {
             text.push_str(&format!("{name}={value}\n"));
         }
         let named = self.naming.id.as_ref();
-        for edge in &node.inputs {
+        // A table that is written is one sink, whatever is written into it.
+        let inputs = if matches!(node.kind, NodeKind::Sink(_)) { &[][..] } else { &node.inputs };
+        for edge in inputs {
             let columns = format!("{:?}", edge.exchange);
             let from = match named {
                 // State is made of rows: those of other types, or with other columns, do not fit it.
                 Some(_) => types(&self.node(edge.from).schema),
-                None => self.node(edge.from).operator_id.clone(),
+                None => self.maker(edge.from).operator_id.clone(),
             };
             text.push_str(&format!("<- {from} {} {columns}\n", edge.port.0));
         }
