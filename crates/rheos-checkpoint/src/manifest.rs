@@ -53,7 +53,8 @@ pub struct Manifest {
     pub savepoint: Option<String>,
     /// The clock on the wall at the cut (ms since 1970), for people; nothing is decided by it.
     pub wall_time_ms: i64,
-    /// The job's processing time (ms since 1970) at the cut; the clock of a restored job does not begin below it.
+    /// The job's processing time (ms since 1970) when the last worker was through with the epoch; the clock of a restored job
+    /// does not begin below it.
     pub processing_time_ms: i64,
     /// The program, as the job's workers agreed on it.
     pub program: Program,

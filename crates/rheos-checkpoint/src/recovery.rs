@@ -31,8 +31,8 @@ use rheos_core::{Error, ErrorKind, Generation, JobId, OperatorId, Result};
 use crate::coordinator::SinkCommit;
 use crate::garbage;
 use crate::journal::{Claim, Committed, Entry, EntryNumber, Journal, Nonce, Restored};
-use crate::manifest::{JobPhase, Manifest, ObjectRef, Segment};
-use crate::program::{self, Dropped};
+use crate::manifest::{JobPhase, Manifest, ObjectRef, Repeat, Segment};
+use crate::program::{self, Contents, Dropped};
 use limit::Limit;
 
 /// From where to go on.
@@ -59,6 +59,8 @@ pub struct Options {
     pub dropped_state: DroppedState,
     /// All operators of the program as it is now.
     pub operators: BTreeSet<OperatorId>,
+    /// By sink: the sources that its rows come from in the program as it is now.
+    pub fed_by: BTreeMap<OperatorId, BTreeSet<OperatorId>>,
     /// How many checkpoints the new generation keeps.
     pub checkpoints_kept: NonZeroU32,
     /// A random number; another for each call whose claim is written.
@@ -173,7 +175,8 @@ pub struct SinkStaged {
 /// What to do next. `checks` holds the results of all segments that have been read.
 ///
 /// Errors: `Corrupt` (R0606) if only a checkpoint is whole that would emit output twice, or none is (R0607);
-/// `Invalid` (R0608) for a checkpoint or savepoint that is not there, R0609 for one that would emit output twice, R0611 if the
+/// `Invalid` (R0608) for a checkpoint or savepoint that is not there, R0609 for one that would emit output twice, also where
+/// dropped positions would have a source read from its start, R0611 if the
 /// program lacks operators that the checkpoint has something for, R0617 for a checkpoint that nobody keeps any more.
 pub fn next_step(journal: &Journal, checks: &BTreeMap<SegmentId, SegmentCheck>, options: &Options) -> Result<Step> {
     let limit = Limit::of(journal);
@@ -201,6 +204,19 @@ pub fn next_step(journal: &Journal, checks: &BTreeMap<SegmentId, SegmentCheck>, 
     let dropped = program::dropped(&manifest, &options.operators, journal.is_committed(manifest.entry));
     if options.dropped_state == DroppedState::Refused && !dropped.is_empty() {
         return Err(lacks(&manifest, &dropped));
+    }
+    if let Some((source, sink)) = read_again(&manifest, &dropped, options) {
+        return Err(Error::invalid(
+            609,
+            format!(
+                "source '{source}' has no positions in checkpoint {}, which has some for a source that the program does not have: \
+                 it would be read from its start, and output of sink '{sink}' may be visible already and would show twice",
+                manifest.entry
+            ),
+        )
+        .with_hint(
+            "name the table as it was before, or give '--accept-duplicates' if output may show twice, or use another target",
+        ));
     }
     let keep_staged = output::keep_staged(journal, Some(&manifest));
     Ok(Step::Restore(Box::new(Restore { claim, manifest, commit, keep_staged, skipped, dropped })))
@@ -248,6 +264,26 @@ fn finished(journal: &Journal, manifest: &Manifest, claim: Claim, commit: Vec<Si
         keep_staged: output::keep_staged(journal, Some(manifest)),
         committed,
     }))
+}
+
+/// A source that begins anew although positions are dropped, perhaps its own under another id, and a sink below it whose output
+/// shows.
+fn read_again<'a>(
+    manifest: &Manifest,
+    dropped: &[Dropped],
+    options: &'a Options,
+) -> Option<(&'a OperatorId, &'a OperatorId)> {
+    if options.duplicates == Duplicates::Accepted || dropped.iter().all(|d| !d.contents.contains(&Contents::Positions))
+    {
+        return None;
+    }
+    let shows = |sink: &OperatorId| {
+        let known = manifest.sinks.iter().find(|s| s.operator == *sink);
+        known.is_some_and(|s| s.repeat == Repeat::Duplicates && s.last_release.is_some())
+    };
+    let is_new = |source: &OperatorId| manifest.sources.iter().all(|s| s.operator != *source);
+    let mut sinks = options.fed_by.iter().filter(|(sink, _)| shows(sink));
+    sinks.find_map(|(sink, sources)| sources.iter().find(|s| is_new(s)).map(|source| (source, sink)))
 }
 
 fn lacks(manifest: &Manifest, dropped: &[Dropped]) -> Error {

@@ -17,7 +17,7 @@ pub struct TableDefinition {
     pub name: String,
     /// The physical columns: `TIMESTAMP` is microseconds without a zone, `TIMESTAMP_LTZ` microseconds in UTC.
     pub schema: SchemaRef,
-    /// `WITH (...)` without `connector` and without the table-level options (`idle-timeout`).
+    /// `WITH (...)` without `connector` and without the table-level options ([`TABLE_OPTIONS`]).
     pub options: BTreeMap<String, String>,
     /// `PARTITIONED BY (...)`: names of columns of `schema`, each once. Empty where the connector has no partitions.
     pub partitioned_by: Vec<String>,
@@ -59,12 +59,21 @@ pub struct MetadataKey {
 }
 
 /// The options of every table that is read, whatever its connector: the planner takes them out.
-pub const TABLE_OPTIONS: &[OptionDef] = &[OptionDef::new(
-    "idle-timeout",
-    OptionType::Duration,
-    "",
-    "A part of the source without a row for so long does not hold the watermark back. Needs a WATERMARK.",
-)];
+pub const TABLE_OPTIONS: &[OptionDef] = &[
+    OptionDef::new(
+        "idle-timeout",
+        OptionType::Duration,
+        "",
+        "A part of the source without a row for so long does not hold the watermark back. Needs a WATERMARK.",
+    ),
+    OptionDef::new(
+        "watermark.max-jump",
+        OptionType::Text,
+        "",
+        "A record whose event time is further ahead of the clock is a bad one: a duration, or `off`. `1 d` where the input does not \
+         end, else `off`. Needs a WATERMARK.",
+    ),
+];
 
 /// One system that tables can live in.
 pub trait Connector: Send + Sync {
@@ -113,6 +122,14 @@ pub trait Connector: Send + Sync {
 
     /// The table for writing. Errors: `Invalid` where it can only be read, or for wrong options.
     fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn Sink>>;
+
+    /// The table for writing dead letters that no query reads, if the connector keeps such; see
+    /// [`letters`](crate::letters). What goes wrong there does not end the job: it waits for a disk that is full, and what is
+    /// lost of letters that are not visible yet is told and passed over.
+    fn letters_sink(&self, table: &TableDefinition) -> Result<Option<Arc<dyn Sink>>> {
+        let _ = table;
+        Ok(None)
+    }
 }
 
 /// The connectors that a program can name.

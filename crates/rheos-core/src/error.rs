@@ -4,6 +4,7 @@
 //! its place. The command line prints it as `error[R0123]: cause`, place, `try: hint`.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// What the caller can do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -168,6 +169,35 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Who is told of what goes wrong without ending the job, such as a disk that is full for a while.
+#[derive(Clone)]
+pub struct Warn(Arc<dyn Fn(&Error) + Send + Sync>);
+
+impl Warn {
+    /// Calls `warn`, on any thread.
+    pub fn new(warn: Arc<dyn Fn(&Error) + Send + Sync>) -> Self {
+        Self(warn)
+    }
+
+    /// Tells it.
+    pub fn tell(&self, error: &Error) {
+        (self.0)(error);
+    }
+}
+
+impl Default for Warn {
+    /// Nobody.
+    fn default() -> Self {
+        Self(Arc::new(|_| ()))
+    }
+}
+
+impl fmt::Debug for Warn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Warn")
+    }
+}
 
 impl From<arrow::error::ArrowError> for Error {
     /// Kernels fail on data (overflow, division by zero), so the row is at fault, not the engine.

@@ -1,7 +1,9 @@
 //! The job graph: what runs, and how rows go from one node to the next. SQL and the Rust API both build it.
 //!
 //! Invariant: nodes are in topological order (an edge comes from a smaller id), and ids are stable: they are made of
-//! meaning (kind, facts, inputs), never of positions or display text.
+//! meaning (kind, facts, inputs), never of positions or of what else the job does ([`identity`]).
+
+mod identity;
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::letters;
 use crate::operator::{OperatorFactory, Port};
 use crate::sink::Sink;
 use crate::source::{Source, WatermarkSpec};
@@ -108,6 +111,8 @@ pub struct Node {
     pub schema: SchemaRef,
     /// How long its state lives where no window ends it; for ever, if nothing is said.
     pub state_ttl_ms: Option<i64>,
+    /// The id, but for the number that tells it from others of the same meaning: those come and go with the rest of the job.
+    meaning: String,
 }
 
 impl Node {
@@ -143,6 +148,7 @@ pub struct Naming {
 pub struct JobGraph {
     nodes: Vec<Node>,
     naming: Naming,
+    standing_by: Vec<(String, Arc<dyn Sink>)>,
 }
 
 impl JobGraph {
@@ -160,8 +166,10 @@ impl JobGraph {
             NodeKind::Sink(sink) => sink.schema(),
         };
         let state_ttl_ms = self.naming.state_ttl_ms.filter(|_| matches!(kind, NodeKind::Stateful(_)));
-        let mut node = Node { operator_id: String::new(), name: name.into(), kind, inputs, schema, state_ttl_ms };
-        node.operator_id = self.stable_id(&node);
+        let (operator_id, meaning) = (String::new(), String::new());
+        let mut node = Node { operator_id, name: name.into(), kind, inputs, schema, state_ttl_ms, meaning };
+        node.meaning = self.meaning(&node);
+        node.operator_id = self.told_apart(&node);
         self.nodes.push(node);
         id
     }
@@ -176,6 +184,17 @@ impl JobGraph {
         if let NodeKind::Stateless(factory) | NodeKind::Stateful(factory) = &mut self.nodes[node.0].kind {
             *factory = by;
         }
+    }
+
+    /// Adds a sink that no node feeds, under the stable id of its node: what an earlier program has staged by it becomes visible
+    /// still.
+    pub fn stand_by(&mut self, operator_id: String, sink: Arc<dyn Sink>) {
+        self.standing_by.push((operator_id, sink));
+    }
+
+    /// The sinks that no node feeds, with their ids.
+    pub fn standing_by(&self) -> &[(String, Arc<dyn Sink>)] {
+        &self.standing_by
     }
 
     /// Feeds side outputs into nodes, which may stand before what feeds them, and puts the nodes into an order in which
@@ -256,50 +275,28 @@ impl JobGraph {
         xxh3_64(text.as_bytes())
     }
 
-    /// The node that makes the rows that leave `node`.
-    fn maker(&self, node: NodeId) -> &Node {
-        let node = self.node(node);
-        match (&node.kind, node.inputs.as_slice()) {
-            (NodeKind::Stateless(f) | NodeKind::Stateful(f), [input]) if f.passes_rows() => self.maker(input.from),
-            _ => node,
+    fn meaning(&self, node: &Node) -> String {
+        if node.name.starts_with(letters::SINK_PREFIX) {
+            return letters::sink_id(&node.name);
         }
-    }
-
-    fn stable_id(&self, node: &Node) -> String {
-        let mut text = format!("{}\n", node.name);
-        for (name, value) in node.describe() {
-            text.push_str(&format!("{name}={value}\n"));
-        }
-        let named = self.naming.id.as_ref();
-        // A table that is written is one sink, whatever is written into it.
-        let inputs = if matches!(node.kind, NodeKind::Sink(_)) { &[][..] } else { &node.inputs };
-        for edge in inputs {
-            let columns = format!("{:?}", edge.exchange);
-            let from = match named {
-                // State is made of rows: those of other types, or with other columns, do not fit it.
-                Some(_) => types(&self.node(edge.from).schema),
-                None => self.maker(edge.from).operator_id.clone(),
-            };
-            text.push_str(&format!("<- {from} {} {columns}\n", edge.port.0));
-        }
-        let hash = xxh3_64(text.as_bytes());
-        let id = match (named, &node.kind) {
+        match (&self.naming.id, &node.kind) {
             // Where a source stands is said of its splits, and they say what they are.
-            (Some(name), NodeKind::Source { .. }) => {
-                let mut ids = std::iter::once(name.clone()).chain((1..).map(|n| format!("{name}-{n}")));
-                let is_free = |id: &String| self.nodes.iter().all(|n| n.operator_id != *id);
-                return ids.find(is_free).unwrap_or_default();
+            (Some(name), NodeKind::Source { .. }) => name.clone(),
+            (Some(name), _) => {
+                let hash = xxh3_64(identity::text(self, node, true).as_bytes());
+                format!("{name}-{}-{hash:016x}", node.name)
             }
-            (Some(name), _) => format!("{name}-{}-{hash:016x}", node.name),
-            (None, _) => format!("{}-{hash:016x}", node.name),
-        };
-        let ties = self.nodes.iter().filter(|n| n.operator_id.starts_with(&id)).count();
-        if ties == 0 { id } else { format!("{id}-{ties}") }
+            (None, _) => {
+                let hash = xxh3_64(identity::text(self, node, false).as_bytes());
+                format!("{}-{hash:016x}", node.name)
+            }
+        }
     }
-}
 
-/// Names and types of columns.
-fn types(schema: &Schema) -> String {
-    let field = |f: &Arc<arrow::datatypes::Field>| format!("{}: {:?}", f.name(), f.data_type());
-    schema.fields().iter().map(field).collect::<Vec<_>>().join(", ")
+    /// The meaning, and behind it the first number that makes it an id of its own.
+    fn told_apart(&self, node: &Node) -> String {
+        let numbered = (1..).map(|n| format!("{}-{n}", node.meaning));
+        let mut ids = std::iter::once(node.meaning.clone()).chain(numbered);
+        ids.find(|id| self.nodes.iter().all(|n| n.operator_id != *id)).unwrap_or_default()
+    }
 }

@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{BinaryBuilder, Int64Array, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::error::Result;
 use crate::types::timestamp_ltz;
 
@@ -22,6 +24,12 @@ pub const ERRORS_SUFFIX: &str = "$errors";
 
 /// What the names of nodes begin with that write letters which no query reads.
 pub const SINK_PREFIX: &str = "letters:";
+
+/// The stable id of the node of such a name: of the name alone. What is staged must be found again wherever the state directory
+/// lies by then, and also by a program in which a query reads the letters now.
+pub fn sink_id(name: &str) -> String {
+    format!("{name}-{:016x}", xxh3_64(name.as_bytes()))
+}
 
 /// The folder of a table's letters, beside those of other tables: its name, with what is no letter, digit, `_` or `-` as
 /// `%` and two digits a byte.

@@ -124,6 +124,12 @@ pub trait OperatorFactory: Send + Sync + fmt::Debug {
 
     /// The operator's meaning as ordered facts (`group by: origin`), for `explain` and for its stable id.
     fn describe(&self) -> Vec<(String, String)>;
+
+    /// Whether rows pass as they are, but for columns that are left out or change their places: it then has no part in the ids of
+    /// what comes behind it.
+    fn only_selects(&self) -> bool {
+        false
+    }
 }
 
 /// Which way the watermark of an operator moved.

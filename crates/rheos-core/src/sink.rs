@@ -16,7 +16,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 
 use crate::credit::{Batch, Wake};
-use crate::error::Result;
+use crate::error::{Result, Warn};
 pub use crate::fence::{Admission, Committable, Fence, FenceRecord, Owner, ReleaseNumber};
 use crate::ids::Generation;
 use crate::time::{Epoch, Watermark};
@@ -85,6 +85,11 @@ pub trait Sink: Send + Sync + fmt::Debug {
     /// The columns that it takes.
     fn schema(&self) -> SchemaRef;
 
+    /// Before anything else: who is told of what goes wrong and is tried again.
+    fn set_warn(&self, warn: &Warn) {
+        let _ = warn;
+    }
+
     /// The folder whose earlier files the job will delete, if it does so. Checked against what the job reads.
     fn replaces(&self) -> Option<PathBuf> {
         None
@@ -136,7 +141,8 @@ pub trait Sink: Send + Sync + fmt::Debug {
         Ok(())
     }
 
-    /// Once after the last commit of a job that ended well.
+    /// After the last commit of a job that ended well; of a job that keeps state also when it is started again, so it may come
+    /// more than once.
     fn finish(&self) -> Result<()> {
         Ok(())
     }

@@ -19,7 +19,7 @@ use arrow::record_batch::RecordBatch;
 use serde::{Deserialize, Serialize};
 
 use crate::credit::Wake;
-use crate::error::Result;
+use crate::error::{Result, Warn};
 use crate::letters::{DeadLetter, LetterBox, OnError};
 
 /// Whether a source ends by itself.
@@ -75,12 +75,39 @@ pub struct WatermarkSpec {
     pub delay_ms: i64,
     /// A split without a record for so long does not hold the watermark back.
     pub idle_timeout_ms: Option<i64>,
+    /// How far ahead of the clock event times may be.
+    pub max_jump: MaxJump,
+}
+
+/// How far ahead of the clock an event time may be: one that is further is a bad record, since the watermark would follow it and make
+/// all others late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MaxJump {
+    /// A day where the input does not end and its rows are not made, else any.
+    #[default]
+    Unset,
+    /// Any.
+    Off,
+    /// So many ms.
+    Ms(i64),
+}
+
+impl MaxJump {
+    /// In ms, for a source; `None`: as far as it likes.
+    pub fn of(self, source: &dyn Source) -> Option<i64> {
+        const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+        match self {
+            MaxJump::Unset if source.boundedness() == Boundedness::Unbounded && !source.makes_rows() => Some(DAY_MS),
+            MaxJump::Unset | MaxJump::Off => None,
+            MaxJump::Ms(ms) => Some(ms),
+        }
+    }
 }
 
 /// Counts that readers keep; shared by all readers of a source.
 #[derive(Debug, Default)]
 pub struct SourceCounters {
-    /// Records that were found in the input, bad ones among them. Not kept by sources that make their rows.
+    /// Records that were found in the input, or made, bad ones among them.
     pub read: AtomicU64,
     /// Records decoded.
     pub records: AtomicU64,
@@ -118,6 +145,12 @@ impl SourceCounters {
         self.read.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Adds rows that were made to `read` and `records`.
+    pub fn add_made(&self, n: u64) {
+        self.add_read(n);
+        self.records.fetch_add(n, Ordering::Relaxed);
+    }
+
     /// Keeps the first skipped record for the report. `describe` gives its place, reason and text; it may read the input
     /// again to count lines, so it is called when the job has ended.
     pub fn note_skipped(&self, describe: impl Fn() -> String + Send + Sync + 'static) {
@@ -141,12 +174,14 @@ pub struct ReaderContext {
     pub counters: Arc<SourceCounters>,
     /// Where bad records go; `None`: nobody reads the table's dead letters.
     pub letters: Option<Arc<LetterBox>>,
+    /// Who is told of what goes wrong and is tried again.
+    pub warn: Warn,
 }
 
 impl ReaderContext {
     /// A context without an engine behind it, for tests.
     pub fn detached(batch_rows: usize) -> Self {
-        Self { wake: Arc::new(|| ()), batch_rows, counters: Arc::default(), letters: None }
+        Self { wake: Arc::new(|| ()), batch_rows, counters: Arc::default(), letters: None, warn: Warn::default() }
     }
 
     /// Puts bad records into the box, and counts them. Whether the box is full: the reader then gives an empty batch.
@@ -251,6 +286,11 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// What records that cannot be read or computed with do, as the table declares it.
     fn on_error(&self) -> OnError {
         OnError::Unset
+    }
+
+    /// Whether its rows are made rather than read: their event times need not be near the clock.
+    fn makes_rows(&self) -> bool {
+        false
     }
 
     /// Whether a position can be gone back to: after a crash, rows are read again from the newest checkpoint on.

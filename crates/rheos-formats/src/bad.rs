@@ -56,8 +56,8 @@ impl BadKind {
         match self {
             BadKind::Multiline => self.hint().into(),
             _ => format!(
-                "{}, or set 'on-error' = 'skip', or keep bad records: a run with --state-dir does, and so does a query of \
-                 <table>$errors",
+                "{}, or set 'on-error' = 'skip', or keep bad records: a run whose --state-dir is a folder does, and so does a \
+                 query of <table>$errors",
                 self.hint()
             ),
         }

@@ -1,11 +1,13 @@
 //! `SELECT`: each output column is an expression over the input's columns. Names may repeat, and there may be no column
 //! at all (`SELECT count(*)` reads none): the row count is kept.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::Column;
 use rheos_core::operator::OperatorInit;
 use rheos_core::{Operator, OperatorContext, OperatorFactory, Port, Progress, Result};
 
@@ -51,6 +53,15 @@ impl OperatorFactory for ProjectFactory {
             if same { expr } else { format!("{expr} AS {}", field.name()) }
         });
         vec![("select".into(), columns.collect::<Vec<_>>().join(", "))]
+    }
+
+    fn only_selects(&self) -> bool {
+        let names = self.schema.fields().iter().map(|f| f.name()).collect::<BTreeSet<_>>();
+        let is_same = |(expr, field): (&Arc<dyn PhysicalExpr>, &Arc<Field>)| {
+            expr.downcast_ref::<Column>().is_some_and(|c| c.name() == field.name())
+        };
+        // Two columns of one name are told apart by their places only.
+        names.len() == self.exprs.len() && self.exprs.iter().zip(self.schema.fields()).all(is_same)
     }
 }
 

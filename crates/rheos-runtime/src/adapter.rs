@@ -31,12 +31,12 @@ use timely::progress::frontier::MutableAntichain;
 use timely::progress::operate::FrontierInterest;
 use timely::scheduling::Activator;
 
-use crate::chain::Chain;
+use crate::chain::{Chain, Link};
 use crate::channel::{Packet, batch_bytes};
+use crate::closings::Limit;
 use crate::intake::Intake;
 use crate::job::{JobShared, Packets, connect, is_stopped};
-use crate::metrics::{ROWS_IN, ROWS_OUT, counter_name};
-use crate::parts::WorkerParts;
+use crate::parts::{CounterId, OperatorCounters, WorkerParts};
 use crate::time::EpochTime;
 
 /// Batches that are applied before the watermark is looked at again.
@@ -71,6 +71,8 @@ pub(crate) fn build_stateless<'scope>(
         streams.push((*port, stream));
     }
     let (shared, parts) = (Arc::clone(shared), Rc::clone(parts));
+    let counters = |link: &Link| OperatorCounters::new(&parts, &shared.graph.node(NodeId(link.node)).operator_id);
+    let counters: Vec<OperatorCounters> = chain.links.iter().map(counters).collect();
     builder.build(move |capabilities| {
         drop(capabilities);
         move |_| {
@@ -99,10 +101,13 @@ pub(crate) fn build_stateless<'scope>(
                 }
                 if shared.config.state.is_some() {
                     // Nothing behind the chain can have closed the epoch: this batch of it is still under way.
-                    for link in &mut chain.links {
-                        let operator = &shared.graph.node(NodeId(link.node)).operator_id;
-                        for (counter, n) in link.take_counted() {
-                            parts.count(Epoch(cap.time().epoch), counter_name(operator, &counter), n);
+                    let epoch = Epoch(cap.time().epoch);
+                    for (link, ids) in chain.links.iter_mut().zip(&counters) {
+                        let (rows_in, rows_out, own) = link.take_counted();
+                        parts.count(epoch, ids.rows_in, rows_in);
+                        parts.count(epoch, ids.rows_out, rows_out);
+                        for (counter, n) in own {
+                            ids.own(counter).into_iter().for_each(|id| parts.count(epoch, id, n));
                         }
                     }
                 }
@@ -144,6 +149,8 @@ pub(crate) fn build<'scope>(
     let activator = scope.activator_for(Rc::clone(&address));
     let (shared, parts) = (Arc::clone(shared), Rc::clone(parts));
     parts.register(node, shared.operator(node));
+    let counters = OperatorCounters::new(&parts, &shared.graph.node(node).operator_id);
+    let limit = Limit::new(node);
     builder.build(move |mut capabilities| {
         let first = shared.beginning.claim.first_epoch;
         capabilities.iter_mut().for_each(|c| c.downgrade(&EpochTime::new(first, Watermark::MIN)));
@@ -166,6 +173,8 @@ pub(crate) fn build<'scope>(
             batches_since_watermark: 0,
             activator,
             wake_up: WakeUp::default(),
+            counters,
+            limit,
             shared: Arc::clone(&shared),
             parts,
         });
@@ -225,6 +234,8 @@ struct Adapter {
     batches_since_watermark: u32,
     activator: Activator,
     wake_up: WakeUp,
+    counters: OperatorCounters,
+    limit: Limit,
     shared: Arc<JobShared>,
     parts: Rc<WorkerParts>,
 }
@@ -313,7 +324,7 @@ impl Adapter {
             self.batches_since_watermark += 1;
             let Batch { records, ticket } = arrival.batch;
             self.shared.metrics.nodes[self.node.0].add_in(records.num_rows());
-            self.count(ROWS_IN, records.num_rows() as u64);
+            self.count(self.counters.rows_in, records.num_rows() as u64);
             let progress = self.operator.on_batch(arrival.input, records, &mut self.ctx)?;
             self.ship(progress, Some(&ticket));
             return Ok(true);
@@ -336,7 +347,7 @@ impl Adapter {
     /// Others may have left the open epoch with less than the frontier says: see [`Closings`](crate::closings::Closings).
     fn raise_watermark(&mut self, frontiers: &[MutableAntichain<EpochTime>]) -> Result<bool> {
         let limit = match self.shared.config.state {
-            Some(_) => self.shared.closings.limit(self.node, self.ctx.epoch),
+            Some(_) => self.limit.in_epoch(&self.shared.closings, self.ctx.epoch),
             None => Watermark::MAX,
         };
         for (input, frontier) in frontiers.iter().enumerate() {
@@ -418,7 +429,7 @@ impl Adapter {
         for (port, records) in self.ctx.take_emitted() {
             if port == Port::MAIN {
                 metrics.add_out(records.num_rows());
-                self.count(ROWS_OUT, records.num_rows() as u64);
+                self.count(self.counters.rows_out, records.num_rows() as u64);
             }
             let Some(index) = self.outputs.iter().position(|(p, _)| *p == port) else { continue };
             let ticket = cause.cloned().unwrap_or_else(|| self.own.take(batch_bytes(&records)));
@@ -427,15 +438,14 @@ impl Adapter {
             self.outputs[index].1.activate().session_with_builder(capability).give_container(&mut packet);
         }
         for (counter, n) in metrics.absorb(&mut self.ctx) {
-            self.count(&format!("{counter:?}"), n);
+            self.counters.own(counter).into_iter().for_each(|id| self.count(id, n));
         }
     }
 
     /// Lets the checkpoint of the open epoch know what was counted.
-    fn count(&self, counter: &str, n: u64) {
-        if n > 0 && self.shared.config.state.is_some() {
-            let operator = &self.shared.graph.node(self.node).operator_id;
-            self.parts.count(self.ctx.epoch, counter_name(operator, counter), n);
+    fn count(&self, counter: CounterId, n: u64) {
+        if self.shared.config.state.is_some() {
+            self.parts.count(self.ctx.epoch, counter, n);
         }
     }
 

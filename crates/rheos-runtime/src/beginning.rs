@@ -123,6 +123,12 @@ impl Beginning {
         sent.filter(|watermark| *watermark < Watermark::MAX).unwrap_or(Watermark::MIN)
     }
 
+    /// Whether the checkpoint lists output of a sink.
+    pub(crate) fn has_output(&self, operator: &OperatorId) -> bool {
+        let state = self.restored.as_ref().and_then(|m| m.sink(operator));
+        state.is_some_and(|sink| sink.listed().next().is_some())
+    }
+
     /// Who owns which key groups: as few as possible move.
     pub(crate) fn assignment(&self, key_groups: u16, parallelism: usize) -> KeyGroupAssignment {
         let workers = u32::try_from(parallelism).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
@@ -149,13 +155,13 @@ impl Beginning {
     }
 }
 
-/// Finds where to go on and claims it. `None`: the job had come to its end, and now all its output is committed.
+/// Finds where to go on and claims it. `standing_by`: sinks that only have to commit what they have staged. `None`: the job had come to its end, and now all its output is committed.
 ///
 /// Errors: those of the store; what [`next_step`] says; `Conflict` (R0402) if other runs claim faster, again and again.
 pub(crate) fn recover(
     state: &StateConfig,
-    operators: &BTreeSet<OperatorId>,
-    sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>,
+    graph: &JobGraph,
+    (sinks, standing_by): (&BTreeMap<OperatorId, Arc<dyn Sink>>, &BTreeMap<OperatorId, Arc<dyn Sink>>),
 ) -> Result<Option<Beginning>> {
     let store = state.store.as_ref();
     for _ in 0..CLAIMS_MAX {
@@ -164,19 +170,27 @@ pub(crate) fn recover(
             from: state.from.clone(),
             duplicates: state.duplicates,
             dropped_state: state.dropped_state,
-            operators: operators.clone(),
+            operators: ids(graph).chain(standing_by.keys().cloned()).collect(),
+            fed_by: fed_by(graph, sinks),
             checkpoints_kept: state.checkpoints_kept,
             nonce: nonce(),
         };
         let mut kept = Kept::new(KEPT_BYTES_MAX);
         let (claim, restored, commit, keep_staged) = match verified(store, &found, &options, &mut kept)? {
-            Step::AlreadyFinished(_) => return Ok(None),
+            Step::AlreadyFinished(_) => {
+                // The run that came to the end may have died before this.
+                sinks.values().try_for_each(|sink| sink.finish())?;
+                return Ok(None);
+            }
             Step::FinishCommit(step) => {
                 if take(store, &step.claim)?.is_none() {
                     continue;
                 }
-                take_over(&step.claim, sinks)?;
-                commit_again(step.commit, sinks)?;
+                let mut sinks = sinks.clone();
+                let is_asked = |operator: &OperatorId| step.commit.iter().any(|c| c.fence.owner.operator == *operator);
+                sinks.extend(standing_by.clone().into_iter().filter(|(operator, _)| is_asked(operator)));
+                take_over(&step.claim, &sinks)?;
+                commit_again(step.commit, &sinks)?;
                 let entry = Entry::Committed(step.committed);
                 written(journal::write(store, step.committed.entry, &entry))?;
                 sinks.values().try_for_each(|sink| sink.finish())?;
@@ -204,6 +218,22 @@ pub(crate) fn recover(
     }
     let message = format!("other runs go on from the state in '{}' at the same time", store.place());
     Err(Error::new(ErrorKind::Conflict, 402, message).with_hint("let only one run use a state directory"))
+}
+
+fn ids(graph: &JobGraph) -> impl Iterator<Item = OperatorId> {
+    graph.nodes().iter().map(|n| OperatorId(n.operator_id.clone()))
+}
+
+/// By sink: the sources above it.
+fn fed_by(graph: &JobGraph, sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>) -> BTreeMap<OperatorId, BTreeSet<OperatorId>> {
+    let mut above: Vec<BTreeSet<OperatorId>> = vec![];
+    for node in graph.nodes() {
+        let id = OperatorId(node.operator_id.clone());
+        let own = matches!(node.kind, NodeKind::Source { .. }).then_some(id);
+        // Edges come from smaller ids.
+        above.push(node.inputs.iter().flat_map(|edge| above[edge.from.0].iter().cloned()).chain(own).collect());
+    }
+    ids(graph).zip(above).filter(|(id, _)| sinks.contains_key(id)).collect()
 }
 
 /// The next step behind all verifications.

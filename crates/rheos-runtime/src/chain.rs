@@ -7,8 +7,6 @@ use rheos_core::{Operator, Result};
 
 use arrow::record_batch::RecordBatch;
 
-use crate::metrics::{ROWS_IN, ROWS_OUT};
-
 /// One link with the number of its node.
 pub(crate) struct Link {
     pub(crate) node: usize,
@@ -25,11 +23,9 @@ impl Link {
 }
 
 impl Link {
-    /// What was counted since the last call: names and numbers.
-    pub(crate) fn take_counted(&mut self) -> impl Iterator<Item = (String, u64)> + use<> {
-        let (rows_in, rows_out, counters) = std::mem::take(&mut self.counted);
-        let rows = [(ROWS_IN.to_string(), rows_in), (ROWS_OUT.to_string(), rows_out)];
-        rows.into_iter().chain(counters.into_iter().map(|(counter, n)| (format!("{counter:?}"), n)))
+    /// Rows in and out, and what the operator has counted, since the last call.
+    pub(crate) fn take_counted(&mut self) -> (u64, u64, BTreeMap<Counter, u64>) {
+        std::mem::take(&mut self.counted)
     }
 }
 

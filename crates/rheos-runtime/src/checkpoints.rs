@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,7 @@ use crate::beginning::StateConfig;
 use crate::control::{StopMode, lock};
 use crate::errands::Errands;
 use crate::job::{JobShared, wall_ms};
+use crate::merges::Merges;
 use crate::savepoints::{AfterSavepoint, Request, UnderWay};
 use crate::splits::{SplitCoordinator, found};
 use crate::uploads::{Deltas, Uploads};
@@ -42,6 +44,9 @@ const BACKOFF_MS_MAX: u64 = 60_000;
 
 /// How long a stop may take where the job keeps state.
 const STOP_MS_MAX: u64 = 10_000;
+
+/// How soon behind the start what earlier runs have left is merged; before, a restored job has other things to do.
+const FIRST_MERGE: Duration = Duration::from_secs(10);
 
 /// What the thread is told.
 pub(crate) enum Message {
@@ -119,8 +124,8 @@ impl CheckpointThread {
             // Without state a writer stages what is to be committed now.
             false => 0,
         };
-        let sinks = shared.sinks().map(|(node, sink)| SinkConfig {
-            operator: shared.operator(node),
+        let sinks = shared.sinks().map(|(operator, sink)| SinkConfig {
+            operator,
             repeat: Repeat::Duplicates,
             commit_interval_ms: commit_interval_ms(sink),
         });
@@ -157,7 +162,7 @@ impl CheckpointThread {
             savepoints: beginning.journal.savepoints().map(|(_, name, _)| name.to_string()).collect(),
         };
         let state = match &shared.config.state {
-            Some(state) => Some(StateThreads::start(state, shared.config.parallelism, beginning.journal.clone())?),
+            Some(state) => Some(StateThreads::start(state, &shared)?),
             None => None,
         };
         Ok(Self {
@@ -186,6 +191,23 @@ impl CheckpointThread {
     ///
     /// Errors: `Internal` for workers that have ended too early; what went wrong elsewhere is in the job's control.
     pub(crate) fn run(mut self) -> Result<()> {
+        let end = self.keep();
+        let Self { state, commits, .. } = self;
+        match (&end, state) {
+            (_, None) => {}
+            (Ok(Some(GenerationEnd::Finished | GenerationEnd::Stopped)), Some(state)) => state.end(),
+            // Nobody waits any longer for what does not answer. What it may yet do, the next run allows for, as behind a crash.
+            (Ok(Some(GenerationEnd::StopIncomplete { .. })), Some(state)) => {
+                state.leave();
+                commits.leave(Duration::ZERO);
+            }
+            (_, Some(state)) => state.give_up(),
+        }
+        end.and_then(|end| end.map_or(Ok(()), ended))
+    }
+
+    /// How the generation ended, as the coordinator says; `None` for a failure elsewhere.
+    fn keep(&mut self) -> Result<Option<GenerationEnd>> {
         loop {
             let event = match self.inbox.recv_timeout(self.tick) {
                 Ok(Message::Part { worker, epoch, part, deltas }) => self.store(worker, epoch, part, deltas),
@@ -206,18 +228,22 @@ impl CheckpointThread {
                 }
                 Ok(Message::WorkersEnded) => None,
                 Err(mpsc::RecvTimeoutError::Timeout) => Some(Event::Tick),
-                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(None),
             };
             if self.shared.control.failed() {
-                return Ok(());
+                return Ok(None);
+            }
+            if let Some(state) = self.state.as_mut().filter(|s| !s.merged && self.started.elapsed() >= FIRST_MERGE) {
+                state.merged = true;
+                state.merges.iter().for_each(Merges::ask);
             }
             let requested = self.shared.control.requests().take().then_some(Event::Checkpoint);
             let requests = self.shared.control.savepoints().take();
             let savepoints: Vec<Event> = requests.into_iter().filter_map(|request| self.asked(request)).collect();
             let stop = self.asked_to_stop();
             for event in event.into_iter().chain(requested).chain(savepoints).chain(stop) {
-                if let Some(ending) = self.on(event) {
-                    return self.ended(ending);
+                if let Some(end) = self.on(event) {
+                    return Ok(Some(end));
                 }
             }
         }
@@ -280,7 +306,10 @@ impl CheckpointThread {
                     Decision::CommitFailed { error, wait_ms, .. } => self.warn(&error, "a commit", wait_ms),
                     Decision::EndGeneration(end) => return Some(end),
                     Decision::Savepoint { name, result } => self.savepoints.answer(&name, result),
-                    Decision::Acknowledge(manifest) => self.shared.control.requests().complete(manifest.epoch),
+                    Decision::Acknowledge(manifest) => {
+                        self.shared.has_checkpoint.store(true, Ordering::SeqCst);
+                        self.shared.control.requests().complete(manifest.epoch);
+                    }
                     // Sources look at the control.
                     Decision::Drain => {}
                 }
@@ -289,25 +318,13 @@ impl CheckpointThread {
         None
     }
 
-    fn ended(self, end: GenerationEnd) -> Result<()> {
-        match end {
-            GenerationEnd::Finished | GenerationEnd::Stopped => Ok(()),
-            GenerationEnd::Failed(error) | GenerationEnd::Replaced(error) => Err(error),
-            GenerationEnd::Defect(what) => Err(Error::internal(what)),
-            GenerationEnd::StopIncomplete { last, cause } => {
-                let last = last.map_or("the start".to_string(), |n| format!("checkpoint {n}"));
-                let cause = cause.map_or(String::new(), |e| format!(": {}", e.message()));
-                let message = format!("the job was stopped, but its last checkpoint could not be written{cause}");
-                Err(Error::new(ErrorKind::External, 405, message)
-                    .with_hint(format!("nothing is lost: the next run goes on from {last}")))
-            }
-            GenerationEnd::Stalled(stall) => Err(Error::internal(format!("the job stood still: {stall:?}"))),
-        }
-    }
-
     /// Announces the end of an epoch. Gives what the sources looked like at that moment.
     fn cut(&mut self, epoch: Epoch, end: EpochEnd) -> Event {
         self.last_cut |= end == EpochEnd::Last;
+        if let Some(state) = self.state.as_ref().filter(|_| self.last_cut) {
+            // The last upload has the store for itself.
+            state.over.store(true, Ordering::SeqCst);
+        }
         let control = &self.shared.control;
         control.requests().cut(epoch);
         let coordinators = self.shared.coordinators.iter().map(|(node, c)| (self.shared.operator(*node), c.as_ref()));
@@ -329,7 +346,7 @@ impl CheckpointThread {
         let keeps_state = self.state.is_some();
         self.commits.send(move || {
             let operator = fence.owner.operator.clone();
-            let commit = || match shared.sinks().find(|(node, _)| shared.operator(*node) == operator) {
+            let commit = || match shared.sinks().find(|(other, _)| *other == operator) {
                 Some((_, sink)) => sink.commit(keeps_state.then_some(&fence), &committables),
                 None => Err(Error::internal(format!("there is no sink '{operator}' to commit"))),
             };
@@ -346,14 +363,36 @@ impl CheckpointThread {
     }
 }
 
+/// What an end means.
+fn ended(end: GenerationEnd) -> Result<()> {
+    match end {
+        GenerationEnd::Finished | GenerationEnd::Stopped => Ok(()),
+        GenerationEnd::Failed(error) | GenerationEnd::Replaced(error) => Err(error),
+        GenerationEnd::Defect(what) => Err(Error::internal(what)),
+        GenerationEnd::StopIncomplete { last, cause } => {
+            let last = last.map_or("the start".to_string(), |n| format!("checkpoint {n}"));
+            let cause = cause.map_or(String::new(), |e| format!(": {}", e.message()));
+            let message = format!("the job was stopped, but its last checkpoint could not be written{cause}");
+            Err(Error::new(ErrorKind::External, 405, message)
+                .with_hint(format!("nothing is lost: the next run goes on from {last}")))
+        }
+        GenerationEnd::Stalled(stall) => Err(Error::internal(format!("the job stood still: {stall:?}"))),
+    }
+}
+
 /// What only a job that keeps state does.
 impl CheckpointThread {
-    fn report(&self, worker: WorkerId, epoch: Epoch, outcome: Outcome) -> Event {
+    fn report(&mut self, worker: WorkerId, epoch: Epoch, outcome: Outcome) -> Event {
+        if let (Some(state), Outcome::Stored(_)) = (&mut self.state, &outcome) {
+            state.merged = true;
+            state.merges[worker.0 as usize].ask();
+        }
         Event::Report(Report { generation: self.shared.beginning.claim.generation, worker, epoch, outcome })
     }
 
     /// Stores a worker's part; without state it is told at once.
-    fn store(&mut self, worker: WorkerId, epoch: Epoch, part: Snapshot, mut deltas: Deltas) -> Option<Event> {
+    fn store(&mut self, worker: WorkerId, epoch: Epoch, mut part: Snapshot, mut deltas: Deltas) -> Option<Event> {
+        part.processing_time_ms = self.shared.clock.now_ms();
         if worker == WorkerId(0) {
             deltas.extend(self.found.remove(&epoch).unwrap_or_default());
         }
@@ -370,20 +409,15 @@ impl CheckpointThread {
         self.upload(worker, epoch, Uploads::again);
     }
 
-    /// Reports what `store` comes to, then tidies up.
+    /// Reports what `store` comes to.
     fn upload(&self, worker: WorkerId, epoch: Epoch, store: impl FnOnce(&mut Uploads) -> Outcome + Send + 'static) {
         let at = worker.0 as usize;
         let (Some(state), Some(uploads)) = (&self.state, self.shared.uploads.get(at)) else { return };
-        let (uploads, shared, warn) = (Arc::clone(uploads), Arc::clone(&self.shared), Arc::clone(&state.config.warn));
+        let (uploads, shared) = (Arc::clone(uploads), Arc::clone(&self.shared));
         state.uploads[at].send(move || {
             let work = || {
-                let mut uploads = lock(&uploads);
-                let outcome = store(&mut uploads);
-                let is_stored = matches!(outcome, Outcome::Stored(_));
+                let outcome = store(&mut lock(&uploads));
                 shared.checkpoints.tell(Message::Report { worker, epoch, outcome });
-                if is_stored && let Err(error) = uploads.tidy(epoch) {
-                    warn(&error.context("stored state could not be merged"));
-                }
             };
             if catch_unwind(AssertUnwindSafe(work)).is_err() {
                 shared.control.fail(Error::internal("storing state panicked"));
@@ -452,17 +486,52 @@ struct StateThreads {
     journal_writes: Errands,
     /// By worker.
     uploads: Vec<Errands>,
+    /// By worker.
+    merges: Vec<Merges>,
+    /// Whether merges have been asked for.
+    merged: bool,
+    /// No merge is wanted any more.
+    over: Arc<AtomicBool>,
 }
 
 impl StateThreads {
-    fn start(config: &StateConfig, workers: usize, journal: Journal) -> Result<Self> {
-        let uploads = (0..workers).map(|worker| Errands::start(&format!("rheos-upload-{worker}")));
+    fn start(config: &StateConfig, shared: &JobShared) -> Result<Self> {
+        let over: Arc<AtomicBool> = Arc::default();
+        let uploads = (0..shared.uploads.len()).map(|worker| Errands::start(&format!("rheos-upload-{worker}")));
+        let merges = shared.uploads.iter().enumerate().map(|(worker, uploads)| {
+            let (uploads, control) = (Arc::clone(uploads), shared.control.clone());
+            Merges::start(worker, uploads, control, Arc::clone(&config.warn), Arc::clone(&over))
+        });
         Ok(Self {
             config: config.clone(),
-            journal,
+            journal: shared.beginning.journal.clone(),
             journal_writes: Errands::start("rheos-journal")?,
             uploads: uploads.collect::<Result<_>>()?,
+            merges: merges.collect::<Result<_>>()?,
+            merged: false,
+            over,
         })
+    }
+
+    /// All is stored.
+    fn end(self) {
+        self.over.store(true, Ordering::SeqCst);
+        self.merges.into_iter().for_each(Merges::leave);
+    }
+
+    /// The generation has failed: what waits is of no use any more.
+    fn give_up(self) {
+        self.over.store(true, Ordering::SeqCst);
+        self.uploads.into_iter().chain([self.journal_writes]).for_each(Errands::give_up);
+        self.merges.into_iter().for_each(Merges::leave);
+    }
+
+    /// As [`give_up`](Self::give_up), and waits for nothing.
+    fn leave(self) {
+        self.over.store(true, Ordering::SeqCst);
+        let merges = self.merges.into_iter().map(Merges::into_thread);
+        let threads = self.uploads.into_iter().chain([self.journal_writes]).chain(merges);
+        threads.for_each(|thread| thread.leave(Duration::ZERO));
     }
 }
 
@@ -472,11 +541,12 @@ impl JobShared {
         OperatorId(self.graph.node(node).operator_id.clone())
     }
 
-    /// The job's sinks.
-    pub(crate) fn sinks(&self) -> impl Iterator<Item = (NodeId, &Arc<dyn Sink>)> {
-        self.graph.ids().filter_map(|id| match &self.graph.node(id).kind {
-            NodeKind::Sink(sink) => Some((id, sink)),
+    /// The job's sinks, also those that no node feeds.
+    pub(crate) fn sinks(&self) -> impl Iterator<Item = (OperatorId, &Arc<dyn Sink>)> {
+        let fed = self.graph.ids().filter_map(|id| match &self.graph.node(id).kind {
+            NodeKind::Sink(sink) => Some((self.operator(id), sink)),
             _ => None,
-        })
+        });
+        fed.chain(self.standing_by.iter().map(|(operator, sink)| (operator.clone(), sink)))
     }
 }

@@ -15,6 +15,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rheos_core::time::{Epoch, Watermark};
 use rheos_core::{JobGraph, NodeId};
@@ -31,6 +32,8 @@ pub(crate) struct Closings {
     above: Vec<Vec<NodeId>>,
     /// By node: the watermarks with which its operators have left epochs.
     left: Vec<Mutex<BTreeMap<Epoch, Watermark>>>,
+    /// How often an operator has left an epoch: while it stays, all limits do.
+    version: AtomicU64,
 }
 
 impl Closings {
@@ -42,7 +45,8 @@ impl Closings {
             above.push(inputs.collect());
         }
         let left = graph.nodes().iter().map(|_| Mutex::default()).collect();
-        Self { above: above.into_iter().map(|nodes| nodes.into_iter().collect()).collect(), left }
+        let above = above.into_iter().map(|nodes| nodes.into_iter().collect()).collect();
+        Self { above, left, version: AtomicU64::new(0) }
     }
 
     /// An operator of `node` leaves the epochs from `first` on, before `next`; what it sends in `next` is not before `watermark`. To
@@ -56,12 +60,43 @@ impl Closings {
         let newest = left.keys().next_back().copied().unwrap_or(next);
         let kept = left.split_off(&Epoch(newest.0.saturating_sub(EPOCHS_OPEN_MAX)));
         *left = kept;
+        drop(left);
+        self.version.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// How far operators of `node` may come in an epoch. Ask after a look at the frontier.
-    pub(crate) fn limit(&self, node: NodeId, epoch: Epoch) -> Watermark {
+    /// How far operators of `node` may come in an epoch.
+    fn limit(&self, node: NodeId, epoch: Epoch) -> Watermark {
         let left = self.above[node.0].iter().filter_map(|above| lock(&self.left[above.0]).get(&epoch).copied());
         left.min().unwrap_or(Watermark::MAX)
+    }
+}
+
+/// The limit of one operator, looked up when any operator has left an epoch: it is asked for with every few batches.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    node: NodeId,
+    /// Of which version and epoch, and the limit.
+    known: Option<(u64, Epoch, Watermark)>,
+}
+
+impl Limit {
+    /// Of an operator of `node`.
+    pub(crate) fn new(node: NodeId) -> Self {
+        Self { node, known: None }
+    }
+
+    /// How far the operator may come in an epoch. Ask after a look at the frontier.
+    pub(crate) fn in_epoch(&mut self, closings: &Closings, epoch: Epoch) -> Watermark {
+        // First: what changes behind this is looked up the next time.
+        let version = closings.version.load(Ordering::SeqCst);
+        match self.known {
+            Some((of, at, limit)) if (of, at) == (version, epoch) => limit,
+            _ => {
+                let limit = closings.limit(self.node, epoch);
+                self.known = Some((version, epoch, limit));
+                limit
+            }
+        }
     }
 }
 
@@ -91,7 +126,16 @@ mod tests {
     #[test]
     fn the_least_watermark_with_which_anything_above_left_limits_an_epoch() {
         let closings = closings();
-        let limits = |node, epochs: [u64; 5]| epochs.map(|epoch| closings.limit(NodeId(node), Epoch(epoch)));
+        let mut asked = Limit::new(NodeId(3));
+        let mut limits = |node, epochs: [u64; 5]| {
+            epochs.map(|epoch| {
+                let limit = closings.limit(NodeId(node), Epoch(epoch));
+                if node == 3 {
+                    assert_eq!([(); 2].map(|()| asked.in_epoch(&closings, Epoch(epoch))), [limit; 2]);
+                }
+                limit
+            })
+        };
         assert_eq!(limits(3, [3, 4, 5, 6, 7]), [Watermark::MAX; 5]);
         closings.close(NodeId(0), Epoch(3), Epoch(9), Watermark::MIN);
         closings.close(NodeId(1), Epoch(4), Epoch(6), Watermark(10));

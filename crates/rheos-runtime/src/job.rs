@@ -5,12 +5,14 @@ use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rheos_checkpoint::manifest::JobPhase;
 use rheos_checkpoint::rescale;
 use rheos_checkpoint::restart::RestartPolicy;
+use rheos_core::error::Warn;
 use rheos_core::graph::NodeKind;
 use rheos_core::key::{KEY_GROUPS_DEFAULT, KeyGroupAssignment};
 use rheos_core::operator::OperatorInit;
@@ -71,6 +73,8 @@ pub struct RunConfig {
     pub restart: RestartPolicy,
     /// Where the job keeps its state, if it does.
     pub state: Option<StateConfig>,
+    /// Who is told of what goes wrong in sources and sinks and is tried again.
+    pub warn: Warn,
 }
 
 impl Default for RunConfig {
@@ -84,6 +88,7 @@ impl Default for RunConfig {
             epochs_in_flight_max: EPOCHS_IN_FLIGHT_MAX_DEFAULT,
             restart: RestartPolicy::default(),
             state: None,
+            warn: Warn::default(),
         }
     }
 }
@@ -143,6 +148,8 @@ pub(crate) struct JobShared {
     pub(crate) control: JobControl,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) coordinators: BTreeMap<NodeId, Arc<SplitCoordinator>>,
+    /// Sinks that no node feeds, and that an earlier program has left output of.
+    pub(crate) standing_by: BTreeMap<OperatorId, Arc<dyn Sink>>,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) beginning: Beginning,
     /// By worker: what it has read of the checkpoint, until its operators have taken it.
@@ -154,6 +161,8 @@ pub(crate) struct JobShared {
     pub(crate) closings: Closings,
     /// Records that have ended earlier generations of this run.
     pub(crate) suspects: Suspects,
+    /// Whether this generation has made a checkpoint.
+    pub(crate) has_checkpoint: AtomicBool,
 }
 
 /// Looks for what would end the job before it begins, without starting or writing anything.
@@ -169,6 +178,8 @@ pub(crate) struct Failed {
     pub(crate) error: Error,
     /// Whether it had begun: else nothing has been written.
     pub(crate) had_begun: bool,
+    /// Whether it has made a checkpoint.
+    pub(crate) has_checkpoint: bool,
 }
 
 /// Runs one generation of a job: to the end of all its input, a stop through `control`, or the first error.
@@ -186,19 +197,25 @@ pub(crate) fn run_generation(
     let prepared = config.check().and_then(|()| prepare(graph, config, control, checkpoints));
     let prepared = prepared.map(|shared| shared.map(|shared| JobShared { suspects: suspects.clone(), ..shared }));
     match prepared {
-        Err(error) => Err(Failed { error, had_begun: false }),
+        Err(error) => Err(Failed { error, had_begun: false, has_checkpoint: false }),
         Ok(None) => Ok(JobReport::of_an_earlier_run()),
-        Ok(Some(shared)) => run_prepared(shared, inbox).map_err(|error| Failed { error, had_begun: true }),
+        Ok(Some(shared)) => {
+            let shared = Arc::new(shared);
+            let failed = |error| {
+                let has_checkpoint = shared.has_checkpoint.load(Ordering::SeqCst);
+                Failed { error, had_begun: true, has_checkpoint }
+            };
+            run_prepared(&shared, inbox).map_err(failed)
+        }
     }
 }
 
-fn run_prepared(shared: JobShared, inbox: mpsc::Receiver<Message>) -> Result<JobReport> {
+fn run_prepared(shared: &Arc<JobShared>, inbox: mpsc::Receiver<Message>) -> Result<JobReport> {
     let control = shared.control.clone();
-    let shared = Arc::new(shared);
     control.set_metrics(Arc::clone(&shared.metrics));
     let to_checkpoints = shared.checkpoints.clone();
     control.register_wake(Arc::new(move || to_checkpoints.tell(Message::Look)));
-    let mut thread = CheckpointThread::try_new(Arc::clone(&shared), inbox)?;
+    let mut thread = CheckpointThread::try_new(Arc::clone(shared), inbox)?;
     thread.prepare();
     let for_thread = control.clone();
     let keep = move || {
@@ -209,7 +226,7 @@ fn run_prepared(shared: JobShared, inbox: mpsc::Receiver<Message>) -> Result<Job
     let checkpoints = std::thread::Builder::new().name("rheos-checkpoints".into()).spawn(keep);
     let checkpoints =
         checkpoints.map_err(|e| Error::internal(format!("cannot start the thread of checkpoints: {e}")))?;
-    let workers = start_workers(&shared);
+    let workers = start_workers(shared);
     if let Err(error) = workers {
         control.fail(error);
     }
@@ -244,16 +261,15 @@ fn prepare(
     checkpoints: Checkpoints,
 ) -> Result<Option<JobShared>> {
     check_replaced(&graph)?;
-    let sinks: BTreeMap<OperatorId, Arc<dyn Sink>> = graph.nodes().iter().filter_map(sink_of).collect();
+    let mut sinks: BTreeMap<OperatorId, Arc<dyn Sink>> = graph.nodes().iter().filter_map(sink_of).collect();
+    let mut standing_by = standing_by(&graph);
+    sinks.values().chain(standing_by.values()).for_each(|sink| sink.set_warn(&config.warn));
     let mut beginning = match &config.state {
         None => Beginning::stateless(),
-        Some(state) => {
-            let operators = graph.nodes().iter().map(|n| OperatorId(n.operator_id.clone())).collect();
-            match beginning::recover(state, &operators, &sinks)? {
-                Some(beginning) => beginning,
-                None => return Ok(None),
-            }
-        }
+        Some(state) => match beginning::recover(state, &graph, (&sinks, &standing_by))? {
+            Some(beginning) => beginning,
+            None => return Ok(None),
+        },
     };
     let counted = beginning.restored.as_ref().map(|m| m.counters.clone()).unwrap_or_default();
     let metrics = Arc::new(Metrics::new(&graph, config.parallelism, counted));
@@ -281,6 +297,8 @@ fn prepare(
             coordinators.insert(id, Arc::new(coordinator));
         }
     }
+    standing_by.retain(|operator, _| beginning.has_output(operator));
+    sinks.extend(standing_by.clone());
     // Sources have been looked at first: a missing input must not leave a sink half prepared.
     beginning.settle(&sinks, config.state.is_some())?;
     control.begin(beginning.claim.first_epoch);
@@ -295,10 +313,12 @@ fn prepare(
         control: control.clone(),
         metrics,
         coordinators,
+        standing_by,
         closings: Closings::new(&graph),
         graph,
         clock: JobClock::start(least_ms),
         suspects: Suspects::default(),
+        has_checkpoint: AtomicBool::new(false),
     }))
 }
 
@@ -307,6 +327,10 @@ fn found_before(restored: &[Mutex<Option<Restored>>], operator: &OperatorId) -> 
     let first = restored.first().map(lock);
     let state = first.and_then(|mut restored| Some(restored.as_mut()?.take(operator)));
     state.map_or(Ok(vec![]), |state| found::read(&state))
+}
+
+fn standing_by(graph: &JobGraph) -> BTreeMap<OperatorId, Arc<dyn Sink>> {
+    graph.standing_by().iter().map(|(id, sink)| (OperatorId(id.clone()), Arc::clone(sink))).collect()
 }
 
 fn sink_of(node: &rheos_core::graph::Node) -> Option<(OperatorId, Arc<dyn Sink>)> {
@@ -335,15 +359,17 @@ fn read_state(
         let new = |holdings| {
             let combiners =
                 uploads::combiners(graph, OperatorInit { worker, parallelism, assignment: assignment.clone() });
-            Uploads::new(Arc::clone(&state.store), beginning.claim.generation, id, groups, combiners, holdings)
+            let begins = (beginning.claim.generation, beginning.claim.first_epoch);
+            Uploads::new(Arc::clone(&state.store), begins, id, groups, combiners, holdings)
         };
         let (Some(plans), Some(manifest)) = (&plans, &beginning.restored) else {
             return Ok((None, new(Holdings::new(id))));
         };
         let mut restored =
             rheos_state::restore::restore(store.as_ref(), &beginning.kept, manifest, &plans[worker], id)?;
+        forget_dropped(&mut restored, graph);
         let mut uploads = new(std::mem::replace(&mut restored.holdings, Holdings::new(id)));
-        uploads.rewrite(beginning.claim.first_epoch, &plans[worker].rewrites)?;
+        uploads.rewrite(&plans[worker].rewrites)?;
         Ok((Some(restored), uploads))
     };
     let all: Vec<Result<_>> = std::thread::scope(|scope| {
@@ -353,6 +379,16 @@ fn read_state(
     });
     let all = all.into_iter().collect::<Result<Vec<_>>>()?;
     Ok(all.into_iter().map(|(restored, uploads)| (Mutex::new(restored), Arc::new(Mutex::new(uploads)))).unzip())
+}
+
+/// Lets go of state that the program has no operator for: the user has accepted it, and later checkpoints do not name it.
+fn forget_dropped(restored: &mut Restored, graph: &JobGraph) {
+    let is_there = |operator: &OperatorId| graph.nodes().iter().any(|n| n.operator_id == operator.0);
+    let dropped: Vec<OperatorId> = restored.left().filter(|operator| !is_there(operator)).cloned().collect();
+    for operator in &dropped {
+        restored.take(operator);
+        restored.holdings.forget(operator);
+    }
 }
 
 /// Refuses a job that would delete what it reads. Errors: `Conflict` (R0235).

@@ -243,7 +243,8 @@ pub struct NodeStats {
 pub(crate) struct SourceCounts([u64; 4]);
 
 impl SourceCounts {
-    const NAMES: [&str; 4] = ["read", "decoded", "dead-lettered", "skipped"];
+    /// Their names in checkpoints.
+    pub(crate) const NAMES: [&str; 4] = ["read", "decoded", "dead-lettered", "skipped"];
 
     pub(crate) fn of(counters: &SourceCounters) -> Self {
         let all = [&counters.read, &counters.records, &counters.dead_lettered, &counters.skipped];
@@ -263,9 +264,9 @@ impl SourceCounts {
         Self(std::array::from_fn(|i| self.0[i] - before.0[i]))
     }
 
-    /// Under the names in which checkpoints hold them.
-    pub(crate) fn named(self, operator: &str) -> impl Iterator<Item = (String, u64)> {
-        Self::NAMES.into_iter().zip(self.0).map(move |(name, n)| (counter_name(operator, name), n))
+    /// In the order of their names.
+    pub(crate) fn numbers(self) -> [u64; Self::NAMES.len()] {
+        self.0
     }
 }
 
@@ -283,7 +284,7 @@ pub(crate) fn counter_name(operator: &str, counter: &str) -> String {
 pub struct SourceStats {
     /// The table.
     pub table: String,
-    /// Records that were found in the input; 0 for tables whose rows are made.
+    /// Records that were found in the input, or made.
     pub read: u64,
     /// Records that became rows.
     pub decoded: u64,

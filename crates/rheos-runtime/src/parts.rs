@@ -15,6 +15,7 @@ use std::rc::Rc;
 
 use rheos_checkpoint::coordinator::{SinkOutput, Snapshot, SourceCut};
 use rheos_checkpoint::manifest::{SplitProgress, SplitState};
+use rheos_core::operator::Counter;
 use rheos_core::sink::Committable;
 use rheos_core::state::StateDelta;
 use rheos_core::time::{Epoch, Watermark};
@@ -22,6 +23,7 @@ use rheos_core::{NodeId, OperatorId, WorkerId};
 
 use crate::checkpoints::Checkpoints;
 use crate::control::JobControl;
+use crate::metrics::{ROWS_IN, ROWS_OUT, counter_name};
 use crate::uploads::Deltas;
 
 /// See the module. Shared by the operators of one worker.
@@ -32,13 +34,42 @@ pub(crate) struct WorkerParts {
     state: RefCell<State>,
 }
 
+/// One of the things that a worker counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CounterId(usize);
+
+/// The counters of an operator.
+pub(crate) struct OperatorCounters {
+    pub(crate) rows_in: CounterId,
+    pub(crate) rows_out: CounterId,
+    /// As of [`Counter::SUMS`].
+    own: [CounterId; Counter::SUMS.len()],
+}
+
+impl OperatorCounters {
+    pub(crate) fn new(parts: &WorkerParts, operator: &str) -> Self {
+        Self {
+            rows_in: parts.counter(operator, ROWS_IN),
+            rows_out: parts.counter(operator, ROWS_OUT),
+            own: Counter::SUMS.map(|counter| parts.counter(operator, &format!("{counter:?}"))),
+        }
+    }
+
+    /// `None` for what does not add up over epochs.
+    pub(crate) fn own(&self, counter: Counter) -> Option<CounterId> {
+        Counter::SUMS.iter().zip(self.own).find(|(sum, _)| **sum == counter).map(|(_, id)| id)
+    }
+}
+
 #[derive(Default)]
 struct State {
     /// By node that takes part: its id, and the first epoch that it has not closed.
     open: BTreeMap<NodeId, (OperatorId, Epoch)>,
     parts: BTreeMap<Epoch, (Snapshot, Deltas)>,
-    /// What has been counted in all epochs that were told.
-    counted: BTreeMap<String, u64>,
+    /// By counter: its name in checkpoints, and what has been counted in all epochs that were told.
+    counters: Vec<(String, u64)>,
+    /// By epoch, then by counter: what has been counted in epochs that were not told.
+    counted: BTreeMap<Epoch, Vec<u64>>,
     /// With which watermarks in ms operators have left the epochs that were told.
     watermarks_ms: BTreeMap<OperatorId, i64>,
     /// The first epoch that has not been told.
@@ -76,10 +107,22 @@ impl WorkerParts {
         self.close_before(node, next);
     }
 
+    /// Makes a counter: once, for [`count`](Self::count) comes with every batch.
+    pub(crate) fn counter(&self, operator: &str, name: &str) -> CounterId {
+        let counters = &mut self.state.borrow_mut().counters;
+        counters.push((counter_name(operator, name), 0));
+        CounterId(counters.len() - 1)
+    }
+
     /// Something was counted in `epoch`.
-    pub(crate) fn count(&self, epoch: Epoch, name: String, n: u64) {
+    pub(crate) fn count(&self, epoch: Epoch, counter: CounterId, n: u64) {
         if n > 0 {
-            *self.state.borrow_mut().parts.entry(epoch).or_default().0.counters.entry(name).or_default() += n;
+            let counted = &mut self.state.borrow_mut().counted;
+            let counted = counted.entry(epoch).or_default();
+            if counted.len() <= counter.0 {
+                counted.resize(counter.0 + 1, 0);
+            }
+            counted[counter.0] += n;
         }
     }
 
@@ -125,10 +168,11 @@ impl WorkerParts {
         while state.next < closed.min(self.control.epoch()) {
             let epoch = state.next;
             let (mut part, deltas) = state.parts.remove(&epoch).unwrap_or_default();
-            for (name, n) in std::mem::take(&mut part.counters) {
-                *state.counted.entry(name).or_default() += n;
+            let counted = state.counted.remove(&epoch).unwrap_or_default();
+            state.counters.iter_mut().zip(counted).for_each(|((_, total), n)| *total += n);
+            for (name, total) in state.counters.iter().filter(|(_, total)| *total > 0) {
+                *part.counters.entry(name.clone()).or_default() += total;
             }
-            part.counters.clone_from(&state.counted);
             state.watermarks_ms.append(&mut part.watermarks_ms);
             part.watermarks_ms.clone_from(&state.watermarks_ms);
             state.next = Epoch(epoch.0 + 1);

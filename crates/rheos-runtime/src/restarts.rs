@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rheos_checkpoint::recovery::RestoreFrom;
+use rheos_checkpoint::recovery::{DroppedState, Duplicates, RestoreFrom};
 use rheos_checkpoint::restart::{Place, Restart, Restarts, may_mend};
 use rheos_core::graph::NodeKind;
 use rheos_core::{Error, ErrorKind, JobGraph, Result};
@@ -66,10 +66,7 @@ fn run_generations(
         return Err(failed.error);
     };
     let mut config = config.clone();
-    if let Some(state) = &mut config.state {
-        // What the user has chosen to begin with is behind.
-        state.from = RestoreFrom::Newest;
-    }
+    go_on(&mut config, failed.has_checkpoint);
     let (started, mut restarts, mut count) = (Instant::now(), Restarts::new(config.restart), 0_u32);
     let mut cause = failed.error;
     loop {
@@ -96,7 +93,7 @@ fn run_generations(
             return Err(cause.context("the job was stopped while it waited to be started again"));
         }
         count += 1;
-        let ended = anew().map_err(|error| Failed { error, had_begun: false });
+        let ended = anew().map_err(|error| Failed { error, had_begun: false, has_checkpoint: false });
         match ended.and_then(|graph| run_generation(graph, &config, control, &suspects)) {
             // The generation before had come to the end, but for its last commits.
             Ok(report) if report.finished_before => {
@@ -104,7 +101,21 @@ fn run_generations(
                 return Ok(JobReport { snapshot, finished_before: false, restarts: count, ..report });
             }
             Ok(report) => return Ok(JobReport { restarts: count, ..report }),
-            Err(failed) => cause = failed.error,
+            Err(failed) => {
+                go_on(&mut config, failed.has_checkpoint);
+                cause = failed.error;
+            }
+        }
+    }
+}
+
+/// What the user has chosen to begin with is behind; and so is what the user has accepted, once the run has a checkpoint of its
+/// own (`has_checkpoint`): months later nobody thinks of it.
+fn go_on(config: &mut RunConfig, has_checkpoint: bool) {
+    if let Some(state) = &mut config.state {
+        state.from = RestoreFrom::Newest;
+        if has_checkpoint {
+            (state.duplicates, state.dropped_state) = (Duplicates::Refused, DroppedState::Refused);
         }
     }
 }
@@ -151,4 +162,36 @@ fn without(cause: &Error, place: &Place) -> Error {
 fn gave_up(first: &Error, count: u32) -> Error {
     let times = if count == 1 { "once".to_string() } else { format!("{count} times") };
     first.clone().context(format_args!("the job was started again {times} and failed each time; first"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use rheos_state::store::MemoryStore;
+
+    use super::*;
+    use crate::beginning::StateConfig;
+
+    #[test]
+    fn what_was_accepted_for_a_start_holds_until_the_run_has_a_checkpoint_of_its_own() {
+        let state = StateConfig {
+            store: Arc::new(MemoryStore::new()),
+            from: RestoreFrom::Nothing,
+            duplicates: Duplicates::Accepted,
+            dropped_state: DroppedState::Accepted,
+            checkpoints_kept: NonZeroU32::MIN,
+            context: vec![],
+            warn: Arc::new(|_| {}),
+        };
+        let mut config = RunConfig { state: Some(state), ..RunConfig::default() };
+        let mut after = |has_checkpoint| {
+            go_on(&mut config, has_checkpoint);
+            let state = config.state.as_ref().unwrap();
+            (state.from.clone(), state.duplicates, state.dropped_state)
+        };
+        let accepted = (RestoreFrom::Newest, Duplicates::Accepted, DroppedState::Accepted);
+        let refused = (RestoreFrom::Newest, Duplicates::Refused, DroppedState::Refused);
+        assert_eq!([false, true, false].map(&mut after), [accepted, refused.clone(), refused]);
+    }
 }

@@ -15,7 +15,6 @@ use arrow::array::RecordBatch;
 use rheos_checkpoint::manifest::{SplitProgress, SplitState};
 use rheos_checkpoint::restart::Place;
 use rheos_core::credit::Wake;
-use rheos_core::event_time::event_time_range;
 use rheos_core::letters::{DeadLetter, OnError};
 use rheos_core::source::{ReaderContext, Source, SourceCounters, SourcePoll, SplitReader, WatermarkSpec};
 use rheos_core::time::{Epoch, Watermark};
@@ -29,10 +28,11 @@ use timely::scheduling::Activator;
 
 use crate::channel::{Packet, batch_bytes};
 use crate::control::StopMode;
+use crate::event_times::EventTimes;
 use crate::job::{JobShared, Packets};
 use crate::letters::LettersOut;
 use crate::metrics::SourceCounts;
-use crate::parts::WorkerParts;
+use crate::parts::{CounterId, WorkerParts};
 use crate::splits::{Handout, SplitCoordinator};
 use crate::suspects::{Careful, Stretch};
 use crate::time::{EpochTime, frontier_parts};
@@ -85,6 +85,7 @@ pub(crate) fn build<'scope>(
         let mut operator = SourceOperator {
             node,
             worker,
+            event_times: watermark.as_ref().map(|spec| EventTimes::new(spec, table.as_ref())),
             table,
             watermark,
             reading: None,
@@ -94,6 +95,7 @@ pub(crate) fn build<'scope>(
             letters,
             counters: shared.metrics.source_counters(node.0, worker),
             told: SourceCounts::default(),
+            counter_ids: SourceCounts::NAMES.map(|name| parts.counter(&shared.graph.node(node).operator_id, name)),
             credit: CreditPool::new(shared.config.credit_bytes, Arc::clone(&wake)),
             wake,
             coordinator,
@@ -117,6 +119,7 @@ struct SourceOperator {
     worker: usize,
     table: Arc<dyn Source>,
     watermark: Option<WatermarkSpec>,
+    event_times: Option<EventTimes>,
     reading: Option<Reading>,
     /// Splits that were read to their end since the last cut.
     finished: Vec<SplitState>,
@@ -127,6 +130,7 @@ struct SourceOperator {
     /// What this worker has counted, and what of it the cuts have told.
     counters: Arc<SourceCounters>,
     told: SourceCounts,
+    counter_ids: [CounterId; SourceCounts::NAMES.len()],
     credit: Arc<CreditPool>,
     wake: Wake,
     coordinator: Arc<SplitCoordinator>,
@@ -223,9 +227,9 @@ impl SourceOperator {
             let reading = self.reading.as_ref().map(|r| r.at(SplitProgress::Reading(r.reader.position())));
             let splits = self.finished.drain(..).chain(reading).collect();
             let counts = SourceCounts::of(&self.counters);
-            let operator = &self.shared.graph.node(self.node).operator_id;
-            for (name, n) in counts.since(&std::mem::replace(&mut self.told, counts)).named(operator) {
-                self.parts.count(self.epoch, name, n);
+            let new = counts.since(&std::mem::replace(&mut self.told, counts));
+            for (counter, n) in self.counter_ids.iter().zip(new.numbers()) {
+                self.parts.count(self.epoch, *counter, n);
             }
             self.parts.cut(self.node, self.epoch, epoch, watermark, splits);
             self.epoch = epoch;
@@ -299,24 +303,25 @@ impl SourceOperator {
 
     /// Sends rows on their way, but for those that are to be put aside.
     fn emit(&mut self, records: RecordBatch, output: &mut Session<'_>) -> Result<()> {
-        let Some(Reading { state, reader, from, careful }) = &mut self.reading else { return Ok(()) };
+        let rows_read = records.num_rows();
+        let (records, max_ms) = self.without_impossible_times(records)?;
         let rows = records.num_rows();
+        let Some(Reading { state, reader, from, careful }) = &mut self.reading else { return Ok(()) };
         let stretch = from.take().map(|position| {
             let (source, split) = (self.shared.operator(self.node), state.split.id.clone());
-            Stretch { first: Place { source, split, position }, end: reader.position(), rows }
+            Stretch { first: Place { source, split, position }, end: reader.position(), rows: rows_read }
         });
         *from = stretch.as_ref().map(|s| s.end.clone());
-        let is_over = careful.as_mut().is_some_and(|careful| from.as_ref().is_some_and(|at| careful.is_over(at)));
+        let is_over = careful.as_mut().zip(stretch.as_ref());
+        let is_over = is_over.is_some_and(|(careful, s)| careful.is_over(&s.first.position, &s.end));
         let shared = Arc::clone(&self.shared);
-        if let Some(stretch) = stretch.as_ref().filter(|s| s.rows == 1)
+        if rows == 0 {
+            // All of them are dead letters.
+        } else if let Some(stretch) = stretch.as_ref().filter(|s| s.rows == 1)
             && let Some(cause) = shared.suspects.of(&stretch.first)
         {
             self.put_aside(&stretch.first, cause, &records)?;
         } else {
-            let max_ms = match &self.watermark {
-                Some(spec) => event_time_range(records.column(spec.column))?.max_ms,
-                None => None,
-            };
             let bytes = batch_bytes(&records);
             let ticket = match stretch {
                 Some(stretch) => {
@@ -337,25 +342,44 @@ impl SourceOperator {
 
     /// Puts a record aside that has ended generations, as its table would have a bad one.
     fn put_aside(&mut self, place: &Place, cause: &str, record: &RecordBatch) -> Result<()> {
+        let mut raw = Vec::new();
+        rheos_formats::json::write::write_rows(record, &mut raw)?;
+        raw.truncate(raw.trim_ascii_end().len());
+        let reason = format!("it has ended the job three times: {cause}");
+        let letter = DeadLetter { position: place.number(), reason, raw };
+        self.take_out(&place.split, vec![letter], || aside(place, cause))
+    }
+
+    /// The rows whose event times can be, and the largest of these times in ms. The others are bad records.
+    fn without_impossible_times(&mut self, records: RecordBatch) -> Result<(RecordBatch, Option<i64>)> {
+        let Some(times) = &self.event_times else { return Ok((records, None)) };
+        let sorted = times.sort(records, self.shared.clock.now_ms())?;
+        if let (Some(error), Some(reading)) = (sorted.error, &self.reading) {
+            let split = reading.state.split.id.clone();
+            self.take_out(&split, sorted.bad, || error.context(format!("'{split}'")))?;
+        }
+        Ok((sorted.rows, sorted.max_ms))
+    }
+
+    /// Does with rows what their table does with bad records. `or`: what they are where they end the job.
+    fn take_out(&mut self, split: &str, bad: Vec<DeadLetter>, or: impl FnOnce() -> Error) -> Result<()> {
+        let rows = bad.len() as u64;
         match (self.table.on_error(), &mut self.letters) {
             (OnError::Skip, _) => {
-                let note = format!("the record at {} of '{}': {cause}", place.position, place.split);
-                self.counters.add_skipped(1);
+                let at = |letter: &DeadLetter| letter.position.map(|at| format!(", {at}")).unwrap_or_default();
+                let note = bad.first().map(|l| format!("'{split}'{}: {}", at(l), l.reason)).unwrap_or_default();
+                self.counters.add_skipped(rows);
                 self.counters.note_skipped(move || note.clone());
             }
             (OnError::Unset | OnError::DeadLetter, Some(letters)) => {
-                let mut raw = Vec::new();
-                rheos_formats::json::write::write_rows(record, &mut raw)?;
-                raw.truncate(raw.trim_ascii_end().len());
-                let reason = format!("it has ended the job three times: {cause}");
-                letters.letter_box.put(vec![DeadLetter { position: place.number(), reason, raw }]);
-                self.counters.dead_lettered.fetch_add(1, Ordering::Relaxed);
-                letters.send(&place.split, self.shared.clock.now_ms(), &self.credit)?;
+                letters.letter_box.put(bad);
+                self.counters.dead_lettered.fetch_add(rows, Ordering::Relaxed);
+                letters.send(split, self.shared.clock.now_ms(), &self.credit)?;
             }
-            (OnError::Fail, _) | (_, None) => return Err(aside(place, cause)),
+            (OnError::Fail, _) | (_, None) => return Err(or()),
         }
-        // Its reader has counted it among the rows.
-        self.counters.records.fetch_sub(1, Ordering::Relaxed);
+        // Their reader has counted them among its rows.
+        self.counters.records.fetch_sub(rows, Ordering::Relaxed);
         Ok(())
     }
 
@@ -378,6 +402,7 @@ impl SourceOperator {
             batch_rows: if careful.is_some() { 1 } else { self.shared.config.batch_rows },
             counters: Arc::clone(&self.counters),
             letters: self.letters.as_ref().map(|l| Arc::clone(&l.letter_box)),
+            warn: self.shared.config.warn.clone(),
         };
         let position = match &state.progress {
             SplitProgress::Reading(position) => Some(position.as_str()),
@@ -408,5 +433,5 @@ fn aside(place: &Place, cause: &str) -> Error {
         place.position, place.split
     );
     Error::new(ErrorKind::User, 676, message)
-        .with_hint("take the record out of the input, or let it be a dead letter by 'on-error' = 'dead-letter'")
+        .with_hint("take the record out of the input, or keep dead letters: let a query read <table>$errors, or keep state in a folder")
 }

@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use rheos_checkpoint::restart::Place;
 use rheos_core::OperatorId;
 
-/// Rows that are read one by one, at most, for one suspicion: positions cannot be compared, so where a stretch was left behind is
-/// not seen.
+/// Rows that are read one by one, at most, from the beginning of a stretch on: positions cannot be compared, so where its end was
+/// left out is not always seen.
 const CAREFUL_ROWS_MAX: u64 = 1_000_000;
 
 /// The rows of a batch, in their split.
@@ -63,7 +63,7 @@ impl Suspects {
     /// How a split is read, if not as all others.
     pub(crate) fn careful(&self, source: &OperatorId, split: &str) -> Option<Careful> {
         let stretch = self.careful.as_ref().filter(|s| s.first.source == *source && s.first.split == split)?;
-        Some(Careful { end: stretch.end.clone(), rows_left: CAREFUL_ROWS_MAX })
+        Some(Careful { stretch: stretch.clone(), has_begun: false, rows_left: CAREFUL_ROWS_MAX })
     }
 }
 
@@ -76,15 +76,26 @@ impl Stretch {
 /// A split that is read row by row.
 #[derive(Debug)]
 pub(crate) struct Careful {
-    end: String,
+    stretch: Stretch,
+    /// Whether reading has come to the stretch: a checkpoint may lie millions of rows before it.
+    has_begun: bool,
     rows_left: u64,
 }
 
 impl Careful {
-    /// Whether that is over, now that reading stands at `position`.
-    pub(crate) fn is_over(&mut self, position: &str) -> bool {
-        self.rows_left = self.rows_left.saturating_sub(1);
-        self.rows_left == 0 || self.end == position
+    /// A row has been read that began at `from`. Whether that is over, now that reading stands at `position`.
+    pub(crate) fn is_over(&mut self, from: &str, position: &str) -> bool {
+        self.has_begun |= self.stretch.first.position == from;
+        if self.has_begun {
+            self.rows_left = self.rows_left.saturating_sub(1);
+        }
+        self.rows_left == 0 || self.stretch.end == position || self.is_behind(position)
+    }
+
+    /// Whether a position lies behind the stretch for certain.
+    fn is_behind(&self, position: &str) -> bool {
+        let number = |position: &str| Place { position: position.to_string(), ..self.stretch.first.clone() }.number();
+        number(position).zip(number(&self.stretch.end)).is_some_and(|(at, end)| at > end)
     }
 }
 
@@ -98,6 +109,25 @@ mod tests {
     }
 
     #[test]
+    fn rows_count_from_the_beginning_of_a_stretch_however_far_it_is() {
+        let mut suspects = Suspects::default();
+        let first = 3 * CAREFUL_ROWS_MAX;
+        suspects.panicked(stretch("a", first, 5));
+        let careful = || suspects.careful(&"s".into(), "a").unwrap();
+        let mut far = careful();
+        for row in 0..first + 4 {
+            assert!(!far.is_over(&row.to_string(), &(row + 1).to_string()), "{row}");
+        }
+        assert!(far.is_over(&(first + 4).to_string(), &(first + 5).to_string()));
+        // A position that is never the end's.
+        let (mut past, mut endless) = (careful(), careful());
+        assert!(past.is_over("rows", &(first + 6).to_string()));
+        assert!(!endless.is_over(&first.to_string(), "x"));
+        let rows = (0..).take_while(|_| !endless.is_over("x", "x")).count() as u64;
+        assert_eq!(rows, CAREFUL_ROWS_MAX - 2);
+    }
+
+    #[test]
     fn a_stretch_is_read_row_by_row_to_its_end_also_behind_a_row_of_it() {
         let mut suspects = Suspects::default();
         assert_eq!(suspects.panicked(stretch("a", 10, 5)), None);
@@ -105,7 +135,7 @@ mod tests {
         let row = stretch("a", 12, 1);
         assert_eq!(suspects.panicked(row.clone()), Some(row.first.clone()));
         let mut careful = suspects.careful(&"s".into(), "a").unwrap();
-        assert!(!careful.is_over("13") && careful.is_over("15"));
+        assert!(!careful.is_over("12", "13") && careful.is_over("14", "15"));
         suspects.put_aside(row.first.clone(), "it panics".into());
         assert_eq!((suspects.of(&row.first), suspects.count()), (Some("it panics"), 1));
         // Another split: what was known of the first is behind.

@@ -1,5 +1,8 @@
-//! Stores what one worker's operators changed, epoch by epoch, beside the data path.
+//! Stores what one worker's operators changed, epoch by epoch, beside the data path; and knows what it holds.
 //!
+//! ```text
+//!   upload thread ──store──► Uploads (locked: few reads and writes of names) ◄──next step, result── merging thread
+//! ```
 //! Invariant: what has been handed over is stored by a later epoch's turn, if its own turn failed; a report that says "stored"
 //! covers everything before it.
 
@@ -13,11 +16,13 @@ use rheos_core::operator::OperatorInit;
 use rheos_core::state::{Combine, StateDelta};
 use rheos_core::time::Epoch;
 use rheos_core::{Generation, JobGraph, OperatorId, Result, WorkerId};
-use rheos_state::compact::{self, Policy};
+use rheos_state::compact::{self, Policy, Step, Unmerged};
 use rheos_state::holdings::Holdings;
 use rheos_state::names::ObjectName;
-use rheos_state::object::{self, Compression, WriteContext};
+use rheos_state::object::{self, Compression, WriteContext, WrittenObject};
 use rheos_state::store::CheckpointStore;
+
+use crate::merges::Merging;
 
 /// How stored rows are put together, by operator and table.
 pub(crate) type Combiners = Arc<dyn Fn(&OperatorId, &str) -> Option<Arc<dyn Combine>> + Send + Sync>;
@@ -37,7 +42,7 @@ pub(crate) fn combiners(graph: &Arc<JobGraph>, init: OperatorInit) -> Combiners 
 /// What operators changed in an epoch.
 pub(crate) type Deltas = Vec<(OperatorId, StateDelta)>;
 
-/// See the module. Lives on an errand thread.
+/// See the module. Shared by two errand threads.
 pub(crate) struct Uploads {
     store: Arc<dyn CheckpointStore>,
     generation: Generation,
@@ -49,13 +54,16 @@ pub(crate) struct Uploads {
     waiting: Vec<(Epoch, Deltas)>,
     /// Of epochs whose turn failed: to be told with the next.
     untold: Snapshot,
+    /// The epoch behind the last that was stored.
+    next: Epoch,
+    merging: Merging,
 }
 
 impl Uploads {
-    /// Of a worker that holds `holdings`, and the key groups `groups`.
+    /// Of a worker that holds `holdings`, and the key groups `groups`. `first`: the generation's first epoch.
     pub(crate) fn new(
         store: Arc<dyn CheckpointStore>,
-        generation: Generation,
+        (generation, first): (Generation, Epoch),
         worker: WorkerId,
         groups: KeyGroupSet,
         combiners: Combiners,
@@ -70,12 +78,26 @@ impl Uploads {
             holdings,
             waiting: Vec::new(),
             untold: Snapshot::default(),
+            next: first,
+            merging: Merging::default(),
         }
     }
 
-    /// What has to be rewritten before the first report: tables whose rows came from several workers.
-    pub(crate) fn rewrite(&mut self, first: Epoch, rewrites: &BTreeSet<(OperatorId, String)>) -> Result<()> {
-        if rewrites.is_empty() { Ok(()) } else { self.compact(first, rewrites) }
+    /// What has to be rewritten before the first report, and nothing else: tables whose rows came from several workers.
+    pub(crate) fn rewrite(&mut self, rewrites: &BTreeSet<(OperatorId, String)>) -> Result<()> {
+        if rewrites.is_empty() {
+            return Ok(());
+        }
+        let nothing =
+            Policy { runs_max: usize::MAX, merge_min: usize::MAX, dead_bytes_free: u64::MAX, ..Policy::default() };
+        let compaction = compact::choose(&self.holdings, &nothing, rewrites, &BTreeSet::new());
+        for step in &compaction.steps {
+            let name = self.merged_name();
+            let merged = self.merger().merge(step, name, &|| false)?;
+            step.install(&mut self.holdings, merged.as_ref());
+        }
+        compaction.drop_dead(&mut self.holdings);
+        Ok(())
     }
 
     /// Stores an epoch, and what could not be stored before it.
@@ -91,15 +113,42 @@ impl Uploads {
             Ok(()) => {
                 let mut snapshot = std::mem::take(&mut self.untold);
                 snapshot.objects = self.holdings.objects();
+                snapshot.holds = self.merging.in_hand();
                 Outcome::Stored(Box::new(snapshot))
             }
             Err(error) => Outcome::Failed(error),
         }
     }
 
-    /// Merges what has become many small runs, for the reports behind `epoch`. Errors: those of the store; then nothing has changed.
-    pub(crate) fn tidy(&mut self, epoch: Epoch) -> Result<()> {
-        self.compact(Epoch(epoch.0 + 1), &BTreeSet::new())
+    /// The next merge that is due, if any: what it reads stays held until it is told. `now_ms`: a clock that only goes forward.
+    pub(crate) fn next_step(&mut self, now_ms: u64) -> Option<(Step, ObjectName)> {
+        let step = self.merging.next_step(&mut self.holdings, now_ms)?;
+        let name = self.merged_name();
+        self.merging.begin(name);
+        Some((step, name))
+    }
+
+    /// A merge has ended. Gives what the user should know.
+    pub(crate) fn step_ended(
+        &mut self,
+        step: &Step,
+        result: Result<Option<WrittenObject>, Unmerged>,
+        now_ms: u64,
+    ) -> Option<rheos_core::Error> {
+        self.merging.end();
+        match result {
+            Ok(written) => {
+                step.install(&mut self.holdings, written.as_ref());
+                self.merging.succeeded();
+                None
+            }
+            Err(unmerged) => self.merging.failed(unmerged, now_ms),
+        }
+    }
+
+    /// What merging needs beside the lock.
+    pub(crate) fn merger(&self) -> Merger {
+        Merger { store: Arc::clone(&self.store), combiners: Arc::clone(&self.combiners) }
     }
 
     fn store_waiting(&mut self) -> Result<()> {
@@ -113,25 +162,16 @@ impl Uploads {
                 written.store(self.store.as_ref())?;
                 self.holdings.add(&written);
             }
+            self.next = Epoch(epoch.0 + 1);
             self.waiting.remove(0);
         }
         Ok(())
     }
 
-    fn compact(&mut self, epoch: Epoch, rewrites: &BTreeSet<(OperatorId, String)>) -> Result<()> {
-        let compaction = compact::choose(&self.holdings, &Policy::default(), rewrites);
-        let mut written = Vec::new();
-        for (n, step) in (0_u32..).zip(&compaction.steps) {
-            let name = self.name(epoch, Some(n));
-            if let Some(object) =
-                compact::merge(self.store.as_ref(), step, name, Compression::default(), &*self.combiners)?
-            {
-                object.store(self.store.as_ref())?;
-                written.push(object);
-            }
-        }
-        compaction.install(&mut self.holdings, &written);
-        Ok(())
+    /// Another for each merge. Of an epoch that no report covers yet: so nobody takes it for garbage before one holds it.
+    fn merged_name(&mut self) -> ObjectName {
+        let number = self.merging.next_number();
+        self.name(self.next, Some(number))
     }
 
     fn name(&self, epoch: Epoch, merge: Option<u32>) -> ObjectName {
@@ -148,5 +188,31 @@ impl Uploads {
             }
         }
         self.untold.staged.splice(0..0, untold.staged);
+    }
+}
+
+/// Carries out merges.
+pub(crate) struct Merger {
+    store: Arc<dyn CheckpointStore>,
+    combiners: Combiners,
+}
+
+impl Merger {
+    /// The result, stored; `None` if nothing is left. `is_over`: nobody wants it any more.
+    pub(crate) fn merge(
+        &self,
+        step: &Step,
+        name: ObjectName,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<Option<WrittenObject>, Unmerged> {
+        let (store, combiners) = (self.store.as_ref(), &*self.combiners);
+        let merged = compact::merge(store, step, name, Compression::default(), combiners, is_over)?;
+        if is_over() {
+            return Err(Unmerged::Over);
+        }
+        if let Some(object) = &merged {
+            object.store(store).map_err(Unmerged::Store)?;
+        }
+        Ok(merged)
     }
 }

@@ -68,6 +68,10 @@ impl Source for ComputedSource {
         self.inner.boundedness()
     }
 
+    fn makes_rows(&self) -> bool {
+        self.inner.makes_rows()
+    }
+
     fn project(&self, columns: &[usize]) -> Result<Arc<dyn Source>> {
         let output: Vec<_> = columns.iter().map(|c| self.output[*c]).collect();
         let computed_at = self.computed_at();
@@ -159,7 +163,12 @@ impl Source for ComputedSource {
 
     fn describe(&self) -> Vec<(String, String)> {
         let mut facts = self.inner.describe();
-        facts.push(("computed".into(), format!("{} = {}", self.computed.field.name(), self.computed.expr)));
+        // Where a column stands among those that are read is no fact of the table.
+        let mut columns: Vec<_> = collect_columns(&self.computed.expr).into_iter().collect();
+        columns.sort_by_key(|c| std::cmp::Reverse(c.index()));
+        let text =
+            columns.iter().fold(self.computed.expr.to_string(), |text, c| text.replace(&c.to_string(), c.name()));
+        facts.push(("computed".into(), format!("{} = {text}", self.computed.field.name())));
         facts
     }
 }

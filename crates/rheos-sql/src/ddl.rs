@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use arrow::compute::kernels::cast_utils::{IntervalParseConfig, IntervalUnit, parse_interval_month_day_nano_config};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use rheos_core::error::{Error, Result, Span, did_you_mean};
+use rheos_core::source::MaxJump;
 use rheos_core::units::parse_duration_ms;
 use sqlparser::ast::{BinaryOperator, Expr, Ident, Spanned, UnaryOperator, Value};
 use sqlparser::keywords::Keyword;
@@ -485,6 +486,20 @@ pub(crate) fn idle_timeout_ms(option: &OptionDdl) -> Result<i64> {
         ms if ms > 0 => Ok(ms),
         _ => Err(Error::invalid(140, "option 'idle-timeout' must be more than zero")
             .with_hint("write it as '30 s'")
+            .with_span(option.value_at)),
+    }
+}
+
+/// `watermark.max-jump`: how far ahead of the clock event times may be.
+pub(crate) fn max_jump(option: &OptionDdl) -> Result<MaxJump> {
+    if option.value.eq_ignore_ascii_case("off") {
+        return Ok(MaxJump::Off);
+    }
+    let refuse = |e: Error| e.context("option 'watermark.max-jump'").with_span(option.value_at);
+    match parse_duration_ms(&option.value).map_err(refuse)? {
+        ms if ms > 0 => Ok(MaxJump::Ms(ms)),
+        _ => Err(Error::invalid(140, "option 'watermark.max-jump' must be more than zero")
+            .with_hint("write it as '1 d', or 'off'")
             .with_span(option.value_at)),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   SELECT /*+ id('hourly') */ ...      the steps of this query: they keep their state when what they read changes
-//!   FROM flights /*+ id('flights') */   the table's source: it keeps its positions, whatever columns the program reads
+//!   FROM flights /*+ id('flights') */   the table's source: it keeps its positions when its path or another option changes
 //! ```
 //! The text is read once for all hints, before statements are parsed; they find their statements by place. Absent: a hint in a
 //! subquery, which has no name to come back by: a view of it has.

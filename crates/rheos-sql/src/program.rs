@@ -9,6 +9,7 @@ use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use rheos_core::connector::{ConnectorRegistry, TableDefinition};
 use rheos_core::error::{Error, Result, did_you_mean};
 use rheos_core::graph::{JobGraph, NodeKind};
+use rheos_core::letters;
 use rheos_core::sink::{Sink, SinkWriter, WriterContext};
 use rheos_core::source::{Boundedness, WatermarkSpec};
 
@@ -203,10 +204,14 @@ impl Planner<'_> {
         }
         self.catalog.hints_mut().state_ttl_ms = self.settings.state_ttl_ms;
         self.catalog.hints().check(self.catalog.names())?;
-        self.keep_letters()?;
+        let standing_by = self.keep_letters()?;
         let graph = match self.tasks.is_empty() {
             true => None,
-            false => Some(lower(&self.tasks, &self.catalog)?),
+            false => {
+                let mut graph = lower(&self.tasks, &self.catalog)?;
+                standing_by.into_iter().for_each(|(id, sink)| graph.stand_by(id, sink));
+                Some(graph)
+            }
         };
         let explained = match self.explained.is_empty() {
             true => None,
@@ -227,12 +232,19 @@ impl Planner<'_> {
         Ok(Program { graph, explained, outputs: self.outputs, settings: self.settings, boundedness })
     }
 
-    /// Adds what writes the dead letters that no query reads, where the job keeps them.
-    fn keep_letters(&mut self) -> Result<()> {
+    /// Adds what writes the dead letters that no query reads, where the job keeps them. Gives the writers, by operator id, of the
+    /// other tables: an earlier program may have left letters that are not visible yet.
+    fn keep_letters(&mut self) -> Result<Vec<(String, Arc<dyn Sink>)>> {
         let mut read = TablesRead::default();
         self.tasks.iter().for_each(|task| read.add(&task.plan));
         let unread = read.unread(self.options.letters.is_some())?;
-        let Some(folder) = &self.options.letters else { return Ok(()) };
+        let Some(folder) = &self.options.letters else { return Ok(vec![]) };
+        let mut standing_by = vec![];
+        for name in read.others(&unread) {
+            if let Some(sink) = side::letters_sink(name, folder, self.registry)? {
+                standing_by.push((letters::sink_id(&side::sink_name(name)), sink));
+            }
+        }
         for table in unread {
             let name = &table.definition.name;
             if let Some(sink) = side::letters_sink(name, folder, self.registry)? {
@@ -241,7 +253,7 @@ impl Planner<'_> {
                 self.tasks.push(Task { plan, tokens: vec![], aliases, target });
             }
         }
-        Ok(())
+        Ok(standing_by)
     }
 
     // ---- declarations ----
@@ -254,7 +266,10 @@ impl Planner<'_> {
         let connector_option = ddl::connector_name(&mut ddl)?;
         let connector =
             self.registry.get(&connector_option.value).map_err(|e| e.with_span(connector_option.value_at))?;
-        let idle = ddl.take_option("idle-timeout");
+        let time_options = TimeOptions {
+            idle_timeout: ddl.take_option("idle-timeout"),
+            max_jump: ddl.take_option("watermark.max-jump"),
+        };
         let places = Places {
             table: at,
             options: ddl.options.iter().map(|o| (o.name.clone(), o.name_at, o.value_at)).collect(),
@@ -290,7 +305,7 @@ impl Planner<'_> {
         let mut table = Table::new(definition, Arc::clone(connector), None, ddl.primary_key, places);
         let scanned = Arc::clone(&table.schema);
         let Some(time) = computed_time else {
-            table.watermark = watermark(&ddl, &scanned, idle)?;
+            table.watermark = watermark(&ddl, &scanned, time_options)?;
             if ddl.is_all_stored() {
                 self.catalog.add_table(table);
                 return Ok(());
@@ -310,7 +325,7 @@ impl Planner<'_> {
         let column = column.ok_or_else(|| Error::internal("the event time was not planned"))?;
         let fields = scanned.fields().iter().cloned().chain([Arc::clone(&column.field)]);
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let watermark = watermark(&ddl, &schema, idle)?.ok_or_else(|| Error::internal("no watermark"))?;
+        let watermark = watermark(&ddl, &schema, time_options)?.ok_or_else(|| Error::internal("no watermark"))?;
         let table = table.with_computed_time(column, watermark);
         self.catalog.add_computed(table, |c| query::plan(&ddl.reading_query(|name| name == time), c))
     }
@@ -415,12 +430,19 @@ impl Planner<'_> {
     }
 }
 
-fn watermark(ddl: &TableDdl, schema: &SchemaRef, idle: Option<ddl::OptionDdl>) -> Result<Option<WatermarkSpec>> {
-    let idle_timeout_ms = idle.as_ref().map(ddl::idle_timeout_ms).transpose()?;
+/// The options of a table with a watermark.
+struct TimeOptions {
+    idle_timeout: Option<ddl::OptionDdl>,
+    max_jump: Option<ddl::OptionDdl>,
+}
+
+fn watermark(ddl: &TableDdl, schema: &SchemaRef, options: TimeOptions) -> Result<Option<WatermarkSpec>> {
+    let idle_timeout_ms = options.idle_timeout.as_ref().map(ddl::idle_timeout_ms).transpose()?;
+    let max_jump = options.max_jump.as_ref().map(ddl::max_jump).transpose()?.unwrap_or_default();
     let Some(watermark) = &ddl.watermark else {
-        return match idle {
+        return match options.idle_timeout.or(options.max_jump) {
             None => Ok(None),
-            Some(option) => Err(Error::invalid(139, "'idle-timeout' needs a WATERMARK")
+            Some(option) => Err(Error::invalid(139, format!("'{}' needs a WATERMARK", option.name))
                 .with_hint("declare WATERMARK FOR the time column, or take the option away")
                 .with_span(option.name_at)),
         };
@@ -442,7 +464,7 @@ fn watermark(ddl: &TableDdl, schema: &SchemaRef, idle: Option<ddl::OptionDdl>) -
             .with_hint(format!("declare '{}' as TIMESTAMP(3)", names[column]))
             .with_span(at));
     }
-    Ok(Some(WatermarkSpec { column, delay_ms: watermark.delay_ms, idle_timeout_ms }))
+    Ok(Some(WatermarkSpec { column, delay_ms: watermark.delay_ms, idle_timeout_ms, max_jump }))
 }
 
 /// The event time column of a plan that computes it, as an expression over the stored columns.

@@ -144,7 +144,8 @@ impl TablesRead {
                 OnError::DeadLetter if !is_read && !keeps_state => {
                     let what = format!("'on-error' of '{name}' is 'dead-letter', but nobody takes the bad records");
                     let hint = format!(
-                        "read them, as in INSERT INTO bad SELECT * FROM {name}{ERRORS_SUFFIX}, or run with --state-dir"
+                        "read them, as in INSERT INTO bad SELECT * FROM {name}{ERRORS_SUFFIX}, or keep state in a folder: \
+                         an object store takes none"
                     );
                     return Err(table.locate(Error::invalid(660, what).with_hint(hint)));
                 }
@@ -153,6 +154,11 @@ impl TablesRead {
             }
         }
         Ok(unread)
+    }
+
+    /// The names of the tables that are read and not among these.
+    pub(crate) fn others(&self, these: &[&Arc<Table>]) -> impl Iterator<Item = &str> {
+        self.tables.keys().filter(|name| these.iter().all(|t| t.definition.name != **name)).map(String::as_str)
     }
 }
 
@@ -189,7 +195,7 @@ pub(crate) fn letters_sink(
         partitioned_by: vec![],
         metadata: vec![],
     };
-    connector.sink(&definition).map(Some)
+    connector.letters_sink(&definition)
 }
 
 #[cfg(test)]

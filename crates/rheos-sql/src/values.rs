@@ -9,7 +9,6 @@ use datafusion_common::{Column, Result as DfResult};
 use datafusion_expr::{Expr, LogicalPlan, Values};
 use rheos_core::Result;
 use rheos_core::source::{Boundedness, Discovery, ReaderContext, Source, SourcePoll, Split, SplitReader};
-use std::sync::atomic::Ordering;
 
 /// Gives the columns of `(VALUES ..) AS t(x, ..)` their names where they are made, so that an error in a row tells of `x`: else
 /// the optimizer leaves the planner's names, `column1` and so on.
@@ -51,6 +50,10 @@ impl Source for ValuesSource {
         Boundedness::Bounded
     }
 
+    fn makes_rows(&self) -> bool {
+        true
+    }
+
     fn project(&self, columns: &[usize]) -> Result<Arc<dyn Source>> {
         Ok(Arc::new(Self { rows: self.rows.project(columns)?, text: self.text.clone() }))
     }
@@ -86,7 +89,7 @@ impl SplitReader for ValuesReader {
         let take = left.min(self.ctx.batch_rows.max(1));
         let batch = self.rows.slice(self.next, take);
         self.next += take;
-        self.ctx.counters.records.fetch_add(take as u64, Ordering::Relaxed);
+        self.ctx.counters.add_made(take as u64);
         Ok(SourcePoll::Batch(batch))
     }
 

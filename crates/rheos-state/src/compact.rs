@@ -1,9 +1,10 @@
 //! Compaction: few runs a table, and little that is dead.
 //!
 //! ```text
-//!   Holdings ──choose──► Compaction ──merge, a step at a time──► objects ──store──► install: the next report names them
-//!    (pure)               steps of bounded size                  (beside the data path)
+//!   Holdings ──choose──► Compaction ──merge a step──► object ──store──► install: the next report names it ──► next step
+//!    (pure)               steps of bounded size       (beside the data path)
 //! ```
+//! * Each step is installed for itself, whether or not the others ever are; meanwhile segments may be taken in.
 //! * A segment whose rows are all gone is dropped unread.
 //! * Where rows take the place of earlier ones, a merge keeps the newest of each; where they add up and the operator says how
 //!   ([`Combine`](rheos_core::state::Combine)), it adds them up.
@@ -14,7 +15,8 @@
 //!
 //! A merge covers, for each of its key groups, all epochs from its first to its last. What is dropped under a tombstone is
 //! dropped for good, so the result may be reported only together with the tombstones that were held at the choice, that is,
-//! in epochs that were not reported yet when it was made.
+//! in epochs that were not reported yet when it was made. All that is held at the choice, and is not merged by the step itself,
+//! stays held until the step is installed, or other steps have put what it says into what takes its place.
 
 mod choose;
 mod merge;
@@ -33,7 +35,7 @@ use crate::object::WrittenObject;
 use crate::reach::Horizon;
 
 pub use choose::choose;
-pub use merge::{Combiners, merge};
+pub use merge::{Combiners, Unmerged, merge};
 
 /// How much is merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,8 +63,8 @@ impl Default for Policy {
 pub struct Compaction {
     /// Merges, each giving one object.
     pub steps: Vec<Step>,
-    /// Segments that are not held any more when all steps are done.
-    gone: BTreeSet<SegmentId>,
+    /// Segments of which nothing is needed.
+    dead: BTreeSet<SegmentId>,
 }
 
 /// What is written as one object.
@@ -94,11 +96,26 @@ struct Part {
 impl Compaction {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.gone.is_empty()
+        self.dead.is_empty() && self.steps.is_empty()
     }
 
-    /// Puts the results in the place of what they were made of. `written`: of all steps; all have been stored.
-    pub fn install(&self, holdings: &mut Holdings, written: &[WrittenObject]) {
-        holdings.replace(&self.gone, written);
+    /// Lets go of what is dead: what needs no step.
+    pub fn drop_dead(&self, holdings: &mut Holdings) {
+        holdings.drop_all(&self.dead);
+    }
+}
+
+impl Step {
+    /// Puts the result in the place of what it was made of. `written`: has been stored; `None` if nothing was left.
+    pub fn install(&self, holdings: &mut Holdings, written: Option<&WrittenObject>) {
+        for part in &self.parts {
+            holdings.drop_groups(&part.inputs.iter().map(Held::id).collect(), &part.groups);
+        }
+        written.into_iter().for_each(|w| holdings.add(w));
+    }
+
+    /// Whether it reads one of these segments.
+    pub fn reads(&self, segments: &BTreeSet<SegmentId>) -> bool {
+        self.parts.iter().flat_map(|p| &p.inputs).any(|h| segments.contains(&h.id()))
     }
 }

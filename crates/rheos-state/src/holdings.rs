@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rheos_checkpoint::manifest::{Checksum, ObjectRef, Segment};
+use rheos_checkpoint::manifest::{Checksum, KeyGroupSet, ObjectRef, Segment};
 use rheos_checkpoint::recovery::SegmentId;
 use rheos_core::state::TableKind;
 use rheos_core::{OperatorId, WorkerId};
@@ -32,7 +32,8 @@ impl Held {
         if kind == TableKind::Split { worker } else { WorkerId(0) }
     }
 
-    pub(crate) fn id(&self) -> SegmentId {
+    /// Where it is.
+    pub fn id(&self) -> SegmentId {
         SegmentId { object: self.object.clone(), offset: self.segment.offset }
     }
 }
@@ -72,10 +73,21 @@ impl Holdings {
         self.objects.extend(of_mine.map(|o| (o.name.clone(), (o.length_bytes, o.checksum))));
     }
 
-    /// Takes out `gone` and takes in `written`.
-    pub(crate) fn replace(&mut self, gone: &BTreeSet<SegmentId>, written: &[WrittenObject]) {
+    /// Lets go of segments.
+    pub(crate) fn drop_all(&mut self, gone: &BTreeSet<SegmentId>) {
         self.retain(|h| !gone.contains(&h.id()));
-        written.iter().for_each(|w| self.add(w));
+    }
+
+    /// Lets go of what these segments have for some key groups: of all, where the table is not keyed.
+    pub(crate) fn drop_groups(&mut self, segments: &BTreeSet<SegmentId>, groups: &KeyGroupSet) {
+        let mut gone = BTreeSet::new();
+        for held in self.segments.iter_mut().filter(|h| segments.contains(&h.id())) {
+            held.segment.groups = held.segment.groups.without(groups);
+            if held.segment.groups.is_empty() {
+                gone.insert(held.id());
+            }
+        }
+        self.drop_all(&gone);
     }
 
     /// Lets go of an operator's state: the program has no such operator any more, and the user knows.

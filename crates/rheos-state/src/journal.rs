@@ -163,12 +163,62 @@ pub fn verify(store: &dyn CheckpointStore, objects: &[ObjectRef]) -> Result<BTre
 }
 
 /// As [`verify`]. What is whole is kept, as far as it fits. Errors: as of [`verify`].
+///
+/// Reads with as many threads as there are cores; each object is one thread's.
 pub fn verify_and_keep(
     store: &dyn CheckpointStore,
     objects: &[ObjectRef],
     kept: &mut Kept,
 ) -> Result<BTreeMap<SegmentId, SegmentCheck>> {
-    let segments = objects.iter().flat_map(|o| o.segments.iter().map(move |s| (o, s)));
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(VERIFIERS_MAX));
+    let shares = shares(objects, threads);
+    if let [(objects, _)] = &shares[..] {
+        return verify_some(store, objects, kept);
+    }
+    let (room, all) = (kept.room(), shares.iter().map(|(_, bytes)| bytes).sum::<u64>().max(1));
+    let verify = |objects: &[&ObjectRef], bytes: u64| {
+        let mut kept = Kept::new(bytes.min((u128::from(bytes) * u128::from(room) / u128::from(all)) as u64));
+        Ok((verify_some(store, objects, &mut kept)?, kept))
+    };
+    let found: Vec<Result<_>> = std::thread::scope(|scope| {
+        let verify = &verify;
+        let threads: Vec<_> = shares.iter().map(|(o, bytes)| scope.spawn(move || verify(o, *bytes))).collect();
+        let panicked = |_| Err(Error::internal("reading a checkpoint panicked"));
+        threads.into_iter().map(|t| t.join().unwrap_or_else(panicked)).collect()
+    });
+    let mut checks = BTreeMap::new();
+    for part in found {
+        let (some, of_part) = part?;
+        checks.extend(some);
+        kept.take_all(of_part);
+    }
+    Ok(checks)
+}
+
+/// Threads that verify a checkpoint, at most.
+const VERIFIERS_MAX: usize = 8;
+
+/// The objects in at most so many shares of about as many bytes, each with its bytes.
+fn shares(objects: &[ObjectRef], most: usize) -> Vec<(Vec<&ObjectRef>, u64)> {
+    let bytes = |object: &ObjectRef| object.segments.iter().map(|s| s.length_bytes).fold(0, u64::saturating_add);
+    let mut by_bytes: Vec<(&ObjectRef, u64)> = objects.iter().map(|o| (o, bytes(o))).collect();
+    by_bytes.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    let mut shares = vec![(vec![], 0_u64); most.clamp(1, objects.len().max(1))];
+    for (object, bytes) in by_bytes {
+        if let Some((objects, sum)) = shares.iter_mut().min_by_key(|(_, sum)| *sum) {
+            objects.push(object);
+            *sum = sum.saturating_add(bytes);
+        }
+    }
+    shares
+}
+
+fn verify_some(
+    store: &dyn CheckpointStore,
+    objects: &[&ObjectRef],
+    kept: &mut Kept,
+) -> Result<BTreeMap<SegmentId, SegmentCheck>> {
+    let segments = objects.iter().flat_map(|o| o.segments.iter().map(move |s| (*o, s)));
     let check = |(object, segment): (&ObjectRef, &Segment)| {
         let id = SegmentId { object: object.name.clone(), offset: segment.offset };
         let mut read = || match read_through(store, &id, segment, kept) {

@@ -24,6 +24,17 @@ impl Kept {
         self.bytes
     }
 
+    /// Bytes that still fit.
+    pub(crate) fn room(&self) -> u64 {
+        self.bytes_max.saturating_sub(self.bytes)
+    }
+
+    /// Takes what another has kept.
+    pub(crate) fn take_all(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.segments.extend(other.segments);
+    }
+
     /// Whether so many bytes more fit.
     pub(crate) fn fits(&self, bytes: u64) -> bool {
         self.bytes.saturating_add(bytes) <= self.bytes_max

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use build::{Contents, ObjectBuilder};
 pub use segment::{Namespaces, SegmentHeader};
-pub(crate) use segment::{StoredRows, header_of, rows_of};
+pub(crate) use segment::{StoredRows, header_of, header_of_verified, rows_of};
 
 use crate::errors::{damaged, unknown_version};
 use crate::names::{ObjectName, object_path};

@@ -25,7 +25,7 @@ use crate::groups;
 use crate::holdings::{Held, Holdings};
 use crate::kept::Kept;
 use crate::names::object_path;
-use crate::object::{SEGMENT_BYTES_MAX, SegmentHeader, StoredRows, header_of, rows_of};
+use crate::object::{SEGMENT_BYTES_MAX, SegmentHeader, StoredRows, header_of, header_of_verified, rows_of};
 use crate::reach::{Horizon, Reach};
 use crate::store::CheckpointStore;
 
@@ -141,7 +141,7 @@ pub(crate) fn read_segment(
     let id = SegmentId { object: object.to_string(), offset: segment.offset };
     let (bytes, header, rows_at) = match kept.get(&id) {
         Some(bytes) => {
-            let (header, rows_at) = header_of(&bytes, segment, object)?;
+            let (header, rows_at) = header_of_verified(&bytes, segment, object)?;
             (bytes, header, rows_at)
         }
         None => match read() {

@@ -117,7 +117,9 @@ impl SqlProgram {
         let results_to = self.results_to;
         let has_results = results_to.is_none();
         let set = rheos_sql::state_settings(&self.text, &self.variables, &self.settings)?;
-        let mut state = self.state.unwrap_or_else(StateOptions::as_set).open(&set)?;
+        let state = self.state.unwrap_or_else(StateOptions::as_set);
+        let warn = state.warn();
+        let mut state = state.open(&set)?;
         // A job that goes on is planned as it was at first.
         let planned_ms = state.as_ref().and_then(|s| s.context.query_time_ms);
         let query_time_ms = planned_ms.or(self.query_time_ms).unwrap_or_else(now_ms);
@@ -151,7 +153,8 @@ impl SqlProgram {
                 ),
             });
         }
-        let mut config = RunConfig { state: state.map(OpenState::into_config).transpose()?, ..RunConfig::default() };
+        let mut config =
+            RunConfig { state: state.map(OpenState::into_config).transpose()?, warn, ..RunConfig::default() };
         if let Some(rows) = self.batch_rows {
             config.batch_rows = rows;
         }

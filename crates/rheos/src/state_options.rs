@@ -114,6 +114,11 @@ impl StateOptions {
         self
     }
 
+    /// Who is told of what goes wrong, also in a job that keeps no state.
+    pub(crate) fn warn(&self) -> rheos_core::error::Warn {
+        rheos_core::error::Warn::new(Arc::clone(&self.warn))
+    }
+
     /// Takes the place for this run; `None` where nothing says where that is.
     ///
     /// Errors: `InUse` (R0623) while another run has it; those of the store; `Corrupt` for a journal of a later version;

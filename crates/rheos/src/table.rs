@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use rheos_core::connector::{Connector, ConnectorRegistry, TableDefinition};
 use rheos_core::error::{Error, Result, did_you_mean};
 use rheos_core::sink::Sink;
-use rheos_core::source::{Source, WatermarkSpec};
+use rheos_core::source::{MaxJump, Source, WatermarkSpec};
 use rheos_core::units::parse_duration_ms;
 
 /// A table that a stream reads or writes.
@@ -33,6 +33,7 @@ pub struct Table {
     partitioned_by: Vec<String>,
     watermark: Option<(String, String)>,
     idle_timeout: Option<String>,
+    max_jump: MaxJump,
 }
 
 impl Table {
@@ -46,6 +47,7 @@ impl Table {
             partitioned_by: Vec::new(),
             watermark: None,
             idle_timeout: None,
+            max_jump: MaxJump::Unset,
         }
     }
 
@@ -79,6 +81,15 @@ impl Table {
         self
     }
 
+    /// A record whose event time is further ahead of the clock (`"1 d"`) is a bad one. A day where the input does not end, unless it
+    /// is told otherwise.
+    ///
+    /// Errors: `Invalid` for what is no duration.
+    pub fn max_jump(mut self, most: &str) -> Result<Self> {
+        self.max_jump = MaxJump::Ms(parse_duration_ms(most)?);
+        Ok(self)
+    }
+
     /// The table for reading.
     pub(crate) fn to_source(&self, registry: &ConnectorRegistry) -> Result<(Arc<dyn Source>, Option<WatermarkSpec>)> {
         let connector = self.connector(registry)?;
@@ -92,9 +103,14 @@ impl Table {
         let source = connector.source(&definition)?;
         let watermark = match &self.watermark {
             None => None,
-            Some((column, delay)) => {
-                Some(watermark_spec(&self.name, &source.schema(), column, delay, self.idle_timeout.as_deref())?)
-            }
+            Some((column, delay)) => Some(watermark_spec(
+                &self.name,
+                &source.schema(),
+                column,
+                delay,
+                self.idle_timeout.as_deref(),
+                self.max_jump,
+            )?),
         };
         Ok((source, watermark))
     }
@@ -131,6 +147,7 @@ fn watermark_spec(
     column: &str,
     delay: &str,
     idle_timeout: Option<&str>,
+    max_jump: MaxJump,
 ) -> Result<WatermarkSpec> {
     let index = schema.fields().iter().position(|f| f.name() == column).ok_or_else(|| {
         let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
@@ -150,6 +167,7 @@ fn watermark_spec(
         column: index,
         delay_ms: parse_duration_ms(delay)?,
         idle_timeout_ms: idle_timeout.map(parse_duration_ms).transpose()?,
+        max_jump,
     })
 }
 

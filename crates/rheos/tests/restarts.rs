@@ -43,6 +43,8 @@ struct World {
     /// Of those that have begun a generation: sinks that were alive then.
     alive: Mutex<Vec<usize>>,
     warnings: Mutex<Vec<String>>,
+    /// How often a sink was told that the job has ended well.
+    finished: AtomicUsize,
     /// A number that no writer survives.
     poison: Option<i64>,
 }
@@ -137,6 +139,11 @@ impl Sink for ShakySink {
             let rows = committables.iter().flat_map(|c| serde_json::from_slice::<Vec<i64>>(&c.0).unwrap());
             self.world.committed.lock().unwrap().extend(rows);
         }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<()> {
+        self.world.finished.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
@@ -236,6 +243,18 @@ fn output_is_exact_whatever_has_ended_a_generation() {
         assert_eq!(*world.alive.lock().unwrap(), vec![1; faults.len() + 1]);
         assert_eq!(world.sinks.load(Ordering::SeqCst), 0);
     }
+}
+
+/// A sink may have to tidy up behind its last commit, and the run that came to the end may have died before.
+#[test]
+fn a_job_that_had_ended_tells_its_sinks_so_when_it_is_started_again() {
+    let (world, folder) = (World::new(&[]), tempfile::tempdir().unwrap());
+    let rows = numbers(&format!(", 'number-of-rows' = '{ROWS}'"));
+    for start in 0..2 {
+        let report = program(&world, &folder, &rows).parallelism(2).run().unwrap().report.unwrap();
+        assert_eq!((report.finished_before, world.finished.load(Ordering::SeqCst)), (start > 0, start + 1));
+    }
+    assert_exact(&world);
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub(super) struct Parts {
 pub(super) fn manifest(start: &Start, parts: Parts) -> Result<Manifest> {
     let counters = merge_counters(start, &parts.snapshots);
     let watermarks_ms = lowest_watermarks(&parts.snapshots);
+    // Operators stay in an epoch behind its announcement, and go by the clock.
+    let seen_ms = parts.snapshots.iter().map(|(_, s)| s.processing_time_ms).max();
     let manifest = Manifest {
         entry: parts.entry,
         generation: start.claim.generation,
@@ -34,7 +36,7 @@ pub(super) fn manifest(start: &Start, parts: Parts) -> Result<Manifest> {
         phase: parts.phase,
         savepoint: parts.savepoint,
         wall_time_ms: parts.wall_time_ms,
-        processing_time_ms: parts.processing_time_ms,
+        processing_time_ms: seen_ms.map_or(parts.processing_time_ms, |ms| ms.max(parts.processing_time_ms)),
         program: start.program.clone(),
         parallelism: start.parallelism,
         key_hash_version: KEY_HASH_VERSION,
@@ -136,7 +138,8 @@ mod tests {
         assert_eq!(lowest(vec![]), BTreeMap::new());
         assert_eq!(lowest(vec![told(&[("a", 5)])]), [("a".into(), 5)].into());
         // Of b and c nothing is known of a worker: it may be at the beginning.
-        let all = vec![told(&[("a", 5), ("b", 7)]), told(&[("a", -3), ("c", 1)]), told(&[("a", 9), ("b", 2), ("c", 1)])];
+        let all =
+            vec![told(&[("a", 5), ("b", 7)]), told(&[("a", -3), ("c", 1)]), told(&[("a", 9), ("b", 2), ("c", 1)])];
         assert_eq!(lowest(all), [("a".into(), -3)].into());
     }
 }

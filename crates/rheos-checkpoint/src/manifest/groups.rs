@@ -93,6 +93,13 @@ impl KeyGroupSet {
         Self { words }
     }
 
+    /// What `other` does not have.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let others = other.words.iter().copied().chain(std::iter::repeat(0));
+        Self::of_words(self.words.iter().zip(others).map(|(a, b)| a & !b).collect())
+    }
+
     fn of_words(mut words: Vec<u64>) -> Self {
         while words.last() == Some(&0) {
             words.pop();

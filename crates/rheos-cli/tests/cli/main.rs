@@ -14,6 +14,7 @@ mod docs;
 mod explain;
 mod files;
 mod letters;
+mod letters_kept;
 mod nexmark;
 mod process;
 mod restarts;

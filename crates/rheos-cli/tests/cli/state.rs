@@ -111,6 +111,16 @@ fn a_program_that_lacks_a_step_with_state_is_refused() {
     let other = windows("300000");
     let changed = sandbox.run(&["run", "-c", &other, "--state-dir", "state"]);
     changed.expect_code(65).expect_talk("error[R0611]").expect_talk("--allow-dropped-state");
+    // What has been let go is not asked for again.
+    for accepted in [&["--allow-dropped-state"][..], &[]] {
+        let command = [&["run", "-c", &other, "--state-dir", "state"][..], accepted].concat();
+        let mut child = start(sandbox.command(&command));
+        let mut rows = BufReader::new(child.stdout.take().unwrap()).lines();
+        rows.next().unwrap().unwrap();
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        rows.for_each(drop);
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{accepted:?}");
+    }
 }
 
 #[test]

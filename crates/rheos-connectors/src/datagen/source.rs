@@ -103,6 +103,10 @@ impl Source for DatagenSource {
         if self.rows.is_some() { Boundedness::Bounded } else { Boundedness::Unbounded }
     }
 
+    fn makes_rows(&self) -> bool {
+        true
+    }
+
     fn project(&self, columns: &[usize]) -> Result<Arc<dyn Source>> {
         let fields: Vec<_> = columns.iter().map(|i| Arc::clone(&self.table.schema.fields()[*i])).collect();
         let specs = columns.iter().map(|i| self.table.specs[*i].clone()).collect();
@@ -200,7 +204,7 @@ impl SplitReader for DatagenReader {
         let end = limit.min(self.next.saturating_add(self.ctx.batch_rows.min(room).max(1) as u64));
         let batch = self.table.batch(self.next..end)?;
         self.next = end;
-        self.ctx.counters.records.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        self.ctx.counters.add_made(batch.num_rows() as u64);
         Ok(SourcePoll::Batch(batch))
     }
 

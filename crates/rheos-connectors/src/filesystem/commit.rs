@@ -18,8 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::Path;
 
+use rheos_core::error::Warn;
 use rheos_core::sink::{Admission, Committable, Fence};
-use rheos_core::{Error, Result};
+use rheos_core::{Error, ErrorKind as Kind, Result};
 
 use super::disk;
 use super::folder::Leftovers;
@@ -34,11 +35,18 @@ use super::writer::Target;
 pub(crate) struct Commit<'a> {
     target: &'a Target,
     table: &'a Path,
+    /// Told of parts that are lost, where those do not end the job.
+    lost: Option<Warn>,
 }
 
 impl<'a> Commit<'a> {
     pub(crate) fn new(target: &'a Target) -> Self {
-        Self { target, table: Path::new(&target.options.path) }
+        Self { target, table: Path::new(&target.options.path), lost: None }
+    }
+
+    /// Parts that have gone are told of and passed over.
+    pub(crate) fn passing_over_lost_parts(self, warn: Warn) -> Self {
+        Self { lost: Some(warn), ..self }
     }
 
     pub(crate) fn parse(committables: &[Committable]) -> Result<Vec<Staged>> {
@@ -69,7 +77,9 @@ impl<'a> Commit<'a> {
             Admission::Done => return staged.iter().try_for_each(|staged| self.remove_hidden(staged)),
             Admission::Replaced => return Ok(()),
         }
-        let (done, mut new): (Vec<_>, Vec<_>) = staged.iter().partition(|s| ledger.has(s));
+        let (done, new): (Vec<_>, Vec<_>) = staged.iter().partition(|s| ledger.has(s));
+        let left = self.without_lost_parts(&new);
+        let mut new: Vec<&Staged> = left.as_ref().map_or(new, |left| left.iter().collect());
         let has_output = |staged: &[&Staged]| staged.iter().any(|s| !s.parts.is_empty() || s.replaces_below.is_some());
         if let Some(plan) = ledger.plan().cloned() {
             let (begun, later): (Vec<_>, Vec<_>) = new.into_iter().partition(|s| plan.covers(s));
@@ -92,6 +102,34 @@ impl<'a> Commit<'a> {
         }
         // A commit that died behind its last step may have left them.
         done.into_iter().try_for_each(|staged| self.remove_hidden(staged))
+    }
+
+    /// What has not been lost, where that does not end the job. What is visible under the name of a part has taken it.
+    fn without_lost_parts(&self, staged: &[&Staged]) -> Option<Vec<Staged>> {
+        let warn = self.lost.as_ref()?;
+        let (mut parts, mut bytes) = (0, 0);
+        let left = staged.iter().map(|staged| {
+            let is_there = |part: &StagedPart| {
+                let names = [staged.hidden_name(part), staged.visible_name(part)];
+                names.iter().any(|name| self.table.join(name).exists())
+            };
+            let mut left = Staged::clone(staged);
+            left.parts.retain(is_there);
+            let lost = staged.parts.iter().filter(|part| !left.parts.contains(part));
+            lost.for_each(|part| (parts, bytes) = (parts + 1, bytes + part.bytes));
+            left
+        });
+        let left = left.collect();
+        if parts > 0 {
+            let message = format!(
+                "{parts} files of dead letters have gone from '{}' before they became visible: {bytes} bytes are lost",
+                shown(self.table)
+            );
+            warn.tell(&Error::new(Kind::Corrupt, 240, message).with_hint(
+                "nothing else is: letters that no query reads lie in the state directory alone, not in its second copy",
+            ));
+        }
+        Some(left)
     }
 
     fn carry_out(&self, staged: &[&Staged], plan: &Plan, ledger: &mut Ledger, fence: Option<&Fence>) -> Result<()> {

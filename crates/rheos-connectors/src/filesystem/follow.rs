@@ -30,6 +30,7 @@ use super::paths::{is_glob, missing, shown};
 use super::position::{BytePosition, FileIdentity, GrowingPosition, parse};
 use super::reader::{account, count_records, no_rows};
 use super::rotation::{find, lost, read_head};
+use crate::io::patience::Patience;
 use crate::io::pool::lock;
 
 /// Bytes of a chunk, at most.
@@ -127,6 +128,7 @@ pub(crate) struct GrowingReader {
     next_inode: u64,
     news: Receiver<Result<News>>,
     sleep: Arc<Sleep>,
+    patience: Patience,
     ctx: ReaderContext,
 }
 
@@ -148,12 +150,14 @@ impl GrowingReader {
         };
         let (sender, news) = sync_channel(AHEAD);
         let sleep = Arc::<Sleep>::default();
+        let patience = Patience::new(ctx.warn.clone());
         let tail = Tail {
             path: path.clone(),
             interval,
             header: rows.format.has_header().then(|| (rows.format.clone(), rows.limits.record_bytes_max)),
             sender,
             wake: ctx.wake.clone(),
+            patience: patience.clone(),
             sleep: Arc::clone(&sleep),
         };
         std::thread::Builder::new()
@@ -161,7 +165,7 @@ impl GrowingReader {
             .spawn(move || tail.run(position))
             .map_err(|e| Error::io("start a thread for", &shown(&path), &e))?;
         let decoder = rows.at(range)?;
-        Ok(Self { decoder, path, rows, offset: range.offset, file, next_inode: 0, news, sleep, ctx })
+        Ok(Self { decoder, path, rows, offset: range.offset, file, next_inode: 0, news, sleep, patience, ctx })
     }
 
     fn decode_error(&self, error: DecodeError) -> Error {
@@ -235,6 +239,7 @@ impl SplitReader for GrowingReader {
 
 impl Drop for GrowingReader {
     fn drop(&mut self) {
+        self.patience.end();
         self.sleep.end();
     }
 }
@@ -246,6 +251,7 @@ struct Tail {
     header: Option<(TextFormat, usize)>,
     sender: SyncSender<Result<News>>,
     wake: Wake,
+    patience: Patience,
     sleep: Arc<Sleep>,
 }
 
@@ -261,7 +267,7 @@ impl Tail {
     /// Opens the file that reading begins in. `None`: the reader has gone.
     fn begin(&self, start: GrowingPosition) -> Result<Option<(File, u64)>> {
         let GrowingPosition::At(at, identity) = start else {
-            let (file, inode) = self.open().map_err(|e| self.failed(&e))?;
+            let (file, inode) = self.steadily(|| self.open())?;
             return Ok(self.tell(News::Opened(inode, Vec::new())).then_some((file, 0)));
         };
         let mut file = find(&self.path, &identity, at.offset)?;
@@ -296,8 +302,12 @@ impl Tail {
             let replaced = self.is_replaced(&file)?;
             loop {
                 let mut chunk = Vec::new();
-                let read = (&mut file).take(CHUNK_BYTES as u64).read_to_end(&mut chunk);
-                if read.map_err(|e| self.failed(&e))? == 0 {
+                // What has come before it failed is in the chunk, and is not read again.
+                self.steadily(|| {
+                    let room = CHUNK_BYTES - chunk.len();
+                    (&mut file).take(room as u64).read_to_end(&mut chunk)
+                })?;
+                if chunk.is_empty() {
                     break;
                 }
                 offset += chunk.len() as u64;
@@ -305,7 +315,7 @@ impl Tail {
                     return Ok(());
                 }
             }
-            if file.metadata().map_err(|e| self.failed(&e))?.len() < offset {
+            if self.steadily(|| file.metadata())?.len() < offset {
                 return Err(lost(&self.path, "has become shorter while it was followed"));
             }
             if replaced && let Ok((opened, inode)) = self.open() {
@@ -328,12 +338,16 @@ impl Tail {
     /// Whether the path names another file now; while it names none, it may come.
     fn is_replaced(&self, file: &File) -> Result<bool> {
         let same = |a: &Metadata, b: &Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
-        let open = file.metadata().map_err(|e| self.failed(&e))?;
-        match fs::metadata(&self.path) {
-            Ok(named) => Ok(!same(&named, &open)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(self.failed(&e)),
-        }
+        let open = self.steadily(|| file.metadata())?;
+        let named = || match fs::metadata(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            named => named.map(Some),
+        };
+        Ok(self.steadily(named)?.is_some_and(|named| !same(&named, &open)))
+    }
+
+    fn steadily<T>(&self, attempt: impl FnMut() -> io::Result<T>) -> Result<T> {
+        self.patience.steadily("read", &shown(&self.path), attempt).map_err(|e| self.failed(&e))
     }
 
     /// Publishes, then wakes. `false`: the reader has gone.

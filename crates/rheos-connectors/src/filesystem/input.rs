@@ -6,12 +6,12 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rheos_core::error::Warn;
 use rheos_core::{Error, ErrorKind, Result};
 use rheos_formats::{TextFormat, first_record};
 
@@ -20,6 +20,8 @@ use super::options::Compression;
 use super::paths::shown;
 use crate::io::buffers;
 use crate::io::fetch::{Fetched, Input};
+use crate::io::patience::{Patience, is_transient};
+use crate::io::steady::SteadyReader;
 
 /// Bytes of a chunk: they stay in the core's own cache until they are decoded.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -60,10 +62,11 @@ pub(crate) struct FileInput {
     opened: Option<Opened>,
     /// What went wrong behind the last piece.
     late: Option<io::Error>,
+    patience: Patience,
 }
 
 enum Opened {
-    Plain(File),
+    Plain(SteadyReader),
     Packed { unpacked: Unpacked, disk_bytes_told: u64 },
 }
 
@@ -81,24 +84,25 @@ impl FileInput {
         offset: u64,
         end: Option<u64>,
         header: Option<(TextFormat, usize)>,
+        warn: Warn,
     ) -> Self {
-        Self { path: path.into(), compression, offset, end, header, opened: None, late: None }
+        let patience = Patience::new(warn);
+        Self { path: path.into(), compression, offset, end, header, opened: None, late: None, patience }
     }
 
     fn open(&self) -> io::Result<Opened> {
         if self.compression.of(&self.path) == Compression::None {
-            let file = File::open(&self.path)?;
-            let about = file.metadata()?;
+            let file = SteadyReader::open(&self.path, self.patience.clone())?;
             // A pipe has no offsets.
-            if about.is_file() {
-                return if about.len() < self.offset {
+            if file.about().is_file() {
+                return if file.about().len() < self.offset {
                     Err(io::Error::other(Shorter))
                 } else {
                     Ok(Opened::Plain(file))
                 };
             }
         }
-        let unpacked = open(&self.path, self.compression, self.offset)?;
+        let unpacked = open(&self.path, self.compression, self.offset, &self.patience)?;
         Ok(Opened::Packed { unpacked, disk_bytes_told: 0 })
     }
 
@@ -124,7 +128,8 @@ impl Input for FileInput {
 
     fn next(&mut self) -> Result<Option<Piece>> {
         if let Some((format, bytes_max)) = self.header.take() {
-            return Ok(Some(Piece::Header(read_header(&self.path, self.compression, &format, bytes_max)?)));
+            let header = || read_header(&self.path, self.compression, &format, bytes_max);
+            return Ok(Some(Piece::Header(self.patience.again(header)?)));
         }
         if self.opened.is_none() {
             self.opened = Some(self.open().map_err(|e| self.failed(&e))?);
@@ -154,13 +159,14 @@ impl Input for FileInput {
         let mut buffer = buffers::take();
         let mut late = None;
         let read = fill(&mut buffer, wanted_bytes(self.offset, self.end), &mut late, |bytes, at| {
-            read_cached(file, bytes, self.offset + at)
+            read_cached(file.file(), bytes, self.offset + at)
         });
-        self.late = late;
+        self.late = late.filter(|e| !is_transient(e));
         match read {
             Ok(0) => Ok(Fetched::End),
             Ok(n) => Ok(Fetched::Item(self.piece(buffer, n as u64))),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+            // An I/O thread may wait until it goes.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock || is_transient(&e) => {
                 buffers::give(buffer);
                 Ok(Fetched::Pending)
             }
@@ -241,12 +247,12 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-fn open(path: &Path, compression: Compression, offset: u64) -> io::Result<Unpacked> {
-    let mut file = File::open(path)?;
+fn open(path: &Path, compression: Compression, offset: u64, patience: &Patience) -> io::Result<Unpacked> {
+    let mut file = SteadyReader::open(path, patience.clone())?;
     let disk_bytes = Arc::<AtomicU64>::default();
     let compression = compression.of(path);
     if offset > 0 && compression == Compression::None {
-        file.seek(SeekFrom::Start(offset))?;
+        file.skip_to(offset);
     }
     let counted = Counted(file, Arc::clone(&disk_bytes));
     let mut reader: Box<dyn Read + Send> = match compression {
@@ -288,6 +294,10 @@ fn read_error(path: &Path, compression: Compression, error: &io::Error) -> Error
         return shorter(path);
     }
     let name = shown(path);
+    // The disk has said it, not who unpacks.
+    if error.raw_os_error().is_some() {
+        return Error::io("read", &name, error);
+    }
     let packed = match compression.of(path) {
         Compression::Gzip => "gzip",
         Compression::Zstd => "zstd",
@@ -326,7 +336,7 @@ pub(crate) fn read_head(path: &Path, compression: Compression, bytes_max: usize)
 /// [`read_head`], and what goes wrong behind the bytes that can be read.
 fn read_begin(path: &Path, compression: Compression, bytes_max: usize) -> Result<(Vec<u8>, bool, Option<Error>)> {
     let failed = |e: io::Error| read_error(path, compression, &e);
-    let mut opened = open(path, compression, 0).map_err(failed)?;
+    let mut opened = open(path, compression, 0, &Patience::new(Warn::default())).map_err(failed)?;
     let mut head = Vec::new();
     match (&mut opened.reader).take(bytes_max as u64 + 1).read_to_end(&mut head) {
         Err(e) if !head.is_empty() => return Ok((head, false, Some(failed(e)))),
@@ -373,7 +383,7 @@ pub(crate) fn read_header(
 
 /// Newlines before `offset`: only asked for when an error is reported, so it may read the file again.
 pub(crate) fn count_lines(path: &Path, compression: Compression, offset: u64) -> u64 {
-    let Ok(opened) = open(path, compression, 0) else { return 0 };
+    let Ok(opened) = open(path, compression, 0, &Patience::new(Warn::default())) else { return 0 };
     let mut reader = opened.reader.take(offset);
     let mut buffer = vec![0; 64 << 10];
     let mut lines = 0;

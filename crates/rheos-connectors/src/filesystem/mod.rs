@@ -7,6 +7,7 @@
 //!                                                                          └──► day=../_SUCCESS when it is complete
 //! ```
 
+mod broken;
 mod commit;
 mod disk;
 mod folder;
@@ -98,5 +99,9 @@ impl Connector for Filesystem {
 
     fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn Sink>> {
         Ok(Arc::new(sink::FileSink::try_new(table)?))
+    }
+
+    fn letters_sink(&self, table: &TableDefinition) -> Result<Option<Arc<dyn Sink>>> {
+        Ok(Some(Arc::new(sink::FileSink::letters(table)?)))
     }
 }

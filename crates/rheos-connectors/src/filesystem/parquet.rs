@@ -5,12 +5,14 @@ use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
+use rheos_core::letters::DeadLetter;
 use rheos_core::source::{ReaderContext, SourcePoll, SplitReader};
-use rheos_core::{Error, Result};
-use rheos_formats::OnError;
+use rheos_core::{Error, ErrorKind, Result};
 use rheos_formats::parquet::read::{ParquetDecoder, ParquetFooter, ParquetStep, truncated};
+use rheos_formats::{DecodeError, OnError};
 
 use super::input::shorter;
 use super::paths::shown;
@@ -18,6 +20,7 @@ use super::position::{RowPosition, parse};
 use super::reader::{Progress, count_records};
 use crate::io::buffers;
 use crate::io::once::Once;
+use crate::io::patience::Patience;
 
 /// Reads the footer of a file.
 pub(crate) fn read_footer(path: &Path) -> Result<ParquetFooter> {
@@ -68,6 +71,10 @@ pub(crate) struct ParquetReader {
     decoder: Option<ParquetDecoder>,
     /// Rows of the row group that were read before or by the batches so far.
     rows_done: u64,
+    /// Rows of the row group.
+    rows: u64,
+    /// The rest of the row group is damaged, and a bad record.
+    abandoned: bool,
     progress: Progress,
 }
 
@@ -88,10 +95,25 @@ impl ParquetReader {
         let opening = path.clone();
         let state = match footer {
             Some(_) => State::Decoding,
-            None => State::Opening(Once::spawn(ctx.wake.clone(), move || read_footer(&opening))),
+            None => {
+                let patience = Patience::new(ctx.warn.clone());
+                State::Opening(Once::spawn(ctx.wake.clone(), move || patience.again(|| read_footer(&opening))))
+            }
         };
         let progress = Progress::new(size_bytes);
-        let mut reader = Self { path, group, schema, on_error, ctx, state, decoder: None, rows_done, progress };
+        let mut reader = Self {
+            path,
+            group,
+            schema,
+            on_error,
+            ctx,
+            state,
+            decoder: None,
+            rows_done,
+            rows: 0,
+            abandoned: false,
+            progress,
+        };
         if let Some(footer) = footer {
             reader.begin(&footer)?;
         }
@@ -102,6 +124,7 @@ impl ParquetReader {
         if self.group >= footer.row_groups() || self.rows_done > footer.row_group_rows(self.group) {
             return Err(shorter(&self.path));
         }
+        self.rows = footer.row_group_rows(self.group);
         let decoder = ParquetDecoder::try_new(
             footer,
             self.group,
@@ -112,6 +135,22 @@ impl ParquetReader {
         );
         self.decoder = Some(decoder.map_err(|e| self.named(e))?);
         Ok(())
+    }
+
+    /// What is left of a damaged row group is one bad record: position and letter say so together.
+    fn abandon(&mut self, error: &Error) -> SourcePoll {
+        self.abandoned = true;
+        let (position, reason) = (Some(self.rows_done), error.message().to_string());
+        self.rows_done = self.rows;
+        self.ctx.counters.add_read(1);
+        if self.on_error == OnError::Skip {
+            let note = format!("'{}', row {} of row group {}: {reason}", shown(&self.path), self.rows_done, self.group);
+            self.ctx.counters.add_skipped(1);
+            self.ctx.counters.note_skipped(move || note.clone());
+        } else {
+            self.ctx.put_letters(vec![DeadLetter { position, reason, raw: vec![] }]);
+        }
+        SourcePoll::Batch(RecordBatch::new_empty(SchemaRef::clone(&self.schema)))
     }
 
     fn named(&self, error: Error) -> Error {
@@ -150,6 +189,10 @@ impl ParquetReader {
 
 impl SplitReader for ParquetReader {
     fn poll(&mut self) -> Result<SourcePoll> {
+        if self.abandoned {
+            self.progress.finish(&self.ctx);
+            return Ok(SourcePoll::Finished);
+        }
         loop {
             if !self.receive()? {
                 return Ok(SourcePoll::Pending);
@@ -166,6 +209,13 @@ impl SplitReader for ParquetReader {
                 let name = format!("'{}'", shown(&self.path));
                 self.ctx.counters.note_skipped(move || bad.message(&name, 0));
             }
+            if let Err(DecodeError::Other(error)) = &step
+                && error.kind() == ErrorKind::User
+                && self.on_error != OnError::Fail
+            {
+                let error = error.clone();
+                return Ok(self.abandon(&error));
+            }
             let step = step.map_err(|e| e.into_error(&format!("'{}'", shown(&self.path)), || 0))?;
             match step {
                 ParquetStep::Batch(batch) => {
@@ -178,7 +228,9 @@ impl SplitReader for ParquetReader {
                 }
                 ParquetStep::NeedsData(ranges) => {
                     let (path, wanted) = (self.path.clone(), ranges.clone());
-                    let bytes = Once::spawn(self.ctx.wake.clone(), move || read_ranges(&path, &wanted));
+                    let patience = Patience::new(self.ctx.warn.clone());
+                    let read = move || patience.again(|| read_ranges(&path, &wanted));
+                    let bytes = Once::spawn(self.ctx.wake.clone(), read);
                     self.state = State::Fetching(ranges, bytes);
                 }
             }

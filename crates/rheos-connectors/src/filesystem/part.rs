@@ -7,7 +7,6 @@
 //! Parts of text can be put together byte by byte: the header of a csv is a compressed member of its own, whose length is
 //! known, so the rest of the file can follow another.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +22,8 @@ use rheos_formats::{TextFormat, csv, json};
 use super::options::{Compression, FileFormat, FileOptions};
 use super::paths::shown;
 use super::staged::StagedPart;
+use crate::io::patience::Patience;
+use crate::io::steady::SteadyWriter;
 
 /// The suffix of the parts of a table.
 pub(crate) fn suffix(options: &FileOptions) -> &'static str {
@@ -59,7 +60,7 @@ enum Packer {
 }
 
 /// A file that counts what is written to it.
-struct Output(BufWriter<File>, Arc<AtomicU64>);
+struct Output(BufWriter<SteadyWriter>, Arc<AtomicU64>);
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -111,10 +112,11 @@ impl OpenPart {
         name: &str,
         (n, folder): (u64, &str),
         buffer_bytes: usize,
+        patience: &Patience,
     ) -> Result<Self> {
         let path = Path::new(&options.path).join(name);
         let failed = |e: io::Error| write_failed(&path, &e);
-        let file = File::options().write(true).create_new(true).open(&path).map_err(failed)?;
+        let file = SteadyWriter::create(&path, patience.clone()).map_err(failed)?;
         let written = Arc::<AtomicU64>::default();
         let mut out = Output(BufWriter::with_capacity(buffer_bytes, file), Arc::clone(&written));
         let mut staged = StagedPart { n, folder: folder.to_string(), bytes: 0, header_bytes: 0 };
@@ -177,7 +179,7 @@ impl OpenPart {
             Encoder::Text(_, packer) => packer.finish().map_err(failed)?,
         };
         let file = output.0.into_inner().map_err(|e| write_failed(&self.path, e.error()))?;
-        file.sync_all().map_err(failed)?;
+        file.sync().map_err(failed)?;
         self.staged.bytes = self.written.load(Ordering::Relaxed);
         Ok(self.staged)
     }

@@ -21,6 +21,12 @@ pub(crate) struct InputFile {
 }
 
 impl InputFile {
+    /// As it is now.
+    pub(crate) fn look(path: PathBuf) -> Result<Self> {
+        let metadata = std::fs::metadata(&path).map_err(|e| Error::io("read", &shown(&path), &e))?;
+        Ok(Self::new(path, &metadata))
+    }
+
     fn new(path: PathBuf, metadata: &Metadata) -> Self {
         let regular = metadata.is_file();
         let size_bytes = if regular { metadata.len() } else { 0 };

@@ -84,7 +84,7 @@ impl TextReader {
             record_bytes_max: options.record_bytes_max,
             on_error: decoding(options.on_error, &ctx),
         };
-        let input = FileInput::new(&split.path, options.compression, range.offset, range.end, header);
+        let input = FileInput::new(&split.path, options.compression, range.offset, range.end, header, ctx.warn.clone());
         Ok(Self {
             decoder: TextDecoder::try_new(format, declared, columns, limits, range)?,
             fetcher: Fetcher::new(input, ctx.wake.clone()),
@@ -92,7 +92,8 @@ impl TextReader {
             offset: range.offset,
             progress: Progress::new(size_bytes),
             on_error: limits.on_error,
-            has_begun: false,
+            // What lies before the position could be unpacked.
+            has_begun: range.offset > 0,
             path: split.path,
             ctx,
         })

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use rheos_core::connector::TableDefinition;
+use rheos_core::error::Warn;
 use rheos_core::sink::{Committable, EpochEnd, Fence, Owner, Sink, SinkWriter, Staging, WriterContext};
 use rheos_core::time::Watermark;
 use rheos_core::{Batch, Epoch, Error, ErrorKind, Result};
@@ -28,6 +29,7 @@ use super::sink_options::{IfExists, PARTITION_COMMIT};
 use super::staged::{Attempt, Staged};
 use super::success::PartitionCommit;
 use super::writer::{Closed, Message, PartWriter, Target};
+use crate::io::patience::Patience;
 use crate::io::pool::lock;
 use crate::io::strand::Strand;
 
@@ -35,6 +37,9 @@ use crate::io::strand::Strand;
 pub(crate) struct FileSink {
     target: Arc<Target>,
     schema: SchemaRef,
+    /// Whether it writes dead letters, for which no job ends.
+    letters: bool,
+    warn: Mutex<Warn>,
     start: Mutex<Start>,
     /// Partitions of a job without state that are not declared complete, and since when they wait, in ms since 1970.
     waiting: Mutex<BTreeMap<String, i64>>,
@@ -70,7 +75,24 @@ impl FileSink {
             )?;
         }
         let target = Arc::new(Target { options, file_schema, partitioning, commit });
-        Ok(Self { target, schema: Arc::clone(&table.schema), start: Mutex::default(), waiting: Mutex::default() })
+        Ok(Self {
+            target,
+            schema: Arc::clone(&table.schema),
+            letters: false,
+            warn: Mutex::default(),
+            start: Mutex::default(),
+            waiting: Mutex::default(),
+        })
+    }
+
+    /// For dead letters that no query reads: it waits for a disk that is full, and passes over what is lost.
+    pub(crate) fn letters(table: &TableDefinition) -> Result<Self> {
+        Ok(Self { letters: true, ..Self::try_new(table)? })
+    }
+
+    fn patience(&self) -> Patience {
+        let warn = lock(&self.warn).clone();
+        if self.letters { Patience::endless(warn) } else { Patience::new(warn) }
     }
 
     fn reset_progress(&self) {
@@ -154,6 +176,10 @@ impl Sink for FileSink {
         Arc::clone(&self.schema)
     }
 
+    fn set_warn(&self, warn: &Warn) {
+        *lock(&self.warn) = warn.clone();
+    }
+
     fn begin(&self) -> Result<()> {
         let folder = self.create_folder()?;
         let found = self.look(folder)?;
@@ -233,10 +259,12 @@ impl Sink for FileSink {
                 Staging::WhenComplete => (None, start.first_part, None),
             }
         };
-        let writer = PartWriter::new(Arc::clone(&self.target), attempt, ctx.worker, first_part, Arc::clone(&closed));
+        let (target, patience) = (Arc::clone(&self.target), self.patience());
+        let writer = PartWriter::new(target, attempt, ctx.worker, first_part, Arc::clone(&closed), patience.clone());
         let now = Instant::now();
         Ok(Box::new(FileWriter {
-            strand: Strand::new(writer, ctx.wake),
+            strand: if self.letters { Strand::alone(writer, ctx.wake) } else { Strand::new(writer, ctx.wake) },
+            patience,
             closed,
             target: Arc::clone(&self.target),
             attempt,
@@ -256,14 +284,22 @@ impl Sink for FileSink {
     fn commit(&self, fence: Option<&Fence>, committables: &[Committable]) -> Result<()> {
         let staged = Commit::parse(committables)?;
         let (released, closed): (Vec<_>, Vec<_>) = staged.into_iter().partition(|s| s.attempt.is_some());
-        let commit = Commit::new(&self.target);
+        let mut commit = Commit::new(&self.target);
         if !closed.is_empty() {
             if closed.iter().any(|s| !s.parts.is_empty()) {
                 self.replace()?;
             }
-            commit.closed(&closed, &mut lock(&self.waiting))?;
+            // Nobody asks once more in a job without state.
+            Patience::new(lock(&self.warn).clone()).again(|| commit.closed(&closed, &mut lock(&self.waiting)))?;
         }
-        if released.is_empty() { Ok(()) } else { commit.released(fence, &released) }
+        if released.is_empty() {
+            return Ok(());
+        }
+        if self.letters {
+            self.create_folder()?;
+            commit = commit.passing_over_lost_parts(lock(&self.warn).clone());
+        }
+        commit.released(fence, &released)
     }
 
     fn finish(&self) -> Result<()> {
@@ -299,6 +335,7 @@ impl Sink for FileSink {
 /// The parts of one worker.
 struct FileWriter {
     strand: Strand<PartWriter>,
+    patience: Patience,
     closed: Closed,
     target: Arc<Target>,
     /// Absent in a job without state.
@@ -365,6 +402,12 @@ impl FileWriter {
             watermark_ms: tells.then(|| self.told.ms()),
             replaces_below: self.replaces_below.take(),
         })
+    }
+}
+
+impl Drop for FileWriter {
+    fn drop(&mut self) {
+        self.patience.end();
     }
 }
 

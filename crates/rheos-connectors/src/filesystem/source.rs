@@ -13,6 +13,7 @@ use rheos_core::{Error, Result};
 use rheos_formats::parquet::read::ParquetFooter;
 use rheos_formats::{DecodeLimits, InputRange, OnError, TextDecoder, TextFormat, infer_text_schema};
 
+use super::broken::BrokenReader;
 use super::follow::{GrowingReader, RowDecoder, check_growing};
 use super::input::{read_head, read_header};
 use super::metadata;
@@ -335,6 +336,15 @@ impl Source for FileSource {
     fn open(&self, split: &Split, position: Option<&str>, ctx: ReaderContext) -> Result<Box<dyn SplitReader>> {
         let size = split.size_bytes;
         let split = FileSplit::parse(split)?;
+        if let Part::Broken(reason) = split.part {
+            let on_error = decoding(self.options.on_error, &ctx);
+            if on_error == OnError::Fail {
+                // The error as it is, with its code and hint.
+                self.split_file(&InputFile::look(split.path)?, 0, None, &mut vec![])?;
+            }
+            return Ok(Box::new(BrokenReader::try_new(reason, position, Arc::clone(&self.schema), on_error, ctx)?));
+        }
+        self.watch.set_warn(&ctx.warn);
         let values = self.constants(&split.path)?;
         let reader = self.open_file(split, size, position, ctx)?;
         Ok(match values.is_empty() {

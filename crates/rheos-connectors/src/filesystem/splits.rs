@@ -32,13 +32,15 @@ pub(crate) enum Part {
     Growing,
     /// One row group of a Parquet file.
     RowGroup(usize),
+    /// A file that is not what its table says, and why: one bad record.
+    Broken(String),
 }
 
 impl FileSplit {
     pub(crate) fn into_split(self, sequence: u32, size_bytes: u64, not_before_ms: Option<i64>) -> Result<Split> {
         let path = shown(&self.path);
         let id = match &self.part {
-            Part::Whole | Part::Growing => path,
+            Part::Whole | Part::Growing | Part::Broken(_) => path,
             Part::Lines { start, end } => format!("{path}:{start}-{end}"),
             Part::RowGroup(n) => format!("{path}#{n}"),
         };

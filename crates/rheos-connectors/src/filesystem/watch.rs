@@ -7,7 +7,8 @@
 //!
 //! Invariant: each path is read once, for as long as it is there; a path that has gone is forgotten, so that the memory is
 //! that of the folder as it is. Files are renamed into the folder whole: a file is read as long as it is when it is found.
-//! An empty one is left for a later look.
+//! An empty one is left for a later look. One that is not what its table says is one bad record; only where a job begins it is
+//! refused, unless the table says what bad records do: then it is rather the table that is wrong.
 //!
 //! A checkpoint remembers each path once, when it was found, and all anew when most of what it remembers has gone.
 
@@ -16,15 +17,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rheos_core::error::Warn;
+use rheos_core::letters::OnError;
 use rheos_core::source::{Discovery, Found, Split};
 use rheos_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use super::options::FileOrder;
-use super::paths::{NoFiles, input_files};
+use super::paths::{InputFile, NoFiles, input_files, shown};
 use super::source::FileSource;
-use super::splits::FileSplit;
+use super::splits::{FileSplit, Part};
 use crate::io::once::Once;
+use crate::io::patience::Patience;
 use crate::io::pool::lock;
 
 /// See the module.
@@ -40,6 +44,9 @@ struct State {
     look: Option<Once<Finds>>,
     looked_at: Option<Instant>,
     told: Told,
+    warn: Warn,
+    /// What is known comes from a checkpoint.
+    restored: bool,
 }
 
 /// What a look came to.
@@ -102,7 +109,7 @@ impl FolderWatch {
         let mut state = lock(&self.state);
         let untold = restored.paths.iter().cloned().collect();
         state.told = Told { entries: 0, untold, sequence: restored.sequence };
-        state.known = Some(restored);
+        (state.known, state.restored) = (Some(restored), true);
         Ok(())
     }
 
@@ -123,8 +130,13 @@ impl FolderWatch {
         }
         let mut state = lock(&self.state);
         state.told = Told { entries: entries.len(), untold: vec![], sequence: restored.sequence };
-        state.known = Some(restored);
+        (state.known, state.restored) = (Some(restored), true);
         Ok(())
+    }
+
+    /// Who is told of a look that fails and is tried again.
+    pub(crate) fn set_warn(&self, warn: &Warn) {
+        lock(&self.state).warn = warn.clone();
     }
 
     /// What a checkpoint has to remember beside what it was told before.
@@ -157,12 +169,21 @@ impl FolderWatch {
                     None
                 }
             },
-            (None, None) => Some(find(source, state.known.take().unwrap_or_default(), time)?),
+            (None, None) => {
+                let keeps = state.restored || source.options.on_error != OnError::Unset;
+                let mut known = state.known.take().unwrap_or_default();
+                let (splits, new) = find(source, &mut known, time, keeps)?;
+                Some(Finds { known, splits, new })
+            }
             (None, Some(at)) if at.elapsed() >= interval => {
                 let (source, time) = (source.clone(), time.map(str::to_string));
-                let known = state.known.take().unwrap_or_default();
+                let mut known = state.known.take().unwrap_or_default();
+                let patience = Patience::new(state.warn.clone());
                 // Nobody waits for it: the engine asks again soon.
-                let look = Once::spawn(Arc::new(|| ()), move || find(&source, known, time.as_deref()));
+                let look = Once::spawn(Arc::new(|| ()), move || {
+                    let (splits, new) = patience.again(|| find(&source, &mut known, time.as_deref(), true))?;
+                    Ok(Finds { known, splits, new })
+                });
                 state.look = Some(look);
                 None
             }
@@ -179,7 +200,10 @@ impl FolderWatch {
     }
 }
 
-fn find(source: &FileSource, mut known: Known, time: Option<&str>) -> Result<Finds> {
+/// The splits and paths that are new. Where it fails, nothing of `known` has changed but that numbers are left out.
+/// `keeps`: a file that is not what its table says is a bad record, if any are kept.
+fn find(source: &FileSource, known: &mut Known, time: Option<&str>, keeps: bool) -> Result<(Vec<Split>, Vec<PathBuf>)> {
+    let keeps = keeps && source.options.on_error != OnError::Fail;
     let (mut splits, mut new) = (vec![], vec![]);
     let mut paths = HashSet::new();
     for file in input_files(&source.options.path, source.options.file_order, NoFiles::Awaited)? {
@@ -187,8 +211,13 @@ fn find(source: &FileSource, mut known: Known, time: Option<&str>) -> Result<Fin
             continue;
         }
         if !known.paths.contains(&file.path) {
+            let before = splits.len();
             match source.split_file(&file, known.sequence, time, &mut splits) {
                 Ok(()) => {}
+                Err(e) if keeps && is_of_the_file(&e) => {
+                    splits.truncate(before);
+                    splits.push(broken(&file, &e, known.sequence)?);
+                }
                 // It has gone again.
                 Err(e) if e.kind() == ErrorKind::InputMissing && !file.path.exists() => continue,
                 Err(e) => return Err(e),
@@ -201,5 +230,17 @@ fn find(source: &FileSource, mut known: Known, time: Option<&str>) -> Result<Fin
         paths.insert(file.path);
     }
     known.paths = paths;
-    Ok(Finds { known, splits, new })
+    Ok((splits, new))
+}
+
+/// Whether an error says that a file is not what its table says.
+fn is_of_the_file(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::User | ErrorKind::Invalid | ErrorKind::Corrupt)
+}
+
+fn broken(file: &InputFile, error: &Error, sequence: u32) -> Result<Split> {
+    let name = format!("'{}'", shown(&file.path));
+    let message = error.message();
+    let reason = if message.contains(&name) { message.to_string() } else { format!("{name}: {message}") };
+    FileSplit { path: file.path.clone(), part: Part::Broken(reason) }.into_split(sequence, 0, None)
 }

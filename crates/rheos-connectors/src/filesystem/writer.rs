@@ -22,6 +22,7 @@ use super::part::OpenPart;
 use super::partition::Partitioning;
 use super::staged::{Attempt, StagedPart, hidden_name};
 use super::success::PartitionCommit;
+use crate::io::patience::Patience;
 use crate::io::pool::lock;
 use crate::io::strand::Handler;
 
@@ -71,6 +72,7 @@ pub(crate) struct PartWriter {
     /// Batches so far: which part was used last.
     batches: u64,
     closed: Closed,
+    patience: Patience,
     scratch: Vec<u8>,
 }
 
@@ -86,8 +88,15 @@ struct Slot {
 
 impl PartWriter {
     /// A writer whose parts are numbered from `next`.
-    pub(crate) fn new(target: Arc<Target>, attempt: Option<Attempt>, worker: usize, next: u64, closed: Closed) -> Self {
-        Self { target, attempt, worker, next, open: BTreeMap::new(), batches: 0, closed, scratch: Vec::new() }
+    pub(crate) fn new(
+        target: Arc<Target>,
+        attempt: Option<Attempt>,
+        worker: usize,
+        next: u64,
+        closed: Closed,
+        patience: Patience,
+    ) -> Self {
+        Self { target, attempt, worker, next, open: BTreeMap::new(), batches: 0, closed, patience, scratch: Vec::new() }
     }
 
     fn close(&mut self, folder: &str) -> Result<()> {
@@ -115,7 +124,7 @@ impl PartWriter {
         let buffer_bytes = if self.target.partitioning.is_some() { PARTITION_BUFFER_BYTES } else { BUFFER_BYTES };
         let (options, schema) = (&self.target.options, &self.target.file_schema);
         let name = hidden_name(self.attempt, self.worker, self.next);
-        let part = OpenPart::create(options, schema, &name, (self.next, folder), buffer_bytes)?;
+        let part = OpenPart::create(options, schema, &name, (self.next, folder), buffer_bytes, &self.patience)?;
         self.next += 1;
         let now = Instant::now();
         let slot = Slot { part, opened: now, used: now, batch: self.batches, complete_at };

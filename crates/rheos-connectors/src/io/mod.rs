@@ -7,6 +7,7 @@
 //!   fetch    reads ahead: a bounded queue of chunks between an input and the worker that decodes them
 //!   strand   writes behind: a bounded queue of messages to something that handles one after another
 //!   once     one answer
+//!   patience tries again what may go by itself; steady: files with it
 //! ```
 //!
 //! Invariant: a job never waits for a worker or for another job, so that a few threads serve any number of readers and
@@ -15,5 +16,7 @@
 pub(crate) mod buffers;
 pub(crate) mod fetch;
 pub(crate) mod once;
+pub(crate) mod patience;
 pub(crate) mod pool;
+pub(crate) mod steady;
 pub(crate) mod strand;

@@ -33,6 +33,19 @@ pub(crate) fn spawn(job: impl FnOnce() + Send + 'static) {
     queue.more.notify_one();
 }
 
+/// Runs `job`, which may wait for long, on a thread of its own.
+pub(crate) fn spawn_alone(job: impl FnOnce() + Send + 'static) {
+    let held = Arc::new(Mutex::new(Some(Box::new(job) as Job)));
+    let alone = Arc::clone(&held);
+    let take = |held: &Mutex<Option<Job>>| lock(held).take();
+    let run = move || take(&alone).map_or((), |job| job());
+    if std::thread::Builder::new().name("rheos-io-alone".into()).spawn(run).is_err() {
+        if let Some(job) = take(&held) {
+            spawn(job);
+        }
+    }
+}
+
 fn serve(queue: &Queue) {
     loop {
         let mut jobs = lock(&queue.jobs);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use rheos_core::credit::Wake;
 use rheos_core::{Error, Result};
 
-use super::pool::{lock, spawn};
+use super::pool::{lock, spawn, spawn_alone};
 
 /// Messages that wait, at most, for `ready` to be true.
 const QUEUE_MAX: usize = 4;
@@ -30,6 +30,8 @@ struct State<H: Handler> {
 struct Shared<H: Handler> {
     state: Mutex<State<H>>,
     wake: Wake,
+    /// Whether messages are handled on a thread of their own.
+    alone: bool,
 }
 
 /// The worker's side.
@@ -39,8 +41,17 @@ pub(crate) struct Strand<H: Handler + 'static> {
 
 impl<H: Handler + 'static> Strand<H> {
     pub(crate) fn new(handler: H, wake: Wake) -> Self {
+        Self::on(handler, wake, false)
+    }
+
+    /// For a handler that may wait for long: the I/O threads are for all.
+    pub(crate) fn alone(handler: H, wake: Wake) -> Self {
+        Self::on(handler, wake, true)
+    }
+
+    fn on(handler: H, wake: Wake, alone: bool) -> Self {
         let state = State { handler: Some(handler), queue: VecDeque::new(), failed: None };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), wake }) }
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), wake, alone }) }
     }
 
     /// Whether another message should be sent. `false` arranges a wake-up. Errors: that of an earlier message.
@@ -70,7 +81,10 @@ impl<H: Handler + 'static> Strand<H> {
         state.queue.push_back(message);
         if let Some(handler) = state.handler.take() {
             let shared = Arc::clone(&self.shared);
-            spawn(move || shared.run(handler));
+            match shared.alone {
+                true => spawn_alone(move || shared.run(handler)),
+                false => spawn(move || shared.run(handler)),
+            }
         }
         Ok(())
     }

@@ -105,6 +105,10 @@ impl Source for NexmarkSource {
         }
     }
 
+    fn makes_rows(&self) -> bool {
+        true
+    }
+
     fn project(&self, columns: &[usize]) -> Result<Arc<dyn Source>> {
         Ok(self.reduced(self.table.project(columns)?))
     }
@@ -242,7 +246,7 @@ impl NexmarkReader {
         self.next = at.n.min(limit);
         let config = &self.generator.config;
         self.ctx.counters.add_bytes(config.bytes_of(self.next) - config.bytes_of(first));
-        self.ctx.counters.records.fetch_add(self.rows as u64, Ordering::Relaxed);
+        self.ctx.counters.add_made(self.rows as u64);
     }
 }
 

@@ -40,6 +40,11 @@ pub struct ParquetFooter {
 
 /// An error of the Parquet library, for users.
 pub(crate) fn broken(error: &ParquetError) -> Error {
+    if let ParquetError::External(cause) = error
+        && let Some(io) = cause.downcast_ref::<std::io::Error>().filter(|io| io.raw_os_error().is_some())
+    {
+        return Error::new(ErrorKind::External, 203, format!("it cannot be read: {io}"));
+    }
     Error::new(ErrorKind::User, 310, format!("it is not a readable Parquet file: {error}"))
         .with_hint("check the 'format' option, and whether the file was written to its end")
 }

@@ -1,6 +1,6 @@
 use super::*;
 use arrow::datatypes::{Schema, SchemaRef};
-use rheos_core::source::{Boundedness, Discovery, ReaderContext, SplitReader};
+use rheos_core::source::{Boundedness, Discovery, MaxJump, ReaderContext, SplitReader};
 
 /// A source that is only enumerated: (sequence, not before).
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Source for Listed {
 }
 
 fn coordinator(splits: &[(u32, Option<i64>)], idle_timeout_ms: Option<i64>) -> SplitCoordinator {
-    let spec = WatermarkSpec { column: 0, delay_ms: 10, idle_timeout_ms };
+    let spec = WatermarkSpec { column: 0, delay_ms: 10, idle_timeout_ms, max_jump: MaxJump::Off };
     SplitCoordinator::try_new(Arc::new(Listed(splits.to_vec())), Some(spec), 2, false).unwrap()
 }
 
@@ -159,7 +159,7 @@ fn a_parked_worker_is_woken_once_by_a_new_watermark() {
 #[test]
 fn sequences_that_are_over_hold_nothing_back_and_are_forgotten() {
     let growing = |idle_timeout_ms| {
-        let spec = WatermarkSpec { column: 0, delay_ms: 10, idle_timeout_ms };
+        let spec = WatermarkSpec { column: 0, delay_ms: 10, idle_timeout_ms, max_jump: MaxJump::Off };
         SplitCoordinator::try_new(Arc::new(Growing::default()), Some(spec), 1, false).unwrap()
     };
     let c = growing(None);

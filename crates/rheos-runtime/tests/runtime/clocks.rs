@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use rheos_core::graph::NodeKind;
 use rheos_core::operator::OperatorInit;
-use rheos_core::source::WatermarkSpec;
+use rheos_core::source::{MaxJump, WatermarkSpec};
 use rheos_core::timer::TimeDomain;
 use rheos_core::window::WindowSpec;
 use rheos_core::{Exchange, JobGraph, Operator, OperatorContext, OperatorFactory, Port, Progress, Result};
@@ -175,7 +175,7 @@ fn a_split_that_falls_silent_holds_windows_back_only_until_its_idle_timeout() {
         }));
         let sink = TestSink::new(counts_schema(), &traffic);
         let rows = Arc::clone(&sink.rows);
-        let spec = WatermarkSpec { column: 1, delay_ms: 0, idle_timeout_ms };
+        let spec = WatermarkSpec { column: 1, delay_ms: 0, idle_timeout_ms, max_jump: MaxJump::Off };
         let mut graph = JobGraph::default();
         let from = graph.add("source", NodeKind::Source { source, watermark: Some(spec) }, vec![]);
         let count = NodeKind::Stateful(Arc::new(CountFactory { size_ms: 500, misbehave: None }));

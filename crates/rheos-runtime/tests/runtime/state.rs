@@ -1,20 +1,22 @@
 //! Jobs that keep state, on a store with faults.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
-use rheos_checkpoint::manifest::Manifest;
+use rheos_checkpoint::manifest::{JobPhase, Manifest};
 use rheos_checkpoint::recovery::{DroppedState, Duplicates, RestoreFrom};
 use rheos_core::graph::NodeKind;
 use rheos_core::operator::OperatorInit;
 use rheos_core::state::{Run, StateDelta, TableDelta, TableKind};
-use rheos_core::{Epoch, Exchange, JobGraph, Operator, OperatorContext, OperatorFactory, Progress, Result};
-use rheos_runtime::{JobControl, RunConfig, StateConfig, StopMode};
-use rheos_state::store::{Fault, MemoryStore, Operation};
+use rheos_core::{Epoch, Error, Exchange, JobGraph, Operator, OperatorContext, OperatorFactory, Progress, Result};
+use rheos_runtime::{JobControl, JobReport, RunConfig, StateConfig, StopMode};
+use rheos_state::store::{CheckpointStore, Creation, Fault, Listed, MemoryStore, Operation, WriteFailure};
 use rheos_state::{contents, journal};
 
 use crate::support::*;
@@ -66,11 +68,17 @@ fn pages(store: &MemoryStore, manifest: &Manifest) -> Vec<i64> {
     batches.flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
 }
 
-#[test]
-fn what_waits_for_a_full_store_is_of_few_epochs_and_all_there_when_it_has_room_again() {
-    let (store, epochs, warnings) = (Arc::new(MemoryStore::new()), Arc::default(), Arc::new(AtomicUsize::new(0)));
-    store.inject(Operation::Write, "objects/", usize::MAX, Fault::Full);
-    let traffic = Arc::default();
+/// A job that writes a page an epoch, on its way. Its source never ends.
+struct Running {
+    control: JobControl,
+    job: JoinHandle<Result<JobReport>>,
+    /// Epochs that have ended.
+    epochs: Arc<AtomicI64>,
+    warnings: Arc<Mutex<Vec<Error>>>,
+}
+
+fn run_diary(store: Arc<dyn CheckpointStore>) -> Running {
+    let (epochs, warnings, traffic) = (Arc::default(), Arc::default(), Arc::default());
     let source =
         TestSource { splits: vec![vec![(1, 1)]], unbounded: true, traffic: Arc::clone(&traffic), ..Default::default() };
     let mut graph = JobGraph::default();
@@ -79,38 +87,165 @@ fn what_waits_for_a_full_store_is_of_few_epochs_and_all_there_when_it_has_room_a
     let diary = graph.add("diary", diary, vec![edge(source, Exchange::Single)]);
     let sink = TestSink::new(schema(), &traffic);
     graph.add("sink", NodeKind::Sink(Arc::new(sink)), vec![edge(diary, Exchange::Single)]);
-    let told = Arc::clone(&warnings);
+    let told: Arc<Mutex<Vec<Error>>> = Arc::clone(&warnings);
     let state = StateConfig {
-        store: Arc::clone(&store) as _,
+        store,
         from: RestoreFrom::Newest,
         duplicates: Duplicates::Refused,
         dropped_state: DroppedState::Refused,
         checkpoints_kept: NonZeroU32::MIN,
         context: vec![],
-        warn: Arc::new(move |_| {
-            told.fetch_add(1, Ordering::SeqCst);
-        }),
+        warn: Arc::new(move |error| told.lock().unwrap().push(error.clone())),
     };
     let config = RunConfig { parallelism: 1, epoch_interval_ms: 2, state: Some(state), ..Default::default() };
     let control = JobControl::new();
-    let wait_for = |what: &str, is_so: &dyn Fn() -> bool| {
+    let stopper = control.clone();
+    let job = std::thread::spawn(move || run_with(graph, config, control));
+    Running { control: stopper, job, epochs, warnings }
+}
+
+impl Running {
+    fn wait_for(&self, what: &str, is_so: &dyn Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(50);
         while !is_so() {
             assert!(Instant::now() < deadline, "{what}");
+            assert!(!self.job.is_finished(), "the job has ended: {what}");
             std::thread::sleep(Duration::from_millis(1));
         }
-    };
-    let (watched, stopper) = (Arc::clone(&store), control.clone());
-    let job = std::thread::spawn(move || run_with(graph, config, control));
-    wait_for("no checkpoint fails", &|| warnings.load(Ordering::SeqCst) >= 9);
-    let ended = epochs.load(Ordering::SeqCst);
+    }
+
+    /// Stops it. Gives how many epochs have ended.
+    fn stop(self) -> i64 {
+        self.control.stop(StopMode::Stop);
+        self.job.join().unwrap().unwrap();
+        self.epochs.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn what_waits_for_a_full_store_is_of_few_epochs_and_all_there_when_it_has_room_again() {
+    let store = Arc::new(MemoryStore::new());
+    store.inject(Operation::Write, "objects/", usize::MAX, Fault::Full);
+    let job = run_diary(Arc::clone(&store) as _);
+    job.wait_for("no checkpoint fails", &|| job.warnings.lock().unwrap().len() >= 9);
+    let ended = job.epochs.load(Ordering::SeqCst);
     assert!(ended <= 5, "{ended} epochs have ended while nine tries to store one have failed");
-    assert_eq!(newest(&watched).map(|m| m.epoch), None);
+    assert_eq!(newest(&store).map(|m| m.epoch), None);
     store.heal();
-    wait_for("no checkpoint is written", &|| newest(&watched).is_some());
-    wait_for("the job does not go on", &|| epochs.load(Ordering::SeqCst) > ended + 3);
-    stopper.stop(StopMode::Stop);
-    job.join().unwrap().unwrap();
-    let last = newest(&watched).unwrap();
-    assert_eq!(pages(&watched, &last), (0..epochs.load(Ordering::SeqCst)).collect::<Vec<_>>());
+    job.wait_for("no checkpoint is written", &|| newest(&store).is_some());
+    job.wait_for("the job does not go on", &|| job.epochs.load(Ordering::SeqCst) > ended + 3);
+    let epochs = job.stop();
+    assert_eq!(pages(&store, &newest(&store).unwrap()), (0..epochs).collect::<Vec<_>>());
+}
+
+/// A store in which merges stand still: what reads from within an object waits until it may go on.
+#[derive(Debug, Default)]
+struct SlowMerges {
+    store: Arc<MemoryStore>,
+    waiting: AtomicBool,
+    may_go_on: AtomicBool,
+}
+
+impl CheckpointStore for SlowMerges {
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<Creation, WriteFailure> {
+        self.store.create(name, bytes)
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), WriteFailure> {
+        self.store.replace(name, bytes)
+    }
+
+    fn read(&self, name: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>> {
+        self.store.read(name, limit_bytes)
+    }
+
+    fn read_range(&self, name: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
+        while range.start > 0 && !self.may_go_on.load(Ordering::SeqCst) {
+            self.waiting.store(true, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.store.read_range(name, range)
+    }
+
+    fn length_bytes(&self, name: &str) -> Result<Option<u64>> {
+        self.store.length_bytes(name)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
+        self.store.list(prefix)
+    }
+
+    fn delete(&self, name: &str) -> Result<()> {
+        self.store.delete(name)
+    }
+
+    fn keep(&self, name: &str) -> Result<()> {
+        self.store.keep(name)
+    }
+
+    fn place(&self) -> String {
+        self.store.place()
+    }
+}
+
+#[test]
+fn a_merge_that_takes_long_holds_up_no_checkpoint_and_no_stop() {
+    let store = Arc::new(SlowMerges::default());
+    let job = run_diary(Arc::clone(&store) as _);
+    let behind = |epochs| newest(&store.store).is_some_and(|m| m.epoch.0 >= epochs);
+    job.wait_for("nothing is merged", &|| store.waiting.load(Ordering::SeqCst));
+    let epoch = newest(&store.store).map_or(0, |m| m.epoch.0);
+    job.wait_for("a checkpoint waits for a merge", &|| behind(epoch + 20));
+    job.control.stop(StopMode::Stop);
+    let is_last = |m: Manifest| m.phase == JobPhase::Stopped;
+    job.wait_for("the last checkpoint waits for a merge", &|| newest(&store.store).is_some_and(is_last));
+    store.may_go_on.store(true, Ordering::SeqCst);
+    let epochs = job.stop();
+    assert_eq!(pages(&store.store, &newest(&store.store).unwrap()), (0..epochs).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_a_long_merge_makes_is_in_a_later_checkpoint_and_no_garbage_before() {
+    let store = Arc::new(SlowMerges::default());
+    let job = run_diary(Arc::clone(&store) as _);
+    let segments = || newest(&store.store).map_or(0, |m| m.objects.iter().map(|o| o.segments.len()).sum());
+    job.wait_for("nothing is merged", &|| store.waiting.load(Ordering::SeqCst));
+    job.wait_for("the store grows", &|| segments() > 30);
+    store.may_go_on.store(true, Ordering::SeqCst);
+    job.wait_for("what was merged is in no checkpoint", &|| segments() < 15);
+    let epochs = job.stop();
+    assert_eq!(pages(&store.store, &newest(&store.store).unwrap()), (0..epochs).collect::<Vec<_>>());
+    // And the next run goes on from there, with all of it.
+    let job = run_diary(Arc::clone(&store) as _);
+    job.wait_for("the next run makes no checkpoint", &|| job.epochs.load(Ordering::SeqCst) > 3);
+    let more = job.stop();
+    let both: Vec<i64> = (0..epochs).chain(0..more).collect();
+    assert_eq!(pages(&store.store, &newest(&store.store).unwrap()), both);
+}
+
+#[test]
+fn a_damaged_object_is_told_once_and_all_others_are_merged() {
+    let store = Arc::new(MemoryStore::new());
+    let job = run_diary(Arc::clone(&store) as _);
+    let objects = || newest(&store).map(|m| m.objects).unwrap_or_default();
+    let flip = || {
+        let first = objects().first().map(|o| (o.name.clone(), o.segments[0].offset as usize + 10));
+        first.filter(|(name, at)| store.flip_bit(&format!("objects/{name}"), *at, 3))
+    };
+    let damaged = Mutex::new(None);
+    job.wait_for("no checkpoint is made", &|| {
+        *damaged.lock().unwrap() = flip();
+        damaged.lock().unwrap().is_some()
+    });
+    let (name, at) = damaged.lock().unwrap().clone().unwrap();
+    job.wait_for("nobody tells of the damage", &|| !job.warnings.lock().unwrap().is_empty());
+    let epochs = job.epochs.load(Ordering::SeqCst);
+    job.wait_for("the job does not go on", &|| job.epochs.load(Ordering::SeqCst) > epochs + 200);
+    let warnings = job.warnings.lock().unwrap().clone();
+    assert_eq!(warnings.iter().map(Error::code).collect::<Vec<_>>(), ["R0691"], "{warnings:?}");
+    assert!(warnings[0].message().contains(&name), "{}", warnings[0].message());
+    assert!(objects().iter().any(|o| o.name == name) && objects().len() < 20, "{} objects", objects().len());
+    assert!(store.flip_bit(&format!("objects/{name}"), at, 3));
+    let epochs = job.stop();
+    assert_eq!(pages(&store, &newest(&store).unwrap()), (0..epochs).collect::<Vec<_>>());
 }

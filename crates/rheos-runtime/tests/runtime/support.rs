@@ -12,7 +12,7 @@ use rheos_core::graph::{Edge, NodeKind};
 use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, WatermarkChange};
 use rheos_core::sink::{Committable, EpochEnd, Fence, Sink, SinkWriter, WriterContext};
 use rheos_core::source::{
-    Boundedness, Discovery, ReaderContext, Source, SourcePoll, Split, SplitReader, WatermarkSpec,
+    Boundedness, Discovery, MaxJump, ReaderContext, Source, SourcePoll, Split, SplitReader, WatermarkSpec,
 };
 use rheos_core::{
     Batch, Epoch, Exchange, JobGraph, NodeId, Operator, OperatorContext, OperatorFactory, Port, Progress, Result,
@@ -326,7 +326,7 @@ pub(crate) fn edge(from: NodeId, exchange: Exchange) -> Edge {
 }
 
 pub(crate) fn watermark(delay_ms: i64) -> Option<WatermarkSpec> {
-    Some(WatermarkSpec { column: 1, delay_ms, idle_timeout_ms: None })
+    Some(WatermarkSpec { column: 1, delay_ms, idle_timeout_ms: None, max_jump: MaxJump::Off })
 }
 
 /// source -> count by key -> sink

@@ -21,7 +21,7 @@ use rheos_operators::{WindowColumns, WindowJoinInput, WindowJoinSpec, plan};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
-use super::stream::{Slot, Stream, unique};
+use super::stream::{Pending, Slot, Stream, unique};
 use super::{Lowering, column, column_index};
 use crate::event_time;
 use crate::windows::WindowColumn;
@@ -73,9 +73,16 @@ impl Lowering<'_> {
                 kept.push(at);
             }
         }
+        for at in stream.pending.iter().flat_map(Pending::reads) {
+            if !kept.contains(&at) {
+                kept.push(at);
+            }
+        }
         if kept.len() == stream.schema.fields().len() || kept.is_empty() {
             return Ok(stream);
         }
+        // As they stand where nothing has to be left out: what is stored of such rows is the same then.
+        kept.sort_unstable();
         let names = stream.names();
         let columns = kept.iter().map(|at| (column(&stream.schema, *at), names[*at].clone())).collect();
         let (node, schema) = plan::project(self.graph, stream.node, columns)?;
@@ -86,7 +93,8 @@ impl Lowering<'_> {
         };
         let slots = stream.slots.iter().map(slot).collect();
         let window_columns = stream.window_columns.iter().filter_map(|(at, w)| Some((to(*at)?, *w))).collect();
-        Ok(Stream { node, schema, slots, window_columns, ..stream })
+        let pending = stream.pending.map(|p| p.moved(|at| to(at).unwrap_or(0)));
+        Ok(Stream { node, schema, slots, window_columns, window_length: stream.window_length, pending })
     }
 
     fn check_join_ends(&self, join: &Join, left: &Stream, right: &Stream) -> Result<()> {

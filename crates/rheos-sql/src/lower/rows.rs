@@ -28,7 +28,9 @@ impl Lowering<'_> {
         let hint = "order the result where it is read, or window the query first";
         self.needs_end(input, "ORDER BY", Keyword::ORDER, hint)?;
         let stream = self.lower(input)?;
-        let mut stream = self.assigned(stream)?;
+        let stream = self.assigned(stream)?;
+        // What is kept to the end has no columns that only other queries read.
+        let mut stream = self.compact(stream)?;
         let mut compiled = vec![];
         for sort in order {
             compiled.push(stream.compile(&sort.expr, input.schema(), &self.props).map_err(|e| self.df(e))?);
@@ -87,6 +89,8 @@ impl Lowering<'_> {
 
     /// [`Lowering::assigned`]; the late rows of sessions leave by `late`.
     pub(super) fn assigned_with(&mut self, stream: Stream, late: Option<LatePort>) -> Result<Stream> {
+        // Rows are copied for each of their windows, and sessions keep them: without columns that only other queries read.
+        let stream = if stream.pending.is_some() && late.is_none() { self.compact(stream)? } else { stream };
         let Some(pending) = stream.pending.clone() else { return Ok(stream) };
         let width = stream.schema.fields().len();
         let (node, schema) = self.assigner(&stream, &pending, late)?;

@@ -19,33 +19,46 @@ use crate::restore::is_gone;
 ///
 /// `rewrites`: operator and table of split tables that came from several workers, as [`rheos_checkpoint::rescale::plan`] says;
 /// their units become one. With rewrites, the compaction is installed before anything else is taken in, so that the worker's
-/// first report has them: its tombstones reach all units.
-pub fn choose(holdings: &Holdings, policy: &Policy, rewrites: &BTreeSet<(OperatorId, String)>) -> Compaction {
+/// first report has them: its tombstones reach all units. `stuck`: segments that cannot be merged, as one that is damaged; what
+/// is older is merged for itself then, and so is what is newer.
+pub fn choose(
+    holdings: &Holdings,
+    policy: &Policy,
+    rewrites: &BTreeSet<(OperatorId, String)>,
+    stuck: &BTreeSet<SegmentId>,
+) -> Compaction {
     let mut tables: BTreeMap<(&OperatorId, &str, WorkerId), Vec<&Held>> = BTreeMap::new();
     for held in holdings.segments() {
         tables.entry((&held.segment.operator, &held.segment.table, held.unit)).or_default().push(held);
     }
-    let tables: Vec<Table> = tables.into_values().map(Table::new).collect();
+    let tables: Vec<Table> = tables.into_values().map(|segments| Table::new(segments, stuck)).collect();
+    let dead = tables.iter().flat_map(|t| &t.entries).filter(|e| e.dead).map(|e| e.held.id()).collect();
     let (mut gone, mut parts) = (BTreeSet::new(), Vec::new());
     for units in tables.chunk_by(|a, b| a.name() == b.name()) {
-        gone.extend(units.iter().flat_map(|t| &t.entries).filter(|e| e.dead).map(|e| e.held.id()));
         let (operator, table) = units[0].name();
         if rewrites.contains(&(operator.clone(), table.to_string())) {
             let all: Vec<&Entry> = units.iter().flat_map(Table::live).collect();
-            take(&all, &KeyGroupSet::default(), &mut gone, &mut parts);
+            take(&all, None, &KeyGroupSet::default(), &mut gone, &mut parts);
             continue;
         }
         for table in units {
-            table.take(&table.like_runs(policy), &mut gone, &mut parts);
+            table.merge(&table.like_runs(policy), &mut gone, &mut parts);
         }
     }
     empty_objects(holdings, policy, &tables, &mut gone, &mut parts);
     let parts = parts.into_iter().flat_map(|p| split(p, policy.step_bytes));
-    Compaction { steps: pack(parts.collect(), policy.step_bytes), gone }
+    Compaction { steps: pack(parts.collect(), policy.step_bytes), dead }
 }
 
-/// Makes a part of these segments of a table; `older`: key groups of which older segments stay.
-fn take(merged: &[&Entry], older: &KeyGroupSet, gone: &mut BTreeSet<SegmentId>, parts: &mut Vec<Part>) {
+/// Makes a part of these segments of a table, for `groups` or all that they have; `older`: key groups of which older segments
+/// stay. `gone`: segments that the parts take the place of.
+fn take(
+    merged: &[&Entry],
+    groups: Option<KeyGroupSet>,
+    older: &KeyGroupSet,
+    gone: &mut BTreeSet<SegmentId>,
+    parts: &mut Vec<Part>,
+) {
     let Some(newest) = merged.last() else { return };
     gone.extend(merged.iter().map(|e| e.held.id()));
     let segments = || merged.iter().map(|e| &e.held.segment);
@@ -55,7 +68,7 @@ fn take(merged: &[&Entry], older: &KeyGroupSet, gone: &mut BTreeSet<SegmentId>, 
         table: segment.table.clone(),
         kind: segment.kind,
         layout: segment.layout.clone(),
-        groups: union(segments().map(|s| &s.groups)),
+        groups: groups.unwrap_or_else(|| union(segments().map(|s| &s.groups))),
         first_epoch: segments().map(|s| s.first_epoch).min().unwrap_or(segment.first_epoch),
         last_epoch: segments().map(|s| s.last_epoch).max().unwrap_or(segment.last_epoch),
         newer: newest.newer.clone(),
@@ -76,6 +89,8 @@ struct Entry<'a> {
     newer: Horizon,
     /// Nothing of it is needed.
     dead: bool,
+    /// It cannot be merged.
+    stuck: bool,
     live_bytes: u64,
 }
 
@@ -85,7 +100,7 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn new(mut segments: Vec<&'a Held>) -> Self {
+    fn new(mut segments: Vec<&'a Held>, stuck: &BTreeSet<SegmentId>) -> Self {
         segments.sort_by_key(|h| (h.segment.last_epoch, h.segment.first_epoch));
         let mut horizon = Horizon::default();
         let mut entries: Vec<Entry> = Vec::new();
@@ -93,7 +108,8 @@ impl<'a> Table<'a> {
             let newer = horizon.clone();
             horizon.add(&held.header.tombstones, counted(&held.segment));
             let live_bytes = live_bytes(held, &newer);
-            entries.push(Entry { held, newer, dead: false, live_bytes });
+            let stuck = !stuck.is_empty() && stuck.contains(&held.id());
+            entries.push(Entry { held, newer, dead: false, stuck, live_bytes });
         }
         entries.reverse();
         let mut table = Self { entries };
@@ -126,13 +142,32 @@ impl<'a> Table<'a> {
         self.entries.iter().filter(|e| !e.dead)
     }
 
+    /// Makes a part of these entries, which are in the order of their epochs: of the key groups that several of them have. Where
+    /// only some steps of an earlier merge have been carried out, one has the others alone, and nothing is won by it.
+    fn merge(&self, merged: &[usize], gone: &mut BTreeSet<SegmentId>, parts: &mut Vec<Part>) {
+        let several = |depths: BTreeMap<KeyGroup, usize>| -> KeyGroupSet {
+            depths.into_iter().filter(|(_, depth)| *depth > 1).map(|(group, _)| group).collect()
+        };
+        let several = several(self.depths(merged));
+        let has = |at: &&usize| !counted(&self.entries[**at].held.segment).intersection(&several).is_empty();
+        let merged: Vec<usize> = merged.iter().filter(has).copied().collect();
+        let keyed = merged.first().is_some_and(|at| self.entries[*at].held.segment.kind == TableKind::Keyed);
+        self.take(&merged, keyed.then_some(several), gone, parts);
+    }
+
     /// Makes a part of these entries, which are in the order of their epochs.
-    fn take(&self, merged: &[usize], gone: &mut BTreeSet<SegmentId>, parts: &mut Vec<Part>) {
+    fn take(
+        &self,
+        merged: &[usize],
+        groups: Option<KeyGroupSet>,
+        gone: &mut BTreeSet<SegmentId>,
+        parts: &mut Vec<Part>,
+    ) {
         let entries: Vec<&Entry> = merged.iter().map(|at| &self.entries[*at]).collect();
         let first = entries.iter().map(|e| e.held.segment.first_epoch).min();
         let older = self.live().filter(|e| Some(e.held.segment.last_epoch) < first);
         let older = union(older.map(|e| counted(&e.held.segment)));
-        take(&entries, &older, gone, parts);
+        take(&entries, groups, &older, gone, parts);
     }
 
     /// The entries of a stretch of like runs.
@@ -167,7 +202,8 @@ impl<'a> Table<'a> {
 
     fn tier(&self, stretch: &[usize]) -> Tier {
         let layout = &self.entries[stretch[0]].held.segment.layout;
-        let alike = stretch.iter().all(|at| self.entries[*at].held.segment.layout == *layout);
+        let fits = |entry: &Entry| entry.held.segment.layout == *layout && !entry.stuck;
+        let alike = stretch.iter().all(|at| fits(&self.entries[*at]));
         Tier {
             bytes: stretch.iter().map(|at| self.entries[*at].live_bytes).sum(),
             depth: self.depth(stretch),
@@ -177,11 +213,19 @@ impl<'a> Table<'a> {
 
     /// The most segments that one key group has.
     fn depth(&self, stretch: &[usize]) -> usize {
+        match stretch {
+            [_] => 1,
+            _ => self.depths(stretch).into_values().max().unwrap_or(0),
+        }
+    }
+
+    /// By key group: how many of these segments it has.
+    fn depths(&self, stretch: &[usize]) -> BTreeMap<KeyGroup, usize> {
         let mut depths: BTreeMap<KeyGroup, usize> = BTreeMap::new();
         for group in stretch.iter().flat_map(|at| counted(&self.entries[*at].held.segment).iter()) {
             *depths.entry(group).or_default() += 1;
         }
-        depths.into_values().max().unwrap_or(0)
+        depths
     }
 }
 
@@ -234,11 +278,14 @@ fn empty_objects(
     let share = |(object, (bytes, _)): &(&str, Living)| *bytes as f64 / holdings.length_bytes(object).max(1) as f64;
     worst.sort_by(|a, b| share(a).total_cmp(&share(b)));
     for (object, (bytes, places)) in worst {
+        if places.iter().any(|(table, at)| table.entries[*at].stuck) {
+            continue;
+        }
         let length = holdings.length_bytes(object);
         if stored <= live.saturating_mul(2).saturating_add(policy.dead_bytes_free) || bytes >= length {
             return;
         }
-        places.into_iter().for_each(|(table, at)| table.take(&[at], gone, parts));
+        places.into_iter().for_each(|(table, at)| table.take(&[at], None, gone, parts));
         stored = stored - length + bytes;
     }
 }

@@ -1,14 +1,16 @@
 //! Carries out one step: reads segments, drops what is gone, writes one object.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use rheos_checkpoint::manifest::KeyGroupSet;
+use rheos_checkpoint::recovery::SegmentId;
 use rheos_core::state::{Combine, Run, TableKind};
-use rheos_core::{Error, OperatorId, Result};
+use rheos_core::{Error, ErrorKind, OperatorId};
 
 use super::{Part, Step, newest};
 use crate::groups::{self, counted};
+use crate::holdings::Held;
 use crate::kept::Kept;
 use crate::names::ObjectName;
 use crate::object::{Compression, Contents, ObjectBuilder, StoredTombstone, WrittenObject};
@@ -19,7 +21,42 @@ use crate::store::CheckpointStore;
 /// By operator and table: how its rows are put together.
 pub type Combiners<'a> = &'a dyn Fn(&OperatorId, &str) -> Option<Arc<dyn Combine>>;
 
-/// The merged object; `None` if nothing is left. It is not stored yet.
+/// Why there is no merged object.
+#[derive(Debug, Clone)]
+pub enum Unmerged {
+    /// It was given up.
+    Over,
+    /// The store cannot be read or written now.
+    Store(Error),
+    /// These segments cannot be merged: one is damaged, or its rows are not as they must be.
+    Stuck(Error, BTreeSet<SegmentId>),
+}
+
+impl Unmerged {
+    /// What a failure to read or put together these segments says.
+    fn of(error: Error, segments: &[Held]) -> Self {
+        match error.kind() {
+            ErrorKind::External | ErrorKind::InputMissing | ErrorKind::NotAllowed | ErrorKind::InUse => {
+                Self::Store(error)
+            }
+            ErrorKind::Invalid | ErrorKind::User | ErrorKind::Conflict | ErrorKind::Corrupt | ErrorKind::Internal => {
+                Self::Stuck(error, segments.iter().map(Held::id).collect())
+            }
+        }
+    }
+}
+
+impl From<Unmerged> for Error {
+    fn from(unmerged: Unmerged) -> Self {
+        match unmerged {
+            Unmerged::Over => Error::internal("a merge was given up"),
+            Unmerged::Store(error) | Unmerged::Stuck(error, _) => error,
+        }
+    }
+}
+
+/// The merged object; `None` if nothing is left. It is not stored yet. `is_over`: asked before each segment is read; nobody
+/// wants the result any more.
 ///
 /// State: the rows of the step are in memory meanwhile, about twice.
 ///
@@ -30,16 +67,19 @@ pub fn merge(
     name: ObjectName,
     compression: Compression,
     combiners: Combiners<'_>,
-) -> Result<Option<WrittenObject>> {
+    is_over: &dyn Fn() -> bool,
+) -> Result<Option<WrittenObject>, Unmerged> {
     let mut builder = ObjectBuilder::new(name, compression);
     for part in &step.parts {
-        builder.push(contents(store, part, combiners)?)?;
+        let runs = read(store, part, is_over)?;
+        let contents = contents(part, runs, combiners).and_then(|contents| builder.push(contents));
+        contents.map_err(|error| Unmerged::of(error, &part.inputs))?;
     }
-    builder.finish()
+    builder.finish().map_err(Unmerged::Store)
 }
 
-fn contents(store: &dyn CheckpointStore, part: &Part, combiners: Combiners<'_>) -> Result<Contents> {
-    let keyed = part.kind == TableKind::Keyed;
+/// The rows of a part's inputs, and their tombstones.
+fn read(store: &dyn CheckpointStore, part: &Part, is_over: &dyn Fn() -> bool) -> Result<(Vec<Run>, Horizon), Unmerged> {
     let wanted = groups::of(part.kind, &part.groups);
     let (mut own, mut runs): (Horizon, Vec<Run>) = (Horizon::default(), Vec::new());
     for unit in part.inputs.chunk_by(|a, b| a.unit == b.unit) {
@@ -47,17 +87,27 @@ fn contents(store: &dyn CheckpointStore, part: &Part, combiners: Combiners<'_>) 
         for held in unit.iter().rev() {
             if held.segment.layout != part.layout {
                 let (table, operator) = (&part.table, &part.operator);
-                return Err(Error::internal(format!("table '{table}' of '{operator}' is merged over two layouts")));
+                let error = Error::internal(format!("table '{table}' of '{operator}' is merged over two layouts"));
+                return Err(Unmerged::of(error, &part.inputs));
+            }
+            if is_over() {
+                return Err(Unmerged::Over);
             }
             let groups = wanted.intersection(counted(&held.segment));
-            let (header, found) =
-                read_segment(store, &Kept::default(), &held.object, &held.segment, &groups, &horizon)?;
+            let found = read_segment(store, &Kept::default(), &held.object, &held.segment, &groups, &horizon);
+            let (header, found) = found.map_err(|error| Unmerged::of(error, std::slice::from_ref(held)))?;
             found.into_iter().rev().for_each(|run| of_unit.push_front(run));
             horizon.add(&header.tombstones, &groups);
             own.add(&header.tombstones, &groups);
         }
         runs.extend(of_unit);
     }
+    Ok((runs, own))
+}
+
+fn contents(part: &Part, (runs, own): (Vec<Run>, Horizon), combiners: Combiners<'_>) -> rheos_core::Result<Contents> {
+    let keyed = part.kind == TableKind::Keyed;
+    let wanted = groups::of(part.kind, &part.groups);
     // A table is of one kind, but versions of Rheos may differ: where the newest segment says nothing, rows add up.
     let newest = part.inputs.iter().max_by_key(|h| h.segment.last_epoch);
     let replaces_by = newest.map_or_else(Vec::new, |h| h.header.replaces_by.clone());

@@ -10,7 +10,7 @@ pub(super) struct Tier {
     pub(super) bytes: u64,
     /// Runs on top of each other.
     pub(super) depth: usize,
-    /// Runs of different layouts are not merged; `None`: mixed already.
+    /// Runs of different layouts are not merged; `None`: mixed already, or stuck.
     pub(super) layout: Option<String>,
 }
 

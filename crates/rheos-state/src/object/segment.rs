@@ -111,10 +111,15 @@ pub(super) fn namespace_column(rows: &RecordBatch) -> Option<&Int64Array> {
 ///
 /// Errors: `Corrupt` (R0626, R0627), naming object, operator and table.
 pub(crate) fn header_of(bytes: &[u8], segment: &Segment, object: &str) -> Result<(SegmentHeader, usize)> {
-    let wrong = |what: &str| damaged_segment(object, segment, what);
     if bytes.len() as u64 != segment.length_bytes || Checksum::of(bytes) != segment.checksum {
-        return Err(wrong("the checksum is wrong"));
+        return Err(damaged_segment(object, segment, "the checksum is wrong"));
     }
+    header_of_verified(bytes, segment, object)
+}
+
+/// As [`header_of`], of bytes whose length and checksum have been compared.
+pub(crate) fn header_of_verified(bytes: &[u8], segment: &Segment, object: &str) -> Result<(SegmentHeader, usize)> {
+    let wrong = |what: &str| damaged_segment(object, segment, what);
     let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| wrong("the segment is cut off"))?;
     let length = u32::from_le_bytes(*length) as usize;
     let text = rest.get(..length).filter(|_| length <= HEADER_BYTES_MAX);

@@ -11,7 +11,7 @@ use rheos_checkpoint::rescale;
 use rheos_core::key::{KeyGroup, KeyGroupAssignment};
 use rheos_core::state::{SnapshotReader, StateDelta, TableDelta, TableKind, Tombstone};
 use rheos_core::{Epoch, Generation, OperatorId, WorkerId};
-use rheos_state::compact::{self, Policy};
+use rheos_state::compact::{self, Policy, Step, Unmerged};
 use rheos_state::holdings::Holdings;
 use rheos_state::journal;
 use rheos_state::kept::Kept;
@@ -47,6 +47,8 @@ struct Change {
 struct EpochOf {
     changes: Vec<Change>,
     compacted: bool,
+    /// Steps of a compaction that was chosen before the epoch and is carried out so far behind it; the others never are.
+    steps: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -70,8 +72,9 @@ fn histories() -> impl Strategy<Value = Vec<GenerationOf>> {
         tombstone,
         rows,
     });
-    let epoch = (prop::collection::vec(change, 0..8), prop::bool::weighted(0.3))
-        .prop_map(|(changes, compacted)| EpochOf { changes, compacted });
+    let steps = prop_oneof![2 => Just(0_usize), 1 => 1..4_usize];
+    let epoch = (prop::collection::vec(change, 0..8), prop::bool::weighted(0.3), steps)
+        .prop_map(|(changes, compacted, steps)| EpochOf { changes, compacted, steps });
     let generation = (1..5_u32, any::<bool>(), prop::collection::vec(epoch, 1..7))
         .prop_map(|(workers, moved, epochs)| GenerationOf { workers, moved, epochs });
     prop::collection::vec(generation, 1..5)
@@ -201,18 +204,32 @@ impl Job {
     }
 
     fn compact(&mut self, worker: u32, rewrites: &BTreeSet<(OperatorId, String)>) -> bool {
-        let compaction = compact::choose(&self.workers[worker as usize], &self.policy, rewrites);
-        let mut written = vec![];
-        for step in &compaction.steps {
-            let name = self.name(worker, Some(self.merges));
-            self.merges += 1;
-            written.extend(compact::merge(&self.store, step, name, Compression::Lz4, &|_, _| None).unwrap());
-        }
-        for object in &written {
-            object.store(&self.store).unwrap();
-        }
-        compaction.install(&mut self.workers[worker as usize], &written);
+        let compaction = compact::choose(&self.workers[worker as usize], &self.policy, rewrites, &BTreeSet::new());
+        compaction.drop_dead(&mut self.workers[worker as usize]);
+        compaction.steps.iter().for_each(|step| self.merge(worker, step));
         !compaction.is_empty()
+    }
+
+    fn merge(&mut self, worker: u32, step: &Step) {
+        let name = self.name(worker, Some(self.merges));
+        self.merges += 1;
+        let merged = compact::merge(&self.store, step, name, Compression::Lz4, &|_, _| None, &|| false).unwrap();
+        merged.iter().for_each(|object| object.store(&self.store).unwrap());
+        step.install(&mut self.workers[worker as usize], merged.as_ref());
+    }
+
+    /// An epoch ends while merges that were chosen before are under way.
+    fn run_epoch_beside_merges(&mut self, changes: &[Change], steps: usize) {
+        let choose = |holdings: &mut Holdings| {
+            let compaction = compact::choose(holdings, &self.policy, &BTreeSet::new(), &BTreeSet::new());
+            compaction.drop_dead(holdings);
+            compaction.steps
+        };
+        let chosen: Vec<Vec<Step>> = self.workers.iter_mut().map(choose).collect();
+        self.run_epoch(changes);
+        for (worker, chosen) in chosen.iter().enumerate() {
+            chosen.iter().take(steps).for_each(|step| self.merge(worker as u32, step));
+        }
     }
 
     /// Until nothing is left to do; then few runs are left, and little that is dead.
@@ -336,6 +353,47 @@ impl Job {
     }
 }
 
+#[test]
+fn a_damaged_segment_is_left_out_and_the_others_are_merged() {
+    let mut job = Job::new(1);
+    let rows = |n: i64| Change { table: 1, worker: 0, tombstone: None, rows: vec![(3, n), (7, n)] };
+    for n in 0..3 {
+        job.run_epoch(&[rows(n)]);
+    }
+    let bad = job.workers[0].segments()[1].id();
+    assert!(job.store.flip_bit(&format!("objects/{}", bad.object), bad.offset as usize + 50, 0));
+    let choose =
+        |job: &Job, stuck: &BTreeSet<_>| compact::choose(&job.workers[0], &job.policy, &BTreeSet::new(), stuck).steps;
+    let step = choose(&job, &BTreeSet::new()).remove(0);
+    let name = job.name(0, Some(99));
+    match compact::merge(&job.store, &step, name, Compression::Lz4, &|_, _| None, &|| false) {
+        Err(Unmerged::Stuck(error, segments)) => {
+            assert!(error.message().contains(&bad.object), "{}", error.message());
+            assert_eq!((segments.len(), segments.first()), (1, Some(&bad)));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(
+        compact::merge(&job.store, &step, name, Compression::Lz4, &|_, _| None, &|| true),
+        Err(Unmerged::Over)
+    ));
+    let stuck = BTreeSet::from([bad.clone()]);
+    for n in 3..100 {
+        job.run_epoch(&[rows(n)]);
+        while let Some(step) = choose(&job, &stuck).first().cloned() {
+            assert!(!step.reads(&stuck));
+            job.merge(0, &step);
+        }
+        let segments = job.workers[0].segments();
+        // One older, the damaged one, and what is newer.
+        assert!(segments.len() <= 2 + job.policy.runs_max, "{} segments", segments.len());
+        assert!(segments.iter().any(|held| held.id() == bad));
+    }
+    assert!(job.store.flip_bit(&format!("objects/{}", bad.object), bad.offset as usize + 50, 0));
+    job.compact_all();
+    job.restore(2, true);
+}
+
 /// 100 keys that are written in each of 200 epochs.
 #[test]
 fn a_merge_keeps_the_newest_of_rows_that_take_each_others_place() {
@@ -361,7 +419,10 @@ proptest! {
                 job.restore(generation.workers, generation.moved);
             }
             for epoch in &generation.epochs {
-                job.run_epoch(&epoch.changes);
+                match epoch.steps {
+                    0 => job.run_epoch(&epoch.changes),
+                    steps => job.run_epoch_beside_merges(&epoch.changes, steps),
+                }
                 if epoch.compacted {
                     job.compact_all();
                 }

@@ -214,6 +214,18 @@ fn a_commit_that_fails_is_tried_again_later_unless_it_is_of_no_use() {
 }
 
 #[test]
+fn the_clock_of_a_checkpoint_is_the_latest_that_anybody_has_seen_in_its_epoch() {
+    let mut d = Driver::new(2, 4, 0);
+    d.tick(100);
+    d.announce(40, 110);
+    let seen = |ms| Outcome::Stored(Box::new(Snapshot { processing_time_ms: ms, ..Snapshot::default() }));
+    assert_eq!(d.on(report(20, 0, 40, seen(9)), 120), []);
+    let decisions = d.on(report(20, 1, 40, seen(7)), 130);
+    let (_, manifest) = written(&decisions);
+    assert_eq!(manifest.processing_time_ms, 9, "5 at the cut");
+}
+
+#[test]
 fn an_announcement_that_is_missing_holds_the_manifest_back() {
     let mut d = Driver::new(1, 4, 0);
     d.tick(100);

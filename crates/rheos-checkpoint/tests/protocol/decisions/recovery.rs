@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rheos_checkpoint::journal::{Committed, Entry, EntryNumber, Journal, Nonce};
-use rheos_checkpoint::manifest::{JobPhase, Manifest, Repeat};
+use rheos_checkpoint::manifest::{JobPhase, Manifest, Repeat, SourceState};
 use rheos_checkpoint::recovery::{
     DroppedState, Duplicates, Options, Restore, RestoreFrom, SegmentCheck, SegmentId, Step, next_step,
 };
@@ -19,6 +19,7 @@ pub(super) fn options(from: RestoreFrom, duplicates: Duplicates) -> Options {
         duplicates,
         dropped_state: DroppedState::Refused,
         operators: ["sink-2", "tumble-1"].map(Into::into).into(),
+        fed_by: BTreeMap::new(),
         checkpoints_kept: workers(3),
         nonce: Nonce(77),
     }
@@ -328,6 +329,34 @@ fn state_and_output_that_the_program_has_no_operator_for_are_named_and_refused()
     let accepted = Options { dropped_state: DroppedState::Accepted, ..lacking(&[]) };
     let restore = restored(recover(&journal, &[], &accepted).unwrap());
     assert_eq!((restore.dropped.len(), restore.commit.len()), (2, 0), "nobody can commit for the sink that is gone");
+}
+
+#[test]
+fn a_source_that_would_be_read_again_under_another_id_is_output_that_shows_twice() {
+    let mut last = manifest(1, 6, &[], Some(6));
+    last.sources = vec![SourceState {
+        operator: "source-1".into(),
+        watermark_ms: 0,
+        enumerated: true,
+        enumerator: String::new(),
+        sequences: vec![],
+        splits: vec![],
+    }];
+    let journal = journal(vec![claimed(1, None), entry(last)]);
+    let changed = |sources: &[&str], duplicates| Options {
+        dropped_state: DroppedState::Accepted,
+        duplicates,
+        fed_by: [("sink-2".into(), sources.iter().map(|s| (*s).into()).collect())].into(),
+        operators: sources.iter().copied().chain(["sink-2", "tumble-1"]).map(Into::into).collect(),
+        ..newest()
+    };
+    let error = recover(&journal, &[], &changed(&["source-9"], Duplicates::Refused)).unwrap_err();
+    assert_eq!(error.code(), "R0609");
+    assert!(error.message().contains("'source-9'") && error.message().contains("'sink-2'"), "{}", error.message());
+    restored(recover(&journal, &[], &changed(&["source-9"], Duplicates::Accepted)).unwrap());
+    // One more source beside the old, and none at all: nothing is read again.
+    restored(recover(&journal, &[], &changed(&["source-1", "source-9"], Duplicates::Refused)).unwrap());
+    restored(recover(&journal, &[], &changed(&[], Duplicates::Refused)).unwrap());
 }
 
 #[test]

@@ -71,6 +71,7 @@ impl Stage {
             duplicates,
             dropped_state: DroppedState::Refused,
             operators: [MERGING, UPSERTING, SOURCE, STATEFUL].map(Into::into).into(),
+            fed_by: BTreeMap::new(),
             checkpoints_kept: setup.checkpoints_kept.try_into().unwrap(),
             nonce: world.nonce(),
         };

@@ -267,6 +267,7 @@ impl Worker {
             staged: std::mem::take(&mut self.staged),
             counters: [("read".to_string(), at.read)].into(),
             watermarks_ms: [(SOURCE.into(), at.watermark_ms)].into(),
+            processing_time_ms: 0,
             holds,
         }))
     }

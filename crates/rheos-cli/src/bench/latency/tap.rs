@@ -143,6 +143,10 @@ impl Source for TimedSource {
         self.source.boundedness()
     }
 
+    fn makes_rows(&self) -> bool {
+        self.source.makes_rows()
+    }
+
     fn project(&self, columns: &[usize]) -> Result<Arc<dyn Source>> {
         Ok(self.with(self.source.project(columns)?))
     }

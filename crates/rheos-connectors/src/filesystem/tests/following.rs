@@ -95,9 +95,35 @@ fn new_files_of_a_glob_go_on_with_the_sequence_in_their_order() {
 }
 
 #[test]
-fn a_new_file_that_cannot_be_read_is_named() {
+fn a_new_file_that_cannot_be_read_is_one_bad_record() {
+    use rheos_core::letters::LetterBox;
+
     let folder = tempfile::tempdir().unwrap();
     let source = source(folder.path(), &[CSV, OFTEN]);
+    assert!(source.discover(None, 1).unwrap().splits.is_empty());
+    write(folder.path(), "x.csv", b"b\n1\n");
+    let splits = look(&source);
+    assert_eq!(ids(&splits), found(&[("x.csv", 0)]));
+    // Where nothing keeps it, it is as it was.
+    let error = read_split(&source, &splits[0], None, &ReaderContext::detached(10)).unwrap_err();
+    assert!(error.message().contains("x.csv': the header has no column 'a'"), "{error}");
+    let letters = Arc::new(LetterBox::default());
+    let ctx = ReaderContext { letters: Some(Arc::clone(&letters)), ..ReaderContext::detached(10) };
+    let mut reader = source.open(&splits[0], Some("row 0"), ctx.clone()).unwrap();
+    assert!(matches!(reader.poll().unwrap(), SourcePoll::Batch(batch) if batch.num_rows() == 0));
+    let letter = letters.take().remove(0);
+    assert_eq!((letter.position, letter.raw.len()), (Some(0), 0));
+    assert!(letter.reason.contains("x.csv': the header has no column 'a'"), "{}", letter.reason);
+    assert_eq!(ctx.counters.read.load(Ordering::Relaxed), 1);
+    // It is exact: behind its position there is nothing.
+    assert!(read_split(&source, &splits[0], Some(&reader.position()), &ctx).unwrap().is_empty());
+    assert!(letters.take().is_empty() && matches!(reader.poll().unwrap(), SourcePoll::Finished));
+}
+
+#[test]
+fn a_new_file_that_cannot_be_read_is_named_where_bad_records_are_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = source(folder.path(), &[CSV, OFTEN, ("on-error", "fail")]);
     assert!(source.discover(None, 1).unwrap().splits.is_empty());
     write(folder.path(), "x.csv", b"b\n1\n");
     let deadline = Instant::now() + Duration::from_secs(60);

@@ -56,6 +56,8 @@ fn read_split(
     let mut batches = vec![];
     loop {
         match reader.poll()? {
+            // That letters are taken.
+            SourcePoll::Batch(batch) if batch.num_rows() == 0 && ctx.letters.is_some() => {}
             SourcePoll::Batch(batch) => {
                 assert!((1..=ctx.batch_rows).contains(&batch.num_rows()));
                 batches.push((batch, reader.position()));

@@ -241,6 +241,58 @@ fn what_is_left_of_a_packed_file_that_is_cut_off_is_one_bad_record() {
     assert_eq!((letters[0].position, letters[0].raw.as_slice()), (Some(rest as u64), &whole[rest..]));
     assert!(letters[0].reason.contains("ends in the middle of its gzip data"), "{}", letters[0].reason);
     assert_eq!(ctx.counters.read.load(Ordering::Relaxed), rows as u64 + 1);
+    // Also where reading goes on right before the damage.
+    let whole_lines = LetterBox::default();
+    let ctx = ReaderContext { letters: Some(Arc::new(whole_lines)), ..ReaderContext::detached(100) };
+    let text = &whole[..rest];
+    let mut packed = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
+    packed.write_all(text).unwrap();
+    let mut packed = packed.finish().unwrap();
+    // The checksum.
+    let at = packed.len() - 8;
+    packed[at] ^= 1;
+    let path = write(folder.path(), "sum.csv.gz", &packed);
+    let source = FileSource::try_new(&table(&path, &table_schema, &[CSV])).unwrap();
+    let split = &source.discover(None, 1).unwrap().splits[0];
+    let read = read_split(&source, split, Some(&format!("byte {rest}")), &ctx).unwrap();
+    assert_eq!(read.iter().map(|(b, _)| b.num_rows()).sum::<usize>(), 0);
+    let letters = ctx.letters.as_ref().unwrap().take();
+    assert_eq!((letters.len(), letters[0].position), (1, Some(rest as u64)));
+}
+
+/// Bytes of a page are overwritten: what comes before is read, what is left of the row group is one bad record.
+#[test]
+fn what_is_left_of_a_damaged_row_group_is_one_bad_record() {
+    use rheos_core::letters::LetterBox;
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut bytes = fs::read(write_parquet(folder.path())).unwrap();
+    let data = bytes.len() / 4;
+    bytes[4..data].fill(0xff);
+    let path = write(folder.path(), "damaged.parquet", &bytes);
+    let table_schema = schema(&[("a", DataType::Int64), ("s", DataType::Utf8)]);
+    let source = FileSource::try_new(&table(&path, &table_schema, &[PARQUET])).unwrap();
+    let splits = source.discover(None, 1).unwrap().splits;
+    let damaged: Vec<_> =
+        splits.iter().filter(|split| read_split(&source, split, None, &ReaderContext::detached(10)).is_err()).collect();
+    assert!(!damaged.is_empty(), "the file is not damaged where it is read");
+    for split in damaged {
+        let letters = Arc::new(LetterBox::default());
+        let ctx = ReaderContext { letters: Some(Arc::clone(&letters)), ..ReaderContext::detached(10) };
+        let read = read_split(&source, split, None, &ctx).unwrap();
+        let rows: usize = read.iter().map(|(b, _)| b.num_rows()).sum();
+        let found = letters.take();
+        assert_eq!((found.len(), found[0].position), (1, Some(rows as u64)));
+        assert_eq!(ctx.counters.read.load(Ordering::Relaxed), rows as u64 + 1);
+        // Behind the letter nothing is left.
+        let mut reader = source.open(split, None, ctx.clone()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while letters.take().is_empty() {
+            assert!(Instant::now() < deadline && !matches!(reader.poll().unwrap(), SourcePoll::Finished));
+        }
+        let again = read_split(&source, split, Some(&reader.position()), &ctx).unwrap();
+        assert_eq!((again.iter().map(|(b, _)| b.num_rows()).sum::<usize>(), letters.take().len()), (0, 0));
+    }
 }
 
 #[test]

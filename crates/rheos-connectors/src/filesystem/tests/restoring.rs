@@ -66,6 +66,49 @@ fn everything_is_staged_at_each_epoch_and_only_what_is_listed_stays() {
     assert_eq!(hidden(path), 0);
 }
 
+/// The disk that held them is lost, and a copy of the checkpoint is not.
+#[test]
+fn staged_letters_that_have_gone_are_told_and_rows_that_have_gone_are_refused() {
+    use rheos_core::error::Warn;
+    use std::sync::Mutex;
+
+    for letters in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let definition = table(path, &schema(&[("a", DataType::Int64)]), &[CSV]);
+        let new = || if letters { FileSink::letters(&definition) } else { FileSink::try_new(&definition) }.unwrap();
+        let first = new();
+        first.begin().unwrap();
+        let mut writer = open(&first, 1);
+        let mut listed = vec![];
+        for epoch in 1..4 {
+            put(writer.as_mut(), rows(epoch..epoch + 1), Ticket::none());
+            listed.extend(stage_epoch(writer.as_mut(), epoch as u64, EpochEnd::Running));
+        }
+        drop(writer);
+        let mut hidden: Vec<_> = names(path).into_iter().filter(|name| name.starts_with(".part-")).collect();
+        hidden.sort_unstable();
+        assert_eq!(hidden.len(), 3);
+        fs::remove_file(path.join(&hidden[1])).unwrap();
+        let second = new();
+        let told = Arc::<Mutex<Vec<String>>>::default();
+        let to = Arc::clone(&told);
+        second.set_warn(&Warn::new(Arc::new(move |e: &Error| to.lock().unwrap().push(e.message().to_string()))));
+        second.resume(&listed).unwrap();
+        let committed = second.commit(None, &listed);
+        if letters {
+            committed.unwrap();
+            let got = read(path, &schema(&[("a", DataType::Int64)]), &[CSV]).unwrap().ints();
+            assert_eq!(got, [Some(1), Some(3)]);
+            assert!(told.lock().unwrap()[0].starts_with("1 files of dead letters have gone"));
+            second.commit(None, &listed).unwrap();
+            assert_eq!(told.lock().unwrap().len(), 1, "what is done is not looked for again");
+        } else {
+            assert_eq!(committed.unwrap_err().code(), "R0215");
+        }
+    }
+}
+
 /// Run 1 releases 1.1 by a checkpoint that is damaged later; run 5 goes on before it, makes the rows again, and run 1 wakes up.
 #[test]
 fn a_run_that_was_taken_for_dead_commits_nothing_any_more() {
