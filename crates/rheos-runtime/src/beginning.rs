@@ -26,6 +26,9 @@ use rheos_state::journal;
 use rheos_state::kept::Kept;
 use rheos_state::store::CheckpointStore;
 
+/// Sinks by their stable ids.
+type Sinks = BTreeMap<OperatorId, Arc<dyn Sink>>;
+
 /// Claims that are tried before others are taken to be faster for ever.
 const CLAIMS_MAX: usize = 10;
 
@@ -140,7 +143,7 @@ impl Beginning {
 
     /// Brings the sinks to where the job goes on: what has been released is visible, what belongs to nobody is gone.
     /// `keeps_state`: whether the job does.
-    pub(crate) fn settle(&mut self, sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>, keeps_state: bool) -> Result<()> {
+    pub(crate) fn settle(&mut self, sinks: &Sinks, keeps_state: bool) -> Result<()> {
         let keep: BTreeMap<OperatorId, _> = self.keep_staged.drain(..).map(|s| (s.operator, s.committables)).collect();
         let is_new = |operator: &OperatorId| self.restored.is_none() && !keep.contains_key(operator);
         sinks.iter().filter(|(operator, _)| is_new(operator)).try_for_each(|(_, sink)| sink.begin())?;
@@ -161,7 +164,7 @@ impl Beginning {
 pub(crate) fn recover(
     state: &StateConfig,
     graph: &JobGraph,
-    (sinks, standing_by): (&BTreeMap<OperatorId, Arc<dyn Sink>>, &BTreeMap<OperatorId, Arc<dyn Sink>>),
+    (sinks, standing_by): (&Sinks, &Sinks),
 ) -> Result<Option<Beginning>> {
     let store = state.store.as_ref();
     for _ in 0..CLAIMS_MAX {
@@ -225,7 +228,7 @@ fn ids(graph: &JobGraph) -> impl Iterator<Item = OperatorId> {
 }
 
 /// By sink: the sources above it.
-fn fed_by(graph: &JobGraph, sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>) -> BTreeMap<OperatorId, BTreeSet<OperatorId>> {
+fn fed_by(graph: &JobGraph, sinks: &Sinks) -> BTreeMap<OperatorId, BTreeSet<OperatorId>> {
     let mut above: Vec<BTreeSet<OperatorId>> = vec![];
     for node in graph.nodes() {
         let id = OperatorId(node.operator_id.clone());
@@ -271,13 +274,13 @@ fn written(outcome: WriteOutcome) -> Result<()> {
 }
 
 /// From now on no earlier run commits.
-fn take_over(claim: &Claim, sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>) -> Result<()> {
+fn take_over(claim: &Claim, sinks: &Sinks) -> Result<()> {
     sinks.iter().try_for_each(|(operator, sink)| {
         sink.take_over(&Owner { job: claim.job, operator: operator.clone(), generation: claim.generation })
     })
 }
 
-fn commit_again(commits: Vec<SinkCommit>, sinks: &BTreeMap<OperatorId, Arc<dyn Sink>>) -> Result<()> {
+fn commit_again(commits: Vec<SinkCommit>, sinks: &Sinks) -> Result<()> {
     commits.into_iter().try_for_each(|SinkCommit { fence, committables }| match sinks.get(&fence.owner.operator) {
         Some(sink) => sink.commit(Some(&fence), &committables),
         None => Err(Error::internal(format!("there is no sink '{}' to commit", fence.owner.operator))),
