@@ -1,28 +1,34 @@
 #!/usr/bin/env python3
 """What keeping state costs: three tables of docs/benchmarks.md.
 
-    benches/checkpoints.py cost     [--state-gb 0,1,4] [--interval-ms 1000] [--seconds 20] [--pairs 3]
-    benches/checkpoints.py recovery [--state-mb 100,1000] [--runs 5]
-    benches/checkpoints.py latency  [--intervals-ms 200,1000] [--seconds 30]
-    each: [--binary target/release/rheos] [--work DIR] [--workers 2]
+    benches/checkpoints.py cost     [--state-gb 0,1,4] [--interval-ms 1000] [--seconds 10] [--rounds 3]
+    benches/checkpoints.py recovery [--state-mb 100,1000] [--rounds 5]
+    benches/checkpoints.py latency  [--intervals-ms 200,1000] [--seconds 10] [--rounds 3]
+    each: [--binary target/release/rheos] [--work DIR] [--workers 2] [--results FILE]
 
 cost: a window that never fires keeps a text for each of a million keys (--keys), in all so many GB. Each interval touches a
-tenth of the keys and leaves the others alone. Two runs of each kind, with and without a state directory:
+tenth of the keys and leaves the others alone. What is looked at begins when all keys have come once and are stored. Two runs of
+each kind, with and without a state directory:
   paced      rows come at the rate that touches a tenth of the keys an interval. A second stream of 1,000 rows a second goes
              through the same workers to stdout: how late its rows are is the pause that a checkpoint makes on the data path.
              How long checkpoints take is read off the manifests: from the cut to the file's own time.
   as fast as possible
-             rows per second, merging of old state and all; in turn, the drop is the median over the pairs. As many rows touch a
-             tenth of the keys as an interval has at that rate.
+             rows per second, merging of old state and all; in turn, the drop is the median over the rounds. As many rows touch a
+             tenth of the keys as an interval has at the rate without state.
 recovery: such a job is killed (SIGKILL) when its state is complete, and started again: the time to the first row on stdout.
 latency: a generator of 1,000 rows a second, a csv table that commits with each checkpoint. A row is due at its number / rate behind
 the first, and has arrived when its file has its visible name; how long it waits to be written counts.
+
+Each measured run adds a line of JSON to the results. A run of this program that was stopped goes on behind them; another binary or
+other options begin anew. What the machine has no memory or disk for is skipped, and told.
 """
 
 import argparse
+import datetime
 import json
 import os
 import pathlib
+import platform
 import re
 import shutil
 import signal
@@ -37,6 +43,10 @@ TICKS_PER_S = 1000
 MIB, GB = 1 << 20, 1_000_000_000
 # Rows that come before are not looked at: threads start, memory is touched for the first time.
 WARM_UP_S = 2
+# For a checkpoint that has all keys, behind the last of them.
+STORED_S_MAX = 40
+# What a job may take of the memory that is free, and of the disk for each byte of state.
+MEMORY_SHARE, DISK_FOR_STATE = 0.85, 4
 
 SOURCE = """CREATE TABLE t (id BIGINT, payload STRING, at TIMESTAMP(3), WATERMARK FOR at AS at)
 WITH ('connector' = 'datagen', {pace}'fields.id.kind' = 'sequence', 'fields.at.kind' = 'sequence', 'fields.at.step' = '1 ms',
@@ -54,6 +64,8 @@ TICKS = """CREATE TABLE ticks (id BIGINT)
 WITH ('connector' = 'datagen', 'rows-per-second' = '1000/s', 'fields.id.kind' = 'sequence');
 SELECT id FROM ticks;
 """
+# Tells how far the generator is.
+PROGRESS = "SELECT id FROM t WHERE id % {step} = 0;\n"
 ROWS = """CREATE TABLE t (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '1000/s', 'fields.id.kind' = 'sequence');
 CREATE TABLE o (id BIGINT) WITH ('connector' = 'filesystem', 'path' = '{output}', 'format' = 'csv', 'sink.commit-interval' = '0 s');
 INSERT INTO o SELECT id FROM t;
@@ -77,21 +89,39 @@ def program(options, gb, block, pace):
     return text + (STATE.format(keys=options.keys, tenth=options.keys // 10, block=max(1, block)) if gb else NO_STATE)
 
 
+class Skipped(Exception):
+    """Why something cannot be measured here."""
+
+
 class Run:
     """A job on its way. `ticks`: (number, time) of the rows on stdout."""
 
     def __init__(self, options, folder, text, state, interval_ms):
-        self.folder, self.ticks, self.first, self.written = folder, [], None, 0
+        self.folder, self.ticks, self.first, self.memory_mib = folder, [], None, free_mib() * MEMORY_SHARE
         (folder / "job.sql").write_text(text)
         command = [options.binary, "run", folder / "job.sql", "-p", str(options.workers), "-o", "csv"]
         command += ["--set", f"checkpoint.interval={interval_ms} ms"]
         if state:
             command += ["--state-dir", folder / "state"]
+        self.checkpoints = Checkpoints(folder / "state") if state else None
         self.log = open(folder / "log", "w+")
         self.begun = time.monotonic()
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log)
         self.reader = threading.Thread(target=self.read)
         self.reader.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+        self.reader.join()
+        self.process.stdout.close()
+        self.log.close()
+        if self.checkpoints:
+            self.checkpoints.stop()
 
     def read(self):
         rest = b""
@@ -103,36 +133,37 @@ class Run:
                     self.first = self.first or now
                     self.ticks.append((int(line), now))
 
-    def peak_mib(self):
+    def status_mib(self, name):
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) // 1024
+        return int(re.search(rf"{name}:\s+(\d+)", status)[1]) // 1024
 
     def written_mib(self):
         """To the disk, also of files that are gone by now."""
         io = pathlib.Path(f"/proc/{self.process.pid}/io").read_text()
         return int(re.search(r"^write_bytes: (\d+)", io, re.M)[1]) // MIB
 
-    def check(self):
-        if self.process.poll() is not None:
-            self.log.seek(0)
-            raise SystemExit(f"the job ended with {self.process.returncode}: {self.log.read()}")
+    def cpu_s(self):
+        words = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
-    def kill(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.end()
+    def wait(self, is_done, limit_s=600):
+        """Until `is_done`, or for so long. Errors: SystemExit if the job ends, Skipped if it takes too much memory."""
+        until = time.monotonic() + limit_s
+        while not is_done() and time.monotonic() < until:
+            if self.process.poll() is not None:
+                self.log.seek(0)
+                raise SystemExit(f"the job ended with {self.process.returncode}: {self.log.read()}")
+            if self.status_mib("VmRSS") > self.memory_mib:
+                raise Skipped(f"it takes more than {self.memory_mib:.0f} MiB of memory")
+            time.sleep(0.01)
 
-    def end(self):
-        """Waits. Gives CPU and wall seconds."""
-        _, status, usage = os.wait4(self.process.pid, 0)
-        took_s = time.monotonic() - self.begun
-        self.process.returncode = os.waitstatus_to_exitcode(status)
-        self.reader.join()
-        self.process.stdout.close()
-        if self.process.returncode not in (0, -signal.SIGKILL):
-            self.log.seek(0)
-            raise SystemExit(f"the job ended with {self.process.returncode}: {self.log.read()}")
-        self.log.close()
-        return usage.ru_utime + usage.ru_stime, took_s
+    def wait_until_stored(self, is_complete):
+        """Until the state `is_complete`, and a checkpoint has it."""
+        self.wait(is_complete)
+        complete_ms = time.time() * 1000
+        if self.checkpoints:
+            self.wait(lambda: self.checkpoints.newest_cut_ms > complete_ms, STORED_S_MAX)
+        self.wait(lambda: False, WARM_UP_S)
 
 
 class Checkpoints(threading.Thread):
@@ -140,26 +171,31 @@ class Checkpoints(threading.Thread):
 
     def __init__(self, state):
         super().__init__(daemon=True)
-        self.journal, self.over, self.found = state / "journal", threading.Event(), {}
+        self.journal, self.over, self.found, self.newest_cut_ms = state / "journal", threading.Event(), {}, 0
+        self.start()
 
     def run(self):
-        while not self.over.wait(0.1):
+        while not self.over.wait(0.05):
             if not self.journal.is_dir():
                 continue
             for file in self.journal.iterdir():
                 if file.name in self.found or not re.search(r"\d+\.json$", file.name):
                     continue
                 try:
-                    took_ms = file.stat().st_ctime * 1000 - cut_ms(file.read_text())
-                    self.found[file.name] = (time.monotonic(), took_ms)
-                except (FileNotFoundError, TypeError):
-                    # Deleted just now, or no manifest.
+                    cut = cut_ms(file.read_text())
+                    self.found[file.name] = cut and (cut, max(0, file.stat().st_ctime * 1000 - cut))
+                    self.newest_cut_ms = max(self.newest_cut_ms, cut or 0)
+                except FileNotFoundError:
+                    # Deleted just now.
                     self.found.setdefault(file.name, None)
 
-    def times_ms(self, since):
+    def times_ms(self, since_ms):
+        """How long those took that were cut since."""
+        return [took for cut, took in filter(None, self.found.values()) if cut >= since_ms]
+
+    def stop(self):
         self.over.set()
         self.join()
-        return [took_ms for at, took_ms in filter(None, self.found.values()) if at >= since]
 
 
 def cut_ms(text):
@@ -169,132 +205,208 @@ def cut_ms(text):
 
 
 def size_mib(folder):
-    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) // MIB
+    total = 0
+    for file in folder.rglob("*"):
+        try:
+            total += file.stat().st_size if file.is_file() else 0
+        except FileNotFoundError:
+            # Deleted just now.
+            pass
+    return total // MIB
+
+
+def free_mib():
+    return int(re.search(r"MemAvailable:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text())[1]) // 1024
 
 
 def paced(options, gb, state, folder):
-    """Figures of one paced run, behind the time in which all keys come once."""
+    """Figures of one paced run."""
     per_interval = options.keys // 10
     rate = per_interval * 1000 // options.interval_ms
     text = program(options, gb, per_interval, f"'rows-per-second' = '{rate}/s', ") + TICKS
-    run = Run(options, folder, text, state, options.interval_ms)
-    checkpoints = Checkpoints(folder / "state")
-    checkpoints.start()
-    while len(run.ticks) < (options.keys / rate + WARM_UP_S) * TICKS_PER_S:
-        run.check()
-        time.sleep(0.05)
-    since, n, written = time.monotonic(), len(run.ticks), run.written_mib()
-    time.sleep(options.seconds)
-    run.check()
-    took_ms, figures = checkpoints.times_ms(since), {"peak_mib": run.peak_mib(), "written_mib": run.written_mib() - written}
-    figures["stored_mib"] = size_mib(folder / "state") if state else 0
-    run.kill()
-    late = lateness_ms(run.ticks[n:], TICKS_PER_S)
-    figures |= {"late_p99_ms": quantile(late, 0.99), "late_max_ms": max(late), "checkpoints": len(took_ms)}
-    if took_ms:
-        figures |= {"took_p50_ms": statistics.median(took_ms), "took_max_ms": max(took_ms)}
-    return figures
+    with Run(options, folder, text, state, options.interval_ms) as run:
+        run.wait_until_stored(lambda: len(run.ticks) >= (options.keys / rate + WARM_UP_S) * TICKS_PER_S)
+        since_ms, n, written = time.time() * 1000, len(run.ticks), run.written_mib()
+        run.wait(lambda: False, options.seconds)
+        took_ms = run.checkpoints.times_ms(since_ms) if state else []
+        figures = {"peak_mib": run.status_mib("VmHWM"), "written_mib_s": (run.written_mib() - written) / options.seconds}
+        figures["stored_mib"] = size_mib(folder / "state") if state else 0
+        late = lateness_ms(run.ticks[n:], TICKS_PER_S)
+    return figures | {"late_p99_ms": quantile(late, 0.99), "late_max_ms": max(late), "took_ms": took_ms}
 
 
-def fast(options, gb, rows, block, state, folder):
+def fast(options, gb, block, state, folder):
     """Rows per second and CPU seconds per million rows."""
-    pace = f"'number-of-rows' = '{rows}', "
-    cpu_s, wall_s = Run(options, folder, program(options, gb, block, pace), state, options.interval_ms).end()
-    return rows / wall_s, cpu_s / rows * 1e6
+    text = program(options, gb, block, "") + PROGRESS.format(step=options.keys // 100)
+    with Run(options, folder, text, state, options.interval_ms) as run:
+
+        def rows():
+            return max((number for number, _ in run.ticks[-100:]), default=0)
+
+        run.wait_until_stored(lambda: rows() >= options.keys)
+        (first, at), cpu_s = (rows(), time.monotonic()), run.cpu_s()
+        run.wait(lambda: False, options.seconds)
+        made, took_s, cpu_s = rows() - first, time.monotonic() - at, run.cpu_s() - cpu_s
+    if made == 0:
+        raise Skipped(f"it comes no further within {options.seconds} s")
+    return {"rows_per_s": made / took_s, "cpu_s_per_m": cpu_s / made * 1e6}
 
 
-def in_folder(options, measure):
-    with tempfile.TemporaryDirectory(prefix="rheos-bench-", dir=options.work) as folder:
-        return measure(pathlib.Path(folder).resolve())
+class Results:
+    """What has been measured, as lines of JSON: what it is, and the figures or why there are none."""
+
+    def __init__(self, options):
+        self.options, binary = options, options.binary.stat()
+        self.of = [binary.st_size, int(binary.st_mtime), options.workers, options.keys, options.interval_ms, options.seconds]
+        options.results.parent.mkdir(parents=True, exist_ok=True)
+        lines = options.results.read_text().splitlines() if options.results.exists() else []
+        self.found = {json.dumps(line["key"]): line for line in map(json.loads, lines)}
+
+    def take(self, what, measure, need_gb=0):
+        """Figures of `what`, measured now if they are not there; `None` if they cannot be had. `need_gb`: of state."""
+        key = [*what, *self.of]
+        if (text := json.dumps(key)) not in self.found:
+            print(f"{datetime.datetime.now():%H:%M:%S} {' '.join(map(str, what))}", file=sys.stderr, flush=True)
+            with tempfile.TemporaryDirectory(prefix="rheos-bench-", dir=self.options.work) as folder:
+                line = {"key": key, "at": time.time()}
+                try:
+                    if shutil.disk_usage(folder).free < need_gb * GB * DISK_FOR_STATE:
+                        raise Skipped(f"the disk has less than {need_gb * DISK_FOR_STATE:g} GB free")
+                    line["figures"] = measure(pathlib.Path(folder).resolve())
+                except Skipped as why:
+                    line["skipped"] = str(why)
+            self.found[text] = line
+            with open(self.options.results, "a") as out:
+                out.write(json.dumps(line) + "\n")
+        line = self.found[text]
+        if "skipped" in line:
+            print(f"skipped: {' '.join(map(str, what))}: {line['skipped']}", file=sys.stderr, flush=True)
+        return line.get("figures")
 
 
-def cost(options):
-    print(f"{options.workers} workers, {options.keys:,} keys, interval {options.interval_ms} ms\n")
-    print("| state GB | checkpoints | ms, p50 | ms, max | late p99 ms, without | with | late max ms, without | with | "
-          "MiB/s to disk | MiB stored | peak MiB, without | with |")
-    print("|---:" * 12 + "|")
+def spread(values, form="{:.0f}"):
+    """The median, and between which values it lies."""
+    texts = [form.format(v) for v in (statistics.median(values), min(values), max(values))]
+    return texts[0] if len(values) == 1 else f"{texts[0]} ({texts[1]} to {texts[2]})"
+
+
+def table(head, rows):
+    print("| " + " | ".join(head) + " |\n" + "|---:" * len(head) + "|")
+    for row in rows:
+        print("| " + " | ".join(map(str, row)) + " |")
+    print(flush=True)
+
+
+def about(options):
+    """What the tables stand on."""
+    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    memory = int(re.search(r"MemTotal:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text())[1]) / (1 << 20)
+    version = subprocess.run([options.binary, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    with tempfile.NamedTemporaryFile(dir=options.work) as file:
+        began = time.monotonic()
+        for _ in range(64):
+            file.write(os.urandom(4 * MIB))
+        os.fsync(file.fileno())
+        disk_mib_s = 256 / (time.monotonic() - began)
+    print(f"{version}, {datetime.date.today():%d %B %Y}; {cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores, "
+          f"{memory:.0f} GiB, Linux {platform.release()}, load before {os.getloadavg()[0]:.2f}; the disk takes {disk_mib_s:.0f} MiB/s; "
+          f"{options.workers} workers, {options.keys:,} keys, interval {options.interval_ms} ms, {options.seconds} s looked at\n", flush=True)
+
+
+def cost(options, results):
+    rows = []
     for gb in options.state_gb:
-        without, kept = (in_folder(options, lambda f, s=state: paced(options, gb, s, f)) for state in (False, True))
-        both = [f"{run[key]:.1f}" for key in ("late_p99_ms", "late_max_ms") for run in (without, kept)]
-        cells = [f"{gb:g}", kept["checkpoints"], f"{kept.get('took_p50_ms', 0):.0f}", f"{kept.get('took_max_ms', 0):.0f}", *both]
-        cells += [f"{kept['written_mib'] / options.seconds:.0f}", kept["stored_mib"], without["peak_mib"], kept["peak_mib"]]
-        print("| " + " | ".join(map(str, cells)) + " |", flush=True)
-    print("\n| state GB | rows/s without | with | drop % | CPU s/M without | with |\n" + "|---:" * 6 + "|")
-    for gb in options.state_gb:
-        # A short run tells the rate.
-        block = options.keys
-        rows = 2 * options.keys
-        rate = in_folder(options, lambda f: fast(options, gb, rows, block, False, f))[0]
-        block, rows = int(rate * options.interval_ms / 1000), int(rate * options.seconds)
-        pairs = [
-            [in_folder(options, lambda f, s=state: fast(options, gb, rows, block, s, f)) for state in (False, True)]
-            for _ in range(options.pairs)
-        ]
-        rates = [statistics.median(pair[at][0] for pair in pairs) for at in (0, 1)]
-        cpu = [statistics.median(pair[at][1] for pair in pairs) for at in (0, 1)]
-        drop = statistics.median(1 - kept[0] / without[0] for without, kept in pairs)
-        print(f"| {gb:g} | {rates[0]:,.0f} | {rates[1]:,.0f} | {drop * 100:.1f} | {cpu[0]:.3f} | {cpu[1]:.3f} |", flush=True)
+        kinds = [results.take(["paced", gb, state], lambda f, s=state: paced(options, gb, s, f), gb) for state in (False, True)]
+        if None in kinds:
+            continue
+        without, kept = kinds
+        took = spread(kept["took_ms"]) if kept["took_ms"] else "none ended"
+        late = [f"{run[key]:.0f}" for key in ("late_p99_ms", "late_max_ms") for run in (without, kept)]
+        disk = [f"{kept['written_mib_s']:.0f}", kept["stored_mib"]]
+        rows.append([f"{gb:g}", len(kept["took_ms"]), took, *late, *disk, without["peak_mib"], kept["peak_mib"]])
+    head = ["state GB", "checkpoints", "ms each", "late p99 ms, without", "with", "late max ms, without", "with"]
+    table([*head, "MiB/s to disk", "MiB stored", "peak MiB, without", "with"], rows)
+    drops = [drop(options, results, gb) for gb in options.state_gb]
+    table(["state GB", "rows/s without", "with", "drop %", "CPU s/M without", "with"], filter(None, drops))
 
 
-def recovery(options):
-    print("| state MB | MiB stored | first row, s, median | max | peak MiB |\n" + "|---:" * 5 + "|")
+def drop(options, results, gb):
+    """A row of the second table: medians, and the least and the greatest."""
+    rate = results.take(["rate", gb], lambda f: fast(options, gb, options.keys, False, f))
+    if rate is None:
+        return None
+    block = int(rate["rows_per_s"] * options.interval_ms / 1000)
+    pairs = []
+    for n in range(options.rounds):
+        kinds = [results.take(["fast", gb, state, n], lambda f, s=state: fast(options, gb, block, s, f), gb) for state in (False, True)]
+        if None not in kinds:
+            pairs.append(kinds)
+    if not pairs:
+        return None
+    drops = [(1 - kept["rows_per_s"] / without["rows_per_s"]) * 100 for without, kept in pairs]
+    rates = [spread([pair[at]["rows_per_s"] for pair in pairs], "{:,.0f}") for at in (0, 1)]
+    cpu = [spread([pair[at]["cpu_s_per_m"] for pair in pairs], "{:.3f}") for at in (0, 1)]
+    return [f"{gb:g}", *rates, spread(drops, "{:.1f}"), *cpu]
+
+
+def recovery(options, results):
+    rows = []
     for mb in options.state_mb:
-        print(in_folder(options, lambda folder: recover(options, mb, folder)), flush=True)
+        found = results.take(["recovery", mb, options.rounds], lambda folder: recover(options, mb, folder), mb / 1000)
+        if found:
+            rows.append([f"{mb:g}", max(found["stored_mib"]), spread(found["took_s"], "{:.2f}"), max(found["peak_mib"])])
+    table(["state MB", "MiB stored", "first row, s", "peak MiB"], rows)
 
 
 def recover(options, mb, folder):
+    """Figures of each start behind a kill."""
     per_interval = options.keys // 10
     rate = per_interval * 1000 // options.interval_ms
     text = program(options, mb / 1000, per_interval, f"'rows-per-second' = '{rate}/s', ") + TICKS
-    run = Run(options, folder, text, True, options.interval_ms)
-    while len(run.ticks) < (options.keys / rate + WARM_UP_S) * TICKS_PER_S:
-        run.check()
-        time.sleep(0.05)
-    took_s, peaks = [], []
-    for _ in range(options.runs):
-        run.kill()
-        stored = size_mib(folder / "state")
-        run = Run(options, folder, text, True, options.interval_ms)
-        while run.first is None:
-            run.check()
-            time.sleep(0.01)
-        took_s.append(run.first - run.begun)
-        # Some checkpoints more, so that the next start is no copy of this one.
-        time.sleep(3 * options.interval_ms / 1000)
-        peaks.append(run.peak_mib())
-    run.kill()
-    return f"| {mb:g} | {stored} | {statistics.median(took_s):.2f} | {max(took_s):.2f} | {max(peaks)} |"
+    with Run(options, folder, text, True, options.interval_ms) as run:
+        run.wait_until_stored(lambda: len(run.ticks) >= (options.keys / rate + WARM_UP_S) * TICKS_PER_S)
+    figures = {"took_s": [], "stored_mib": [], "peak_mib": []}
+    for _ in range(options.rounds):
+        figures["stored_mib"].append(size_mib(folder / "state"))
+        with Run(options, folder, text, True, options.interval_ms) as run:
+            run.wait(lambda: run.first is not None)
+            figures["took_s"].append(run.first - run.begun)
+            # Some checkpoints more, so that the next start is no copy of this one.
+            run.wait(lambda: False, 3 * options.interval_ms / 1000)
+            figures["peak_mib"].append(run.status_mib("VmHWM"))
+    return figures
 
 
-def latency(options):
-    print("| interval ms | rows | p50 ms | p99 ms | max ms |\n" + "|---:" * 5 + "|")
+def latency(options, results):
+    rows = []
     for interval_ms in options.intervals_ms:
-        late = in_folder(options, lambda folder: arrive(options, interval_ms, folder))
-        figures = f"{quantile(late, 0.5):.0f} | {quantile(late, 0.99):.0f} | {max(late):.0f}"
-        print(f"| {interval_ms} | {len(late):,} | {figures} |", flush=True)
+        measure = lambda folder, interval_ms=interval_ms: arrive(options, interval_ms, folder)
+        found = [results.take(["latency", interval_ms, n], measure) for n in range(options.rounds)]
+        if None not in found:
+            figures = [spread([one[key] for one in found]) for key in ("p50_ms", "p99_ms", "max_ms")]
+            rows.append([interval_ms, f"{sum(one['rows'] for one in found):,}", *figures])
+    table(["interval ms", "rows", "p50 ms", "p99 ms", "max ms"], rows)
 
 
 def arrive(options, interval_ms, folder):
     """How late the rows are, in ms. When the first was due is what the engine's own output tells: the ticks of the same pace."""
     output = folder / "out"
-    # The ticks go straight to stdout, so their earliest is due within a millisecond or two of the rows' own beginning.
-    run = Run(options, folder, ROWS.format(output=output) + TICKS, True, interval_ms)
     seen, arrivals = set(), []
-    until = time.monotonic() + options.seconds + WARM_UP_S
-    while (now := time.monotonic()) < until:
-        run.check()
-        if output.is_dir():
-            for entry in os.scandir(output):
-                if entry.name.startswith(".") or entry.name in seen:
-                    continue
+
+    def look():
+        for entry in os.scandir(output) if output.is_dir() else ():
+            if not entry.name.startswith(".") and entry.name not in seen:
                 seen.add(entry.name)
                 now = time.monotonic()
-                ids = pathlib.Path(entry.path).read_text().split()[1:]
-                arrivals += [(int(number), now) for number in ids]
-        time.sleep(0.001)
-    run.kill()
+                arrivals.extend((int(number), now) for number in pathlib.Path(entry.path).read_text().split()[1:])
+        return False
+
+    # The ticks go straight to stdout, so their earliest is due within a millisecond or two of the rows' own beginning.
+    with Run(options, folder, ROWS.format(output=output) + TICKS, True, interval_ms) as run:
+        run.wait(look, options.seconds + WARM_UP_S)
     begun = min(at - number / TICKS_PER_S for number, at in run.ticks)
-    return [(at - number / TICKS_PER_S - begun) * 1000 for number, at in arrivals if number >= WARM_UP_S * TICKS_PER_S]
+    late = [(at - number / TICKS_PER_S - begun) * 1000 for number, at in arrivals if number >= WARM_UP_S * TICKS_PER_S]
+    return {"rows": len(late), "p50_ms": quantile(late, 0.5), "p99_ms": quantile(late, 0.99), "max_ms": max(late)}
 
 
 def numbers(text):
@@ -308,23 +420,26 @@ def main():
     common.add_argument("--workers", type=int, default=2)
     common.add_argument("--keys", type=int, default=1_000_000)
     common.add_argument("--interval-ms", type=int, default=1000, help="checkpoint.interval")
-    common.add_argument("--seconds", type=int, default=20, help="that are looked at, of each run")
+    common.add_argument("--seconds", type=int, default=10, help="that are looked at, of each run")
+    common.add_argument("--results", type=pathlib.Path, default="target/checkpoints.jsonl", help="lines of JSON; added to")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_subparsers(required=True)
     one = what.add_parser("cost", parents=[common])
     one.add_argument("--state-gb", type=numbers, default=[0, 1, 4])
-    one.add_argument("--pairs", type=int, default=3)
+    one.add_argument("--rounds", type=int, default=3, help="as fast as possible")
     one.set_defaults(run=cost)
     one = what.add_parser("recovery", parents=[common])
     one.add_argument("--state-mb", type=numbers, default=[100, 1000])
-    one.add_argument("--runs", type=int, default=5)
+    one.add_argument("--rounds", type=int, default=5, help="kills")
     one.set_defaults(run=recovery)
     one = what.add_parser("latency", parents=[common])
     one.add_argument("--intervals-ms", type=numbers, default=[200, 1000])
+    one.add_argument("--rounds", type=int, default=3)
     one.set_defaults(run=latency)
     options = parser.parse_args()
     options.binary = options.binary.resolve()
-    options.run(options)
+    about(options)
+    options.run(options, Results(options))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ import shutil
 import subprocess
 import threading
 
+import aims
+
 KINDS = ("none", "power", "disk", "space", "damage")
 
 # Chances in a million: fail, full, slow, half, done but told as failed.
@@ -38,9 +40,9 @@ class Fault:
     def __init__(self, rng, work):
         self.rng, self.disk, self.seen = rng, work / "disk", {}
         # Folders of their own above them: what one syncs does not help the other.
-        self.state, self.output = self.disk / "a" / "state", self.disk / "b" / "out"
+        self.state, self.output = self.disk / "a" / "state", self.disk / "b"
         self.state.parent.mkdir(parents=True)
-        self.output.parent.mkdir()
+        self.output.mkdir()
 
     def count(self, what):
         self.seen[what] = self.seen.get(what, 0) + 1
@@ -69,20 +71,13 @@ class Fault:
 class Shim(Fault):
     """disk.c below the process."""
 
-    library = None
-
     @classmethod
     def missing(cls, folder):
-        """Builds it. Why there is none, or nothing."""
-        if shutil.which("cc") is None:
-            return "there is no C compiler"
-        cls.library = folder / "disk.so"
-        source = pathlib.Path(__file__).with_name("disk.c")
-        built = subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", cls.library, source, "-ldl", "-lpthread"], capture_output=True)
-        return None if built.returncode == 0 else f"cc: {built.stderr.decode()[:200]}"
+        """Why it cannot be, or nothing."""
+        return aims.build(folder)
 
     def environment(self):
-        return {**os.environ, "LD_PRELOAD": str(self.library), "DISK_ROOTS": f"{self.state}:{self.disk}"}
+        return {**os.environ, "LD_PRELOAD": str(aims.library), "DISK_ROOTS": f"{self.state}:{self.disk}"}
 
 
 class Power(Shim):

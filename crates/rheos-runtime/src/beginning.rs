@@ -17,11 +17,11 @@ use rheos_checkpoint::journal::{Claim, Entry, Journal, Nonce};
 use rheos_checkpoint::manifest::{Manifest, SourceState};
 use rheos_checkpoint::recovery::{DroppedState, Duplicates, Options, RestoreFrom, SinkStaged, Step, next_step};
 use rheos_checkpoint::rescale;
-use rheos_core::graph::{JobGraph, NodeKind};
+use rheos_core::graph::NodeKind;
 use rheos_core::key::KeyGroupAssignment;
 use rheos_core::sink::{Owner, Sink};
 use rheos_core::time::{Epoch, Watermark};
-use rheos_core::{Error, ErrorKind, Generation, JobId, NodeId, OperatorId, Result};
+use rheos_core::{Error, ErrorKind, Generation, JobGraph, JobId, NodeId, OperatorId, Result};
 use rheos_state::journal;
 use rheos_state::kept::Kept;
 use rheos_state::store::CheckpointStore;
@@ -99,6 +99,12 @@ impl Beginning {
         self.restored.as_ref()?.sources.iter().find(|s| s.operator == *operator)
     }
 
+    /// Whether the checkpoint lists output of a sink.
+    pub(crate) fn has_output(&self, operator: &OperatorId) -> bool {
+        let state = self.restored.as_ref().and_then(|m| m.sink(operator));
+        state.is_some_and(|sink| sink.listed().next().is_some())
+    }
+
     /// The watermark that an operator begins with: its own of the checkpoint. One that the checkpoint does not know begins with
     /// that of the sources that it reads, if no other step with a watermark is between.
     pub(crate) fn watermark(&self, graph: &JobGraph, node: NodeId) -> Watermark {
@@ -124,12 +130,6 @@ impl Beginning {
         };
         // The end of time is told by who has come to it.
         sent.filter(|watermark| *watermark < Watermark::MAX).unwrap_or(Watermark::MIN)
-    }
-
-    /// Whether the checkpoint lists output of a sink.
-    pub(crate) fn has_output(&self, operator: &OperatorId) -> bool {
-        let state = self.restored.as_ref().and_then(|m| m.sink(operator));
-        state.is_some_and(|sink| sink.listed().next().is_some())
     }
 
     /// Who owns which key groups: as few as possible move.

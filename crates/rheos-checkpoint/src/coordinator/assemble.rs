@@ -26,9 +26,9 @@ pub(super) struct Parts {
 /// Errors: `Internal` for reports that contradict each other.
 pub(super) fn manifest(start: &Start, parts: Parts) -> Result<Manifest> {
     let counters = merge_counters(start, &parts.snapshots);
-    let watermarks_ms = lowest_watermarks(&parts.snapshots);
     // Operators stay in an epoch behind its announcement, and go by the clock.
     let seen_ms = parts.snapshots.iter().map(|(_, s)| s.processing_time_ms).max();
+    let watermarks_ms = lowest_watermarks(&parts.snapshots);
     let manifest = Manifest {
         entry: parts.entry,
         generation: start.claim.generation,

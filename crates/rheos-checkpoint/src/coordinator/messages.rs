@@ -42,10 +42,10 @@ pub struct Snapshot {
     pub staged: Vec<SinkOutput>,
     /// Totals since the generation began.
     pub counters: BTreeMap<String, u64>,
-    /// The watermarks in ms at which operators have left the epoch.
-    pub watermarks_ms: BTreeMap<OperatorId, i64>,
     /// The job's processing time when the worker was through with the epoch: its operators have seen none that is later.
     pub processing_time_ms: i64,
+    /// The watermarks in ms at which operators have left the epoch.
+    pub watermarks_ms: BTreeMap<OperatorId, i64>,
     /// Objects that are whole or under way, and are for a later report.
     pub holds: BTreeSet<String>,
 }

@@ -1,9 +1,11 @@
-//! Dead letters: of a million records one in a thousand is garbage, at places that are known, and each of them is found.
+//! Dead letters: of a million records one in a thousand is garbage, at places that are known, and each of them is found, also when
+//! the job is killed on its way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::process::{Sandbox, start};
 
@@ -157,12 +159,37 @@ fn each_of_a_thousand_bad_records_is_found_and_every_record_is_counted_once() {
     check(&outcome.expect_code(0).expect_data(&sums).stderr);
     assert_eq!(letters(&sandbox.path("bad")), wanted);
     // Or by none, in a job that keeps state.
+    let kept = |folder: &str| {
+        let mut kept = BTreeMap::new();
+        ["a", "b", "c", "d"].iter().for_each(|t| kept.extend(letters(&sandbox.path(&format!("{folder}/errors/{t}")))));
+        kept
+    };
     let outcome = sandbox.run(&["run", "-p", "2", "--state-dir", "state", "-c", &format!("{sql}{queries}")]);
     check(&outcome.expect_code(0).expect_data(&sums).stderr);
     outcome.expect_talk("dead letters of a are in ").expect_talk("state/errors/a\n");
-    let mut kept = BTreeMap::new();
-    ["a", "b", "c", "d"].iter().for_each(|t| kept.extend(letters(&sandbox.path(&format!("state/errors/{t}")))));
-    assert_eq!(kept, wanted);
+    assert_eq!(kept("state"), wanted);
+    // And when it is killed between two of its checkpoints, and goes on with other workers. Another try, if it was faster.
+    let program = format!("{sql}{queries}");
+    let folder = (0..10).map(|n| format!("killed-{n}")).find(|folder| is_killed(&sandbox, folder, &program));
+    let folder = folder.expect("one of ten runs can be killed before its end");
+    let outcome = sandbox.run(&["run", "-p", "3", "--state-dir", &folder, "-c", &program]);
+    check(&outcome.expect_code(0).expect_data(&sums).stderr);
+    assert_eq!(kept(&folder), wanted);
+}
+
+/// Runs a program with state in `folder`, and kills it when its second checkpoint is there. False: it had ended before.
+fn is_killed(sandbox: &Sandbox, folder: &str, program: &str) -> bool {
+    let interval = "checkpoint.interval=10 ms";
+    let args = ["run", "-p", "2", "--state-dir", folder, "--set", interval, "-c", program];
+    let mut child =
+        sandbox.command(&args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // The first entry claims the journal.
+    let second = sandbox.path(folder).join("journal/00000000000000000003.json");
+    while !second.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap().code().is_none()
 }
 
 /// What a program computes with its rows fails for some of them, in several steps and for several reasons.

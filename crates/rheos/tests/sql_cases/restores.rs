@@ -4,6 +4,7 @@
 //!
 //! ```text
 //!   RHEOS_SQL_RESTORES=all   all ways of each case instead of a sample, with a seed by the clock
+//!   RHEOS_SQL_RESTORES=3/24  the third of 24 parts of them
 //!   RHEOS_SEED=n             that seed
 //!   RHEOS_SQL_CASE=text      only cases whose names contain it, 200 times: what fails now and then depends on threads
 //! ```
@@ -206,6 +207,16 @@ fn run(case: &Case, way: &Way, dice: &mut Dice) -> Result<usize, String> {
     }
 }
 
+/// What is run of all ways: the part n of m, from 1. `None`: a sample.
+fn part() -> Option<(usize, usize)> {
+    let text = std::env::var("RHEOS_SQL_RESTORES").ok()?;
+    if text == "all" {
+        return Some((1, 1));
+    }
+    let numbers = text.split_once('/').and_then(|(n, m)| Some((n.parse().ok()?, m.parse().ok()?)));
+    Some(numbers.filter(|(n, m)| (1..=*m).contains(n)).expect("RHEOS_SQL_RESTORES is 'all', or n/m with n from 1 to m"))
+}
+
 /// Of the random batches: 1 for the sample, so that a failure comes again; else by the clock, unless it is given.
 fn seed(is_whole: bool) -> u64 {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
@@ -219,16 +230,21 @@ fn seed(is_whole: bool) -> u64 {
 #[test]
 fn every_case_gives_the_expected_rows_when_its_job_dies_and_goes_on_with_other_workers() {
     std::env::set_current_dir(root()).unwrap();
-    let is_whole = std::env::var("RHEOS_SQL_RESTORES").is_ok_and(|v| v == "all");
-    let (seed, ways) = (seed(is_whole), if is_whole { all_ways() } else { sample() });
+    let part = part();
+    let (seed, ways) = (seed(part.is_some()), if part.is_some() { all_ways() } else { sample() });
     let only = std::env::var("RHEOS_SQL_CASE").ok();
     let scale = rheos_testkit::cases(1).cases as usize;
     println!("seed {seed}");
     let (cases, mut failures, mut runs, mut crashes) = (all_cases(), Vec::new(), 0, 0);
     for (n, (file, case)) in cases.iter().enumerate() {
+        if part.is_some() && n > 0 && cases[n - 1].0 != *file {
+            println!("before {file}: {runs} runs, {crashes} crashes, {} failed", failures.len());
+        }
         // The sample takes one way of each case, times RHEOS_TEST_SCALE, and in each file all of them in turn.
         let few = ways.iter().cycle().skip((n + seed as usize) % ways.len()).take(scale);
-        let chosen: Vec<&Way> = if is_whole { ways.iter().collect() } else { few.collect() };
+        // Parts take other ways in other cases, so that each has something of all.
+        let of_part = |(first, step): (usize, usize)| ways.iter().skip((first - 1 + n) % step).step_by(step).collect();
+        let chosen: Vec<&Way> = part.map_or_else(|| few.collect(), of_part);
         let again = match &only {
             Some(text) if !case.name.contains(text.as_str()) => continue,
             Some(_) => 200,
@@ -240,13 +256,16 @@ fn every_case_gives_the_expected_rows_when_its_job_dies_and_goes_on_with_other_w
             match run(case, way, &mut dice) {
                 Ok(crashed) => crashes += crashed,
                 Err(problem) => {
-                    failures.push(format!("{file}: {} ({way:?}, seed {seed}): {problem}", case.name));
+                    let failure = format!("{file}: {} ({way:?}, seed {seed}): {problem}", case.name);
+                    println!("FAILED: {failure}");
+                    failures.push(failure);
                     break;
                 }
             }
         }
     }
-    println!("{} cases, {runs} runs, {crashes} crashes, {} failed", cases.len(), failures.len());
+    let cases = cases.len();
+    println!("{cases} cases, {runs} runs, {crashes} crashes, {} failed", failures.len());
     assert!(failures.is_empty(), "{} of {runs} runs failed:\n{}", failures.len(), failures.join("\n"));
     assert!(
         crashes >= runs || only.is_some(),

@@ -266,8 +266,8 @@ impl Worker {
             sources: vec![SourceCut { operator: SOURCE.into(), watermark_ms: at.watermark_ms, splits }],
             staged: std::mem::take(&mut self.staged),
             counters: [("read".to_string(), at.read)].into(),
-            watermarks_ms: [(SOURCE.into(), at.watermark_ms)].into(),
             processing_time_ms: 0,
+            watermarks_ms: [(SOURCE.into(), at.watermark_ms)].into(),
             holds,
         }))
     }
