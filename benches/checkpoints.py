@@ -77,10 +77,12 @@ def quantile(values, q):
     return values[min(len(values) - 1, int(q * len(values)))]
 
 
-def lateness_ms(arrivals, per_s):
-    """Of (number, time in s): how late each is, in ms. The earliest counts as on time."""
-    late = [at - number / per_s for number, at in arrivals]
-    return [(value - min(late)) * 1000 for value in late]
+def lateness_ms(ticks, n, now):
+    """How late each of (number, time in s) is, in ms, from the n-th on; the earliest of all counts as on time. Also what has
+    not come by `now` is late."""
+    begun = min(at - number / TICKS_PER_S for number, at in ticks)
+    late = [(at - number / TICKS_PER_S - begun) * 1000 for number, at in ticks[n:]]
+    return [*late, max(0.0, now - (ticks[-1][0] + 1) / TICKS_PER_S - begun) * 1000]
 
 
 def program(options, gb, block, pace):
@@ -231,7 +233,7 @@ def paced(options, gb, state, folder):
         took_ms = run.checkpoints.times_ms(since_ms) if state else []
         figures = {"peak_mib": run.status_mib("VmHWM"), "written_mib_s": (run.written_mib() - written) / options.seconds}
         figures["stored_mib"] = size_mib(folder / "state") if state else 0
-        late = lateness_ms(run.ticks[n:], TICKS_PER_S)
+        late = lateness_ms(run.ticks, n, time.monotonic())
     return figures | {"late_p99_ms": quantile(late, 0.99), "late_max_ms": max(late), "took_ms": took_ms}
 
 

@@ -76,3 +76,13 @@ need_python() {
     python=.venv/bin/python
     "$python" -m pip install --quiet --disable-pip-version-check "$@" >&2
 }
+
+# Azure's storage protocol, for tests/s3. Where it cannot be had, the driver says what it skips.
+want_azurite() {
+    azurite=target/azurite/node_modules/.bin/azurite-blob
+    [ -x "$azurite" ] && return 0
+    if command -v npm >/dev/null 2>&1; then
+        timeout 300 npm install --silent --no-audit --no-fund --prefix target/azurite azurite@3 >&2 || true
+    fi
+    [ -x "$azurite" ] || azurite=
+}

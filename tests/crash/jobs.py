@@ -252,8 +252,6 @@ class Input:
     of them.
     """
 
-    is_generated = False
-
     def __init__(self, folder, rng, rows, delayed=0.0):
         folder.mkdir()
         self.table, self.rows, self.bad, self.delayed = TABLE.format(input=folder), [], [], set()
@@ -285,8 +283,6 @@ class Input:
 
 class GeneratedInput:
     """As `Input`, of the rows of GENERATED."""
-
-    is_generated = True
 
     def __init__(self, rows):
         self.table = GENERATED.format(rows=rows)

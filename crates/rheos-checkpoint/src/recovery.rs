@@ -34,6 +34,7 @@ use crate::journal::{Claim, Committed, Entry, EntryNumber, Journal, Nonce, Resto
 use crate::manifest::{JobPhase, Manifest, ObjectRef, Repeat, Segment};
 use crate::program::{self, Contents, Dropped};
 use limit::Limit;
+pub use output::known;
 
 /// From where to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use rheos::state::{
     CheckpointStore, EntryNumber, Freed, JobPhase, Journal, Listing, Manifest, Note, SourceState, SplitProgress,
-    StoreOptions, TableKind, delete as delete_one, find, list as all, read_journal, rewrite, verify as verify_one,
+    StoreOptions, TableKind, damaged_files, delete as delete_one, find, list as all, read_journal, rewrite,
+    verify as verify_one,
 };
 use serde_json::{Value, json};
 
@@ -254,8 +255,19 @@ fn encrypt(args: &CheckpointEncryptArgs, cli: &Cli) -> Result<()> {
     }
     let store = take(&args.place, args.copy_dir.as_ref())?;
     let files = rewrite(store.as_ref()).map_err(Failure::plain)?;
+    let damaged = damaged_files(store.as_ref()).map_err(Failure::plain)?;
+    if damaged > 0 {
+        let place = store.place();
+        eprintln!(
+            "warning: {damaged} damaged files under 'damaged/' in {place} stay as they were, plain or with their old keys; \
+             remove them when you have looked at them"
+        );
+    }
     if !cli.quiet {
         eprintln!("{files} files are encrypted with the first key; the others are not needed for them any more");
+        if args.copy_dir.is_none() {
+            eprintln!("a second copy is not looked at unless --copy-dir names it");
+        }
     }
     Ok(())
 }

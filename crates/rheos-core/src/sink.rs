@@ -17,7 +17,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::credit::{Batch, Wake};
 use crate::error::{Result, Warn};
-pub use crate::fence::{Admission, Committable, Fence, FenceRecord, Owner, ReleaseNumber};
+pub use crate::fence::{Admission, Committable, Fence, FenceRecord, Known, Owner, Refusal, ReleaseNumber};
 use crate::ids::Generation;
 use crate::time::{Epoch, Watermark};
 
@@ -95,6 +95,11 @@ pub trait Sink: Send + Sync + fmt::Debug {
         None
     }
 
+    /// The folder that it writes to, in which no other table may write. Without links and dots, as far as it exists.
+    fn folder(&self) -> Option<PathBuf> {
+        None
+    }
+
     /// Once before the job writes anything: checks and prepares the target (`sink.if-exists`).
     fn begin(&self) -> Result<()> {
         Ok(())
@@ -105,9 +110,9 @@ pub trait Sink: Send + Sync + fmt::Debug {
     /// taken for dead and goes on commits nothing from now on: not even what it had released, which this run may have passed
     /// over.
     ///
-    /// Errors: `Conflict` if a newer generation has taken over.
-    fn take_over(&self, owner: &Owner) -> Result<()> {
-        let _ = owner;
+    /// Errors: `Conflict` if a newer generation has taken over, or one has written that the job's state does not know.
+    fn take_over(&self, owner: &Owner, known: &Known) -> Result<()> {
+        let _ = (owner, known);
         Ok(())
     }
 

@@ -13,9 +13,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use rheos_checkpoint::coordinator::{SinkCommit, WriteOutcome};
-use rheos_checkpoint::journal::{Claim, Entry, Journal, Nonce};
+use rheos_checkpoint::journal::{Claim, Entry, EntryNumber, Journal, Nonce};
 use rheos_checkpoint::manifest::{Manifest, SourceState};
-use rheos_checkpoint::recovery::{DroppedState, Duplicates, Options, RestoreFrom, SinkStaged, Step, next_step};
+use rheos_checkpoint::recovery::{DroppedState, Duplicates, Options, RestoreFrom, SinkStaged, Step, known, next_step};
 use rheos_checkpoint::rescale;
 use rheos_core::graph::NodeKind;
 use rheos_core::key::KeyGroupAssignment;
@@ -24,16 +24,17 @@ use rheos_core::time::{Epoch, Watermark};
 use rheos_core::{Error, ErrorKind, Generation, JobGraph, JobId, NodeId, OperatorId, Result};
 use rheos_state::journal;
 use rheos_state::kept::Kept;
+use rheos_state::names;
 use rheos_state::store::CheckpointStore;
-
-/// Sinks by their stable ids.
-type Sinks = BTreeMap<OperatorId, Arc<dyn Sink>>;
 
 /// Claims that are tried before others are taken to be faster for ever.
 const CLAIMS_MAX: usize = 10;
 
 /// Bytes of state that are kept in memory from their verification to the restore; what is beyond is read twice.
 const KEPT_BYTES_MAX: u64 = 256 << 20;
+
+/// Sinks, by the stable ids of their nodes.
+pub(crate) type SinksById = BTreeMap<OperatorId, Arc<dyn Sink>>;
 
 /// Where a job keeps its state, and how it goes on from it.
 #[derive(Clone)]
@@ -142,13 +143,13 @@ impl Beginning {
     }
 
     /// Brings the sinks to where the job goes on: what has been released is visible, what belongs to nobody is gone.
-    /// `keeps_state`: whether the job does.
-    pub(crate) fn settle(&mut self, sinks: &Sinks, keeps_state: bool) -> Result<()> {
+    /// `duplicates`: of a job that keeps state.
+    pub(crate) fn settle(&mut self, sinks: &SinksById, duplicates: Option<Duplicates>) -> Result<()> {
         let keep: BTreeMap<OperatorId, _> = self.keep_staged.drain(..).map(|s| (s.operator, s.committables)).collect();
         let is_new = |operator: &OperatorId| self.restored.is_none() && !keep.contains_key(operator);
         sinks.iter().filter(|(operator, _)| is_new(operator)).try_for_each(|(_, sink)| sink.begin())?;
-        if keeps_state {
-            take_over(&self.claim, sinks)?;
+        if let Some(duplicates) = duplicates {
+            take_over(&self.claim, (&self.journal, duplicates), sinks)?;
         }
         commit_again(std::mem::take(&mut self.commit), sinks)?;
         for (operator, sink) in sinks.iter().filter(|(operator, _)| !is_new(operator)) {
@@ -158,17 +159,22 @@ impl Beginning {
     }
 }
 
-/// Finds where to go on and claims it. `standing_by`: sinks that only have to commit what they have staged. `None`: the job had come to its end, and now all its output is committed.
+/// Finds where to go on and claims it. `standing_by`: sinks that only have to commit what they have staged. `None`: the job had
+/// come to its end, and now all its output is committed.
 ///
-/// Errors: those of the store; what [`next_step`] says; `Conflict` (R0402) if other runs claim faster, again and again.
+/// Errors: those of the store; what [`next_step`] says; `Conflict` (R0402) if other runs claim faster, again and again; `Corrupt`
+/// (R0407) for a store whose journal is gone; `Invalid` (R0408) for another program than the one that has come to its end.
 pub(crate) fn recover(
     state: &StateConfig,
     graph: &JobGraph,
-    (sinks, standing_by): (&Sinks, &Sinks),
+    (sinks, standing_by): (&SinksById, &SinksById),
 ) -> Result<Option<Beginning>> {
     let store = state.store.as_ref();
     for _ in 0..CLAIMS_MAX {
         let found = journal::read(store)?;
+        if state.from == RestoreFrom::Newest {
+            check_whole(store, &found)?;
+        }
         let options = Options {
             from: state.from.clone(),
             duplicates: state.duplicates,
@@ -180,19 +186,18 @@ pub(crate) fn recover(
         };
         let mut kept = Kept::new(KEPT_BYTES_MAX);
         let (claim, restored, commit, keep_staged) = match verified(store, &found, &options, &mut kept)? {
-            Step::AlreadyFinished(_) => {
+            Step::AlreadyFinished(entry) => {
+                check_finished(&found, entry, sinks)?;
                 // The run that came to the end may have died before this.
                 sinks.values().try_for_each(|sink| sink.finish())?;
                 return Ok(None);
             }
             Step::FinishCommit(step) => {
-                if take(store, &step.claim)?.is_none() {
-                    continue;
-                }
+                let Some(journal) = take(store, &step.claim)? else { continue };
                 let mut sinks = sinks.clone();
                 let is_asked = |operator: &OperatorId| step.commit.iter().any(|c| c.fence.owner.operator == *operator);
                 sinks.extend(standing_by.clone().into_iter().filter(|(operator, _)| is_asked(operator)));
-                take_over(&step.claim, &sinks)?;
+                take_over(&step.claim, (&journal, state.duplicates), &sinks)?;
                 commit_again(step.commit, &sinks)?;
                 let entry = Entry::Committed(step.committed);
                 written(journal::write(store, step.committed.entry, &entry))?;
@@ -202,14 +207,15 @@ pub(crate) fn recover(
             Step::Fresh(step) => (step.claim, None, vec![], step.keep_staged),
             Step::Restore(step) => {
                 for (entry, why) in &step.skipped {
-                    (state.warn)(&Error::new(
-                        ErrorKind::Corrupt,
-                        403,
-                        format!("checkpoint {entry} is passed over: {why}"),
-                    ));
+                    let passed_over = format!("checkpoint {entry} is passed over: {why}");
+                    let hint =
+                        "look at the disk or store that it is on; 'rheos checkpoint verify' shows what is damaged";
+                    (state.warn)(&Error::new(ErrorKind::Corrupt, 403, passed_over).with_hint(hint));
                 }
                 for dropped in &step.dropped {
-                    (state.warn)(&Error::new(ErrorKind::User, 406, format!("state is let go: {dropped}")));
+                    let let_go = Error::new(ErrorKind::User, 406, format!("state is let go: {dropped}"));
+                    let hint = "the checkpoints that are there still hold it, until newer ones take their place";
+                    (state.warn)(&let_go.with_hint(hint));
                 }
                 (step.claim, Some(step.manifest), step.commit, step.keep_staged)
             }
@@ -223,12 +229,37 @@ pub(crate) fn recover(
     Err(Error::new(ErrorKind::Conflict, 402, message).with_hint("let only one run use a state directory"))
 }
 
+/// A journal that is gone takes with it what was written already.
+fn check_whole(store: &dyn CheckpointStore, journal: &Journal) -> Result<()> {
+    if journal.iter().next().is_some() || store.list(names::OBJECTS)?.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the journal in '{}' is gone, but objects of state are there", store.place());
+    Err(Error::new(ErrorKind::Corrupt, 407, message).with_hint(
+        "put the folder 'journal' back; or give '--from none' to start without state: then all output is written once more",
+    ))
+}
+
+/// Nothing is left to do for the program that has come to its end, and for no other.
+fn check_finished(journal: &Journal, entry: EntryNumber, sinks: &SinksById) -> Result<()> {
+    let Some(Entry::Manifest(manifest)) = journal.get(entry) else { return Ok(()) };
+    let is_new = |sink: &&OperatorId| manifest.program.operators.iter().all(|known| known.id != **sink);
+    match sinks.keys().find(is_new) {
+        None => Ok(()),
+        Some(sink) => Err(Error::invalid(
+            408,
+            format!("the job of this state has come to its end, and it had no '{sink}': this is another program"),
+        )
+        .with_hint("give it a state directory of its own, or '--from none' to begin anew here")),
+    }
+}
+
 fn ids(graph: &JobGraph) -> impl Iterator<Item = OperatorId> {
     graph.nodes().iter().map(|n| OperatorId(n.operator_id.clone()))
 }
 
 /// By sink: the sources above it.
-fn fed_by(graph: &JobGraph, sinks: &Sinks) -> BTreeMap<OperatorId, BTreeSet<OperatorId>> {
+fn fed_by(graph: &JobGraph, sinks: &SinksById) -> BTreeMap<OperatorId, BTreeSet<OperatorId>> {
     let mut above: Vec<BTreeSet<OperatorId>> = vec![];
     for node in graph.nodes() {
         let id = OperatorId(node.operator_id.clone());
@@ -274,13 +305,14 @@ fn written(outcome: WriteOutcome) -> Result<()> {
 }
 
 /// From now on no earlier run commits.
-fn take_over(claim: &Claim, sinks: &Sinks) -> Result<()> {
+fn take_over(claim: &Claim, (journal, duplicates): (&Journal, Duplicates), sinks: &SinksById) -> Result<()> {
     sinks.iter().try_for_each(|(operator, sink)| {
-        sink.take_over(&Owner { job: claim.job, operator: operator.clone(), generation: claim.generation })
+        let owner = Owner { job: claim.job, operator: operator.clone(), generation: claim.generation };
+        sink.take_over(&owner, &known(journal, operator, duplicates == Duplicates::Accepted))
     })
 }
 
-fn commit_again(commits: Vec<SinkCommit>, sinks: &Sinks) -> Result<()> {
+fn commit_again(commits: Vec<SinkCommit>, sinks: &SinksById) -> Result<()> {
     commits.into_iter().try_for_each(|SinkCommit { fence, committables }| match sinks.get(&fence.owner.operator) {
         Some(sink) => sink.commit(Some(&fence), &committables),
         None => Err(Error::internal(format!("there is no sink '{}' to commit", fence.owner.operator))),

@@ -34,7 +34,7 @@ use crate::beginning::StateConfig;
 use crate::control::{StopMode, lock};
 use crate::errands::Errands;
 use crate::job::{JobShared, wall_ms};
-use crate::merges::Merges;
+use crate::merges::{LEAVE_WITHIN, Merges};
 use crate::savepoints::{AfterSavepoint, Request, UnderWay};
 use crate::splits::{SplitCoordinator, found};
 use crate::uploads::{Deltas, Uploads};
@@ -44,6 +44,9 @@ const BACKOFF_MS_MAX: u64 = 60_000;
 
 /// How long a stop may take where the job keeps state.
 const STOP_MS_MAX: u64 = 10_000;
+
+/// How late an epoch may be cut, at most, where nothing else happens: rows become visible by so much later.
+const TICK_MS_MAX: u64 = 25;
 
 /// How soon behind the start what earlier runs have left is merged; before, a restored job has other things to do.
 const FIRST_MERGE: Duration = Duration::from_secs(10);
@@ -171,7 +174,7 @@ impl CheckpointThread {
             commits: Errands::start("rheos-commits")?,
             state,
             started: Instant::now(),
-            tick: Duration::from_millis((interval_ms.get() / 4).clamp(1, 100)),
+            tick: Duration::from_millis((interval_ms.get() / 4).clamp(1, TICK_MS_MAX)),
             found: BTreeMap::new(),
             asked: None,
             last_cut: false,
@@ -513,17 +516,16 @@ impl StateThreads {
         })
     }
 
-    /// All is stored.
+    /// All is stored: merges alone may be in hand.
     fn end(self) {
-        self.over.store(true, Ordering::SeqCst);
-        self.merges.into_iter().for_each(Merges::leave);
+        leave_merges(self.merges, &self.over);
     }
 
     /// The generation has failed: what waits is of no use any more.
     fn give_up(self) {
         self.over.store(true, Ordering::SeqCst);
-        self.uploads.into_iter().chain([self.journal_writes]).for_each(Errands::give_up);
-        self.merges.into_iter().for_each(Merges::leave);
+        self.uploads.iter().chain([&self.journal_writes]).for_each(Errands::give_up);
+        leave_merges(self.merges, &self.over);
     }
 
     /// As [`give_up`](Self::give_up), and waits for nothing.
@@ -533,6 +535,13 @@ impl StateThreads {
         let threads = self.uploads.into_iter().chain([self.journal_writes]).chain(merges);
         threads.for_each(|thread| thread.leave(Duration::ZERO));
     }
+}
+
+/// Waits for the steps that are in hand, but not for ever.
+fn leave_merges(merges: Vec<Merges>, over: &AtomicBool) {
+    over.store(true, Ordering::SeqCst);
+    let until = Instant::now() + LEAVE_WITHIN;
+    merges.into_iter().for_each(|m| m.into_thread().leave(until.saturating_duration_since(Instant::now())));
 }
 
 impl JobShared {

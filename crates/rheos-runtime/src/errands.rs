@@ -42,14 +42,14 @@ impl Errands {
         }
     }
 
-    /// Waits for what has begun, and does nothing more.
-    pub(crate) fn give_up(self) {
+    /// What has not begun will not be carried out.
+    pub(crate) fn give_up(&self) {
         self.given_up.store(true, Ordering::SeqCst);
     }
 
-    /// As [`give_up`](Self::give_up), but waits no longer than `limit`: what takes longer is left to itself.
+    /// Gives up, and waits no longer than `limit` for what has begun: what takes longer is left to itself.
     pub(crate) fn leave(mut self, limit: Duration) {
-        self.given_up.store(true, Ordering::SeqCst);
+        self.give_up();
         self.queue = None;
         if self.through.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
             self.thread = None;
@@ -92,7 +92,8 @@ mod tests {
         assert_eq!(noted.recv(), Ok(()));
 
         let (errands, go_on, noted) = two();
-        let given_up = std::thread::spawn(move || errands.give_up());
+        errands.give_up();
+        let given_up = std::thread::spawn(move || drop(errands));
         assert_eq!(noted.recv_timeout(Duration::from_millis(10)), Err(mpsc::RecvTimeoutError::Timeout));
         assert!(!given_up.is_finished());
         go_on.send(()).unwrap();

@@ -30,7 +30,7 @@ use timely::dataflow::{Scope, Stream};
 use timely::scheduling::Activator;
 use timely::worker::Worker;
 
-use crate::beginning::{self, Beginning, StateConfig};
+use crate::beginning::{self, Beginning, SinksById, StateConfig};
 use crate::chain::{Chain, Link};
 use crate::channel::Packet;
 use crate::checkpoints::{CheckpointThread, Checkpoints, Message};
@@ -149,7 +149,7 @@ pub(crate) struct JobShared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) coordinators: BTreeMap<NodeId, Arc<SplitCoordinator>>,
     /// Sinks that no node feeds, and that an earlier program has left output of.
-    pub(crate) standing_by: BTreeMap<OperatorId, Arc<dyn Sink>>,
+    pub(crate) standing_by: SinksById,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) beginning: Beginning,
     /// By worker: what it has read of the checkpoint, until its operators have taken it.
@@ -261,7 +261,8 @@ fn prepare(
     checkpoints: Checkpoints,
 ) -> Result<Option<JobShared>> {
     check_replaced(&graph)?;
-    let mut sinks: BTreeMap<OperatorId, Arc<dyn Sink>> = graph.nodes().iter().filter_map(sink_of).collect();
+    check_apart(&graph)?;
+    let mut sinks: SinksById = graph.nodes().iter().filter_map(sink_of).collect();
     let mut standing_by = standing_by(&graph);
     sinks.values().chain(standing_by.values()).for_each(|sink| sink.set_warn(&config.warn));
     let mut beginning = match &config.state {
@@ -300,7 +301,7 @@ fn prepare(
     standing_by.retain(|operator, _| beginning.has_output(operator));
     sinks.extend(standing_by.clone());
     // Sources have been looked at first: a missing input must not leave a sink half prepared.
-    beginning.settle(&sinks, config.state.is_some())?;
+    beginning.settle(&sinks, config.state.as_ref().map(|state| state.duplicates))?;
     control.begin(beginning.claim.first_epoch);
     let least_ms = beginning.restored.as_ref().map_or(i64::MIN, |m| m.processing_time_ms);
     Ok(Some(JobShared {
@@ -329,7 +330,7 @@ fn found_before(restored: &[Mutex<Option<Restored>>], operator: &OperatorId) -> 
     state.map_or(Ok(vec![]), |state| found::read(&state))
 }
 
-fn standing_by(graph: &JobGraph) -> BTreeMap<OperatorId, Arc<dyn Sink>> {
+fn standing_by(graph: &JobGraph) -> SinksById {
     graph.standing_by().iter().map(|(id, sink)| (OperatorId(id.clone()), Arc::clone(sink))).collect()
 }
 
@@ -406,6 +407,21 @@ fn check_replaced(graph: &JobGraph) -> Result<()> {
                 format!("'sink.if-exists' = 'replace' would delete files in '{}' that the job reads", folder.display());
             return Err(Error::new(ErrorKind::Conflict, 235, message)
                 .with_hint("write to another folder, or set 'sink.if-exists' to 'append' to keep what is there"));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses two tables that write to one folder: each would take the other's files for its own. Errors: `Invalid` (R0409).
+fn check_apart(graph: &JobGraph) -> Result<()> {
+    let mut folders = BTreeMap::new();
+    for node in graph.nodes() {
+        let NodeKind::Sink(sink) = &node.kind else { continue };
+        let Some(folder) = sink.folder() else { continue };
+        if let Some(other) = folders.insert(folder.clone(), &node.name) {
+            let message = format!("'{other}' and '{}' both write to '{}'", node.name, folder.display());
+            return Err(Error::invalid(409, message)
+                .with_hint("insert into one table as often as you like, or give each table a folder of its own"));
         }
     }
     Ok(())

@@ -27,8 +27,8 @@ use crate::uploads::Uploads;
 const BACKOFF_MS_MIN: u64 = 1000;
 const BACKOFF_MS_MAX: u64 = 60_000;
 
-/// How long the end of a job waits for the step that is in hand. What is behind writes a file that nobody reads, at most.
-const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+/// How long the end of a job waits for the steps that are in hand. What is behind writes a file that nobody reads, at most.
+pub(crate) const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
 /// A worker's thread of merges.
 pub(crate) struct Merges {
@@ -67,7 +67,8 @@ impl Merges {
             asked.store(false, Ordering::SeqCst);
             let now_ms = || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
             let work = || merge_all(&uploads, &|| over.load(Ordering::SeqCst), &now_ms, &*warn);
-            if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            // Behind the end nobody has any use for it, and the control may be another generation's.
+            if catch_unwind(AssertUnwindSafe(work)).is_err() && !over.load(Ordering::SeqCst) {
                 control.fail(Error::internal("merging stored state panicked"));
             }
         });
@@ -76,12 +77,6 @@ impl Merges {
     /// The thread, to be left to itself.
     pub(crate) fn into_thread(self) -> Errands {
         self.thread
-    }
-
-    /// Waits for the step that is in hand, but not for ever.
-    pub(crate) fn leave(self) {
-        self.over.store(true, Ordering::SeqCst);
-        self.thread.leave(LEAVE_WITHIN);
     }
 }
 

@@ -40,6 +40,18 @@ pub(crate) fn unreachable(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::External, 622, message).with_hint("look at the checkpoint store, then start again")
 }
 
+/// An error of the second store of two: the job can do without.
+pub(crate) fn of_the_copy(error: Error) -> Error {
+    let error = error.context("the copy");
+    match (error.kind(), error.hint()) {
+        (ErrorKind::External | ErrorKind::NotAllowed | ErrorKind::InputMissing, Some(hint)) => {
+            let hint = format!("{hint}; SET 'checkpoint.copies' = '1' goes on without the copy");
+            error.with_hint(hint)
+        }
+        _ => error,
+    }
+}
+
 pub(crate) fn damaged(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Corrupt, 626, message)
         .with_hint("put the file back from a copy, or restore from another checkpoint")

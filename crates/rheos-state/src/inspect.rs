@@ -11,7 +11,7 @@ use rheos_core::{Error, Result};
 
 use crate::errors::damaged;
 use crate::journal;
-use crate::names::{JOURNAL, OBJECTS};
+use crate::names::{DAMAGED, JOURNAL, OBJECTS};
 use crate::store::CheckpointStore;
 
 /// A checkpoint, or what is left of one.
@@ -103,6 +103,8 @@ pub fn verify(store: &dyn CheckpointStore, manifest: &Manifest) -> Result<BTreeM
 /// Writes all files of a job anew, as they are, so that they are encrypted with the key that encrypts now. No run may use the
 /// store. May be repeated, and taken up again where it ended. Gives the number of files.
 ///
+/// Files that are kept as damaged cannot be read, and stay as they are: see [`damaged_files`].
+///
 /// Errors: those of the store; `Corrupt` (R0626) for a file that cannot be read.
 pub fn rewrite(store: &dyn CheckpointStore) -> Result<usize> {
     let mut files = 0;
@@ -117,6 +119,11 @@ pub fn rewrite(store: &dyn CheckpointStore) -> Result<usize> {
         }
     }
     Ok(files)
+}
+
+/// The number of files that were found damaged and are kept for a look at them. Errors: those of the store.
+pub fn damaged_files(store: &dyn CheckpointStore) -> Result<usize> {
+    Ok(store.list(DAMAGED)?.len())
 }
 
 /// What a delete has freed.

@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::kept::Kept;
 use crate::names::{self, JOURNAL, ObjectName, WITNESSES, entry_path, object_path, witness_path};
+use crate::object::SEGMENT_BYTES_MAX;
 use crate::store::{CheckpointStore, Creation, Listed, READ_BYTES_MAX, WriteFailure};
 
 /// A body of the longest kind, and the line before it.
@@ -47,8 +48,9 @@ fn read_witness(store: &dyn CheckpointStore, number: EntryNumber) -> Result<Witn
         let read = Witness::read(&number.witness_name(), &contents.unwrap_or_default());
         Ok(read.unwrap_or(Witness { number, checksum: None }))
     };
+    let is_whole = |bytes: &[u8]| Witness::read(&number.witness_name(), bytes).is_some_and(|w| w.checksum.is_some());
     match read()? {
-        damaged if damaged.checksum.is_none() && store.repair(&path)? => read(),
+        damaged if damaged.checksum.is_none() && store.repair(&path, None, &is_whole)? => read(),
         witness => Ok(witness),
     }
 }
@@ -62,8 +64,9 @@ pub fn read_entry(store: &dyn CheckpointStore, number: EntryNumber) -> Result<Op
         Err(error) if error.kind() == ErrorKind::Corrupt => Ok(Some(Entry::Unreadable(error.message().to_string()))),
         Err(error) => Err(error),
     };
+    let is_whole = |bytes: &[u8]| !matches!(Entry::decode(number, bytes), Ok(Entry::Unreadable(_)));
     match read()? {
-        Some(Entry::Unreadable(_)) if store.repair(&path)? => read(),
+        Some(Entry::Unreadable(_)) if store.repair(&path, None, &is_whole)? => read(),
         entry => Ok(entry),
     }
 }
@@ -228,12 +231,22 @@ fn verify_some(
             Err(error) => Err(error),
         };
         let check = match read()? {
-            SegmentCheck::Damaged(_) if store.repair(&object_path(&object.name))? => read()?,
+            SegmentCheck::Damaged(_) if repair(store, &object.name, segment)? => read()?,
             check => check,
         };
         Ok((id, check))
     };
     segments.map(check).collect()
+}
+
+/// Takes a segment that is damaged from a copy, where there is one. See [`CheckpointStore::repair`].
+pub(crate) fn repair(store: &dyn CheckpointStore, object: &str, segment: &Segment) -> Result<bool> {
+    let end = segment.offset.checked_add(segment.length_bytes).filter(|_| segment.length_bytes <= SEGMENT_BYTES_MAX);
+    let is_whole = |bytes: &[u8]| Checksum::of(bytes) == segment.checksum;
+    match end {
+        Some(end) => store.repair(&object_path(object), Some(segment.offset..end), &is_whole),
+        None => Ok(false),
+    }
 }
 
 /// What is wrong with a segment, if anything is.

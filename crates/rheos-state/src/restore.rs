@@ -23,6 +23,7 @@ use rheos_core::{Error, ErrorKind, OperatorId, Result, WorkerId};
 use crate::errors::{damaged, damaged_segment};
 use crate::groups;
 use crate::holdings::{Held, Holdings};
+use crate::journal;
 use crate::kept::Kept;
 use crate::names::object_path;
 use crate::object::{SEGMENT_BYTES_MAX, SegmentHeader, StoredRows, header_of, header_of_verified, rows_of};
@@ -145,7 +146,7 @@ pub(crate) fn read_segment(
             (bytes, header, rows_at)
         }
         None => match read() {
-            Err(error) if error.kind() == ErrorKind::Corrupt && store.repair(&object_path(object))? => read()?,
+            Err(error) if error.kind() == ErrorKind::Corrupt && journal::repair(store, object, segment)? => read()?,
             other => other?,
         },
     };

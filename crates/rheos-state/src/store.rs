@@ -6,6 +6,7 @@
 //! Calls block, and are made on threads that may. An error of a write says whether it may have happened all the same.
 
 mod copied;
+mod history;
 mod local;
 mod lock;
 mod memory;
@@ -55,6 +56,15 @@ pub enum WriteFailure {
 impl WriteFailure {
     /// The cause.
     pub fn error(&self) -> &Error {
+        match self {
+            WriteFailure::NotWritten(error) | WriteFailure::Unknown(error) => error,
+        }
+    }
+}
+
+impl WriteFailure {
+    /// The cause alone, for who does not ask whether it was written.
+    pub(crate) fn into_error(self) -> Error {
         match self {
             WriteFailure::NotWritten(error) | WriteFailure::Unknown(error) => error,
         }
@@ -116,10 +126,11 @@ pub trait CheckpointStore: Send + Sync + fmt::Debug {
     /// Keeps what a file holds now beside the others, under `damaged/`, for a look at it. The file stays. Errors: also R0622 if there is none.
     fn keep(&self, name: &str) -> Result<()>;
 
-    /// Takes a file that its reader has found damaged from a copy, where there is one; whether the file holds something else
-    /// now. What it held is kept, see `keep`.
-    fn repair(&self, name: &str) -> Result<bool> {
-        let _ = name;
+    /// Takes what its reader has found damaged, a stretch or all of the file (`None`), from a copy, where there is one whose bytes
+    /// there `is_whole` says are right; whether the reader should look again. The rest of the file stays as it is. What the file
+    /// held is kept, see `keep`.
+    fn repair(&self, name: &str, stretch: Option<Range<u64>>, is_whole: &dyn Fn(&[u8]) -> bool) -> Result<bool> {
+        let _ = (name, stretch, is_whole);
         Ok(false)
     }
 

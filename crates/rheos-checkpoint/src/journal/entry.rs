@@ -4,8 +4,9 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+pub use rheos_core::ids::Nonce;
 use rheos_core::{Epoch, Error, ErrorKind, Generation, JobId, Result};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::manifest::{Checksum, Manifest, NUMBER_MAX, text};
 
@@ -83,22 +84,6 @@ impl Witness {
 impl fmt::Display for EntryNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
-    }
-}
-
-/// A random number that tells a claim from one that is otherwise the same, as 32 hexadecimal digits in the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Nonce(pub u128);
-
-impl Serialize for Nonce {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        JobId(self.0).serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Nonce {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        JobId::deserialize(deserializer).map(|id| Self(id.0))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rheos_core::sink::{Committable, Fence, Owner, ReleaseNumber};
+use rheos_core::sink::{Committable, Fence, Known, Owner, ReleaseNumber};
 use rheos_core::{Generation, JobId, OperatorId};
 
 use super::SinkStaged;
@@ -71,6 +71,29 @@ fn is_passed_over(journal: &Journal, manifest: &Manifest, sink: &SinkState) -> b
     let unknown = |(n, e): (EntryNumber, &Entry)| n > manifest.entry && matches!(e, Entry::Unreadable(_));
     let renumbered = sink.last_release.is_some_and(|r| r.number.generation > manifest.generation);
     renumbered || journal.manifests().any(|(_, m)| newer(m)) || journal.iter().any(unknown)
+}
+
+/// What the journal knows of what the job's runs have done to the target of a sink.
+pub fn known(journal: &Journal, sink: &OperatorId, duplicates_accepted: bool) -> Known {
+    let generation = |(number, entry): (EntryNumber, &Entry)| match entry {
+        Entry::Claim(claim) => Some((claim.generation, Some(claim.nonce))),
+        Entry::Unreadable(_) => Some((Generation(number.0), None)),
+        Entry::Manifest(_) | Entry::Committed(_) | Entry::Retired => None,
+    };
+    // A generation commits again what it has restored, perhaps under numbers of its own, before it has a manifest.
+    let again = |(_, entry): (EntryNumber, &Entry)| {
+        let Entry::Claim(claim) = entry else { return None };
+        let Some(Entry::Manifest(manifest)) = journal.get(claim.restored?.entry) else { return None };
+        let settled = with_later_releases(journal, manifest, claim.generation);
+        let sequence = (settled.sink(sink)?.releases.len() as u64).checked_sub(1)?;
+        Some(ReleaseNumber { generation: claim.generation, sequence })
+    };
+    let releases = journal.manifests().filter_map(|(_, m)| Some(m.sink(sink)?.last_release?.number));
+    Known {
+        generations: journal.iter().filter_map(generation).collect(),
+        released: releases.chain(journal.iter().filter_map(again)).max(),
+        duplicates_accepted,
+    }
 }
 
 /// What must stay staged: what the restored manifest lists, and savepoints; before a job that was started without state has

@@ -109,8 +109,11 @@ fn encrypted_state_is_for_who_has_the_key() {
     with("keys").expect_code(0).expect_talk("others than its owner may read the key file");
     // All with the new key: the old one can go.
     sandbox.run(&["checkpoint", "encrypt", "state"]).expect_code(65).expect_talk("error[R0650]");
+    fs::create_dir_all(sandbox.path("state/damaged/objects")).unwrap();
+    fs::write(sandbox.path("state/damaged/objects/g1-w0-e1"), "of which nobody knows what it is").unwrap();
     let encrypt = sandbox.run(&["checkpoint", "encrypt", "state", "--encryption-key-file", "other"]);
-    encrypt.expect_code(0).expect_talk("files are encrypted with the first key");
+    encrypt.expect_code(0).expect_talk("files are encrypted with the first key").expect_talk("--copy-dir");
+    encrypt.expect_talk("warning: 1 damaged files under 'damaged/'");
     fs::write(sandbox.path("new"), OTHER).unwrap();
     with("new").expect_code(0).expect_talk("had come to its end before");
     with("keys").expect_code(65).expect_talk("error[R0651]").expect_talk("'2026-12'");

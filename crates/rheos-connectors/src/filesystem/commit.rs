@@ -2,21 +2,22 @@
 //!
 //! ```text
 //!   no state    hidden part ──rename──► visible part
-//!   with state  1. the plan into the ledger: through which epochs, and how large a visible part is
-//!               2. by partition: hidden parts ──merge──► hidden file ──fsync, rename──► visible part, named as the first of them
-//!               3. _SUCCESS of the partitions that are complete
-//!               4. "committed" into the ledger
-//!               5. the hidden parts go
+//!   with state  1. by partition: hidden parts ──merge──► hidden file, fsync; a single part stays as it is
+//!               2. the plan into the ledger: through which epochs, and how large a visible part is
+//!               3. hidden file ──rename──► visible part, named as the first of its parts
+//!               4. _SUCCESS of the partitions that are complete
+//!               5. "committed" into the ledger
+//!               6. the hidden parts go
 //! ```
 //!
-//! A commit that died is repeated, and may bring what was staged later too. Behind step 4 the ledger says that all is
-//! done, wherever the visible parts are by now. Before it all hidden parts are there, but those that became visible under
-//! their own names; what is visible is passed over, and the rest is made as the plan says. So the same parts come to be
-//! wherever it died, each once.
+//! A commit that died is repeated, and may bring what was staged later too. Before step 2 nothing was visible, and all is done
+//! anew. Behind it the plan says which hidden files there were: those that are gone are visible, or were, since readers may take a
+//! part away at once; the others get their names now. Behind step 5 the ledger says that all is done. So the same parts
+//! come to be wherever it died, each once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rheos_core::error::Warn;
 use rheos_core::sink::{Admission, Committable, Fence};
@@ -25,7 +26,7 @@ use rheos_core::{Error, ErrorKind as Kind, Result};
 use super::disk;
 use super::folder::Leftovers;
 use super::ledger::{Ledger, Plan};
-use super::merge::{Input, disappeared, merge, outputs};
+use super::merge::{Input, disappeared, merge, open, outputs};
 use super::paths::shown;
 use super::staged::{Staged, StagedPart, merging_name};
 use super::success::{PartitionCommit, now_ms};
@@ -78,21 +79,19 @@ impl<'a> Commit<'a> {
             Admission::Replaced => return Ok(()),
         }
         let (done, new): (Vec<_>, Vec<_>) = staged.iter().partition(|s| ledger.has(s));
-        let left = self.without_lost_parts(&new);
+        let left = self.without_lost_parts(&new, ledger.plan());
         let mut new: Vec<&Staged> = left.as_ref().map_or(new, |left| left.iter().collect());
         let has_output = |staged: &[&Staged]| staged.iter().any(|s| !s.parts.is_empty() || s.replaces_below.is_some());
         if let Some(plan) = ledger.plan().cloned() {
             let (begun, later): (Vec<_>, Vec<_>) = new.into_iter().partition(|s| plan.covers(s));
             if !begun.is_empty() {
-                self.carry_out(&begun, &plan, &mut ledger, fence.filter(|_| !has_output(&later)))?;
+                self.carry_out(&begun, plan, &mut ledger, fence.filter(|_| !has_output(&later)))?;
             }
             new = later;
         }
         if has_output(&new) {
             let plan = Plan::of(&new, self.target.options.sink.rolling.part_bytes_max);
-            ledger.begin(plan.clone());
-            ledger.write(self.table)?;
-            self.carry_out(&new, &plan, &mut ledger, fence)?;
+            self.carry_out(&new, plan, &mut ledger, fence)?;
         } else {
             let waiting = ledger.waiting.clone();
             self.declare(&new, &BTreeSet::new(), &mut ledger.waiting)?;
@@ -105,13 +104,14 @@ impl<'a> Commit<'a> {
     }
 
     /// What has not been lost, where that does not end the job. What is visible under the name of a part has taken it.
-    fn without_lost_parts(&self, staged: &[&Staged]) -> Option<Vec<Staged>> {
+    fn without_lost_parts(&self, staged: &[&Staged], plan: Option<&Plan>) -> Option<Vec<Staged>> {
         let warn = self.lost.as_ref()?;
         let (mut parts, mut bytes) = (0, 0);
         let left = staged.iter().map(|staged| {
+            let is_shown = plan.is_some_and(|plan| plan.is_ready && plan.covers(staged));
             let is_there = |part: &StagedPart| {
                 let names = [staged.hidden_name(part), staged.visible_name(part)];
-                names.iter().any(|name| self.table.join(name).exists())
+                is_shown || names.iter().any(|name| self.table.join(name).exists())
             };
             let mut left = Staged::clone(staged);
             left.parts.retain(is_there);
@@ -132,7 +132,7 @@ impl<'a> Commit<'a> {
         Some(left)
     }
 
-    fn carry_out(&self, staged: &[&Staged], plan: &Plan, ledger: &mut Ledger, fence: Option<&Fence>) -> Result<()> {
+    fn carry_out(&self, staged: &[&Staged], plan: Plan, ledger: &mut Ledger, fence: Option<&Fence>) -> Result<()> {
         let mut partitions: BTreeMap<&str, Vec<Input<'_>>> = BTreeMap::new();
         for staged in staged {
             ledger.replaces_below = ledger.replaces_below.max(staged.replaces_below);
@@ -141,16 +141,20 @@ impl<'a> Commit<'a> {
                 partitions.entry(&part.folder).or_default().push(Input { staged, part });
             }
         }
-        if !partitions.is_empty() {
+        let folders: BTreeSet<&str> = partitions.keys().copied().collect();
+        let inputs = partitions.into_values().flat_map(|inputs| outputs(inputs, plan.part_bytes_max));
+        let outputs: Vec<_> = inputs.collect();
+        if !plan.is_ready {
+            outputs.iter().try_for_each(|output| self.make_ready(output))?;
+            disk::sync_folder(self.table)?;
+            ledger.begin(plan);
+            ledger.write(self.table)?;
+        }
+        if !outputs.is_empty() {
             self.replace(ledger)?;
         }
-        let folders: BTreeSet<&str> = partitions.keys().copied().collect();
-        for (folder, inputs) in partitions {
-            self.create_folder(folder)?;
-            for output in outputs(inputs, plan.part_bytes_max) {
-                self.put(&output)?;
-            }
-        }
+        folders.iter().try_for_each(|folder| self.create_folder(folder))?;
+        outputs.iter().try_for_each(|output| self.show(output))?;
         self.sync_folders(&folders)?;
         self.declare(staged, &folders, &mut ledger.waiting)?;
         ledger.end(fence);
@@ -158,19 +162,35 @@ impl<'a> Commit<'a> {
         staged.iter().try_for_each(|staged| self.remove_hidden(staged))
     }
 
-    /// Makes one visible part.
-    fn put(&self, inputs: &[Input<'_>]) -> Result<()> {
-        let [first, rest @ ..] = inputs else { return Ok(()) };
-        let visible = self.table.join(first.staged.visible_name(first.part));
+    /// The hidden file and the visible name of what becomes one part.
+    fn names(&self, inputs: &[Input<'_>]) -> Option<(PathBuf, PathBuf)> {
+        let (first, rest) = inputs.split_first()?;
+        let hidden = first.staged.hidden_name(first.part);
+        let hidden = if rest.is_empty() { hidden } else { merging_name(&hidden) };
+        Some((self.table.join(hidden), self.table.join(first.staged.visible_name(first.part))))
+    }
+
+    /// Sees to it that one visible part lies there whole, hidden.
+    fn make_ready(&self, inputs: &[Input<'_>]) -> Result<()> {
+        let Some((hidden, visible)) = self.names(inputs) else { return Ok(()) };
+        // Versions before made some parts visible while others were not ready.
         if visible.exists() {
             return Ok(());
         }
-        if rest.is_empty() {
-            return self.publish(first.staged, first.part);
+        match inputs {
+            [only] => open(self.table, only).map(drop),
+            _ => merge(self.table, inputs, &hidden, &self.target.options),
         }
-        let merged = self.table.join(merging_name(&first.staged.hidden_name(first.part)));
-        merge(self.table, inputs, &merged, &self.target.options)?;
-        disk::rename(&merged, &visible).map_err(|e| Error::output("write", &shown(&visible), &e))
+    }
+
+    /// Gives one part its visible name. Of a plan that was ready: where the hidden file is gone, an earlier call has done it.
+    fn show(&self, inputs: &[Input<'_>]) -> Result<()> {
+        let Some((hidden, visible)) = self.names(inputs) else { return Ok(()) };
+        match disk::rename(&hidden, &visible) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == ErrorKind::NotFound && !hidden.exists() => Ok(()),
+            Err(e) => Err(Error::output("write", &shown(&visible), &e)),
+        }
     }
 
     /// Makes a part visible as it is; does nothing where an earlier call has done it.

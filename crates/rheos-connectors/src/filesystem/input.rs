@@ -66,7 +66,7 @@ pub(crate) struct FileInput {
 }
 
 enum Opened {
-    Plain(SteadyReader),
+    Plain(Box<SteadyReader>),
     Packed { unpacked: Unpacked, disk_bytes_told: u64 },
 }
 
@@ -98,7 +98,7 @@ impl FileInput {
                 return if file.about().len() < self.offset {
                     Err(io::Error::other(Shorter))
                 } else {
-                    Ok(Opened::Plain(file))
+                    Ok(Opened::Plain(Box::new(file)))
                 };
             }
         }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use rheos_core::sink::{Admission, Fence, FenceRecord, Owner};
+use rheos_core::sink::{Admission, Fence, FenceRecord, Known, Owner, Refusal};
 use rheos_core::{Error, ErrorKind as Kind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,10 @@ pub(crate) struct Plan {
     through: BTreeMap<Attempt, u64>,
     /// Bytes of a visible part, about.
     pub(crate) part_bytes_max: u64,
+    /// All visible parts lie there whole, under hidden names, and get their own one after the other: what is not there under its hidden
+    /// name any more has become visible, and may have been taken away since.
+    #[serde(default)]
+    pub(crate) is_ready: bool,
 }
 
 impl Plan {
@@ -71,7 +75,7 @@ impl Plan {
                 *last = staged.epoch.max(*last);
             }
         }
-        Self { through, part_bytes_max }
+        Self { through, part_bytes_max, is_ready: false }
     }
 
     pub(crate) fn covers(&self, staged: &Staged) -> bool {
@@ -131,19 +135,22 @@ impl Ledger {
 
     /// Whether a commit is carried out. Without a fence it is.
     pub(crate) fn admits(&self, fence: Option<&Fence>) -> Admission {
-        let record = |fence: &Fence| self.fences.iter().find(|(owner, _)| *owner == owner_name(&fence.owner));
-        match fence.and_then(|fence| Some((fence, record(fence)?))) {
-            Some((fence, (_, record))) => record.admits(fence),
+        match fence.and_then(|fence| Some((fence, self.record(&owner_name(&fence.owner))?))) {
+            Some((fence, record)) => record.admits(fence),
             None => Admission::Apply,
         }
     }
 
-    /// Notes who writes from now on. `false`: a newer generation does.
-    pub(crate) fn take_over(&mut self, owner: &Owner) -> bool {
+    /// Notes who writes from now on.
+    pub(crate) fn take_over(&mut self, owner: &Owner, known: &Known) -> Result<(), Refusal> {
         let name = owner_name(owner);
-        let before = self.fences.iter().find(|(other, _)| *other == name).map(|(_, record)| *record);
-        let record = FenceRecord::taken_over(before, owner);
-        record.map(|record| self.note(name, record)).is_some()
+        let record = FenceRecord::taken_over(self.record(&name), owner, known)?;
+        self.note(name, record);
+        Ok(())
+    }
+
+    fn record(&self, owner: &str) -> Option<FenceRecord> {
+        self.fences.iter().find(|(other, _)| other == owner).map(|(_, record)| *record)
     }
 
     fn note(&mut self, owner: String, record: FenceRecord) {
@@ -157,16 +164,18 @@ impl Ledger {
         self.plan.as_ref()
     }
 
-    /// A commit begins.
+    /// What becomes visible by the plan lies there whole, and is given its names from now on.
     pub(crate) fn begin(&mut self, plan: Plan) {
         self.runs = plan.through.keys().map(|a| a.run).fold(self.runs, u64::max);
-        self.plan = Some(plan);
+        self.plan = Some(Plan { is_ready: true, ..plan });
     }
 
     /// All of the plan is visible.
     pub(crate) fn end(&mut self, fence: Option<&Fence>) {
         if let Some(fence) = fence {
-            self.note(owner_name(&fence.owner), FenceRecord::after(fence));
+            let name = owner_name(&fence.owner);
+            let record = FenceRecord::after(self.record(&name), fence);
+            self.note(name, record);
         }
         for (attempt, epoch) in self.plan.take().map(|plan| plan.through).unwrap_or_default() {
             let last = self.committed.entry(attempt).or_insert(epoch);

@@ -59,10 +59,12 @@ pub(crate) fn outputs<'a>(mut inputs: Vec<Input<'a>>, part_bytes_max: u64) -> Ve
 
 /// The error for a part that is not there, or not as it was staged.
 pub(crate) fn disappeared(path: &Path, what: &str) -> Error {
-    let message = format!("the finished part '{}' {what} before it was committed", shown(path));
+    // A job that was started in another working directory looks for it elsewhere.
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let message = format!("the finished part '{}' {what} before it was committed", shown(&path));
     Error::new(ErrorKind::Corrupt, 215, message).with_hint(
-        "let one job at a time write to the folder, and leave its hidden files alone; put the file back, or start the job \
-         without its state",
+        "let one job at a time write to the folder, start it in the same working directory, and leave hidden files alone; put \
+         the file back, or start the job without its state",
     )
 }
 
@@ -78,7 +80,8 @@ pub(crate) fn merge(table: &Path, inputs: &[Input<'_>], path: &Path, options: &F
     disk::sync_file(&out, path)
 }
 
-fn open(table: &Path, input: &Input<'_>) -> Result<File> {
+/// Errors: `Corrupt` (R0215) if the part is not there, or not as it was staged.
+pub(crate) fn open(table: &Path, input: &Input<'_>) -> Result<File> {
     let path = table.join(input.staged.hidden_name(input.part));
     let opened = disk::step().and_then(|()| File::open(&path)).and_then(|file| Ok((file.metadata()?.len(), file)));
     match opened {

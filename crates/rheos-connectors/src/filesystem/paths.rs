@@ -91,7 +91,7 @@ pub(crate) fn reads_in(path: &str, folder: &Path) -> bool {
 }
 
 /// The path without links and dots, as far as it exists.
-fn real_path(path: &Path) -> PathBuf {
+pub(crate) fn real_path(path: &Path) -> PathBuf {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
     let existing = absolute.ancestors().find_map(|a| Some((a, a.canonicalize().ok()?)));

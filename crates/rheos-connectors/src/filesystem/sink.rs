@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use arrow::datatypes::SchemaRef;
 use rheos_core::connector::TableDefinition;
 use rheos_core::error::Warn;
-use rheos_core::sink::{Committable, EpochEnd, Fence, Owner, Sink, SinkWriter, Staging, WriterContext};
+use rheos_core::sink::{Committable, EpochEnd, Fence, Known, Owner, Refusal, Sink, SinkWriter, Staging, WriterContext};
 use rheos_core::time::Watermark;
 use rheos_core::{Batch, Epoch, Error, ErrorKind, Result};
 
@@ -25,6 +25,7 @@ use super::ledger::Ledger;
 use super::options::{FileFormat, FileOptions};
 use super::part::suffix;
 use super::partition::Partitioning;
+use super::paths::real_path;
 use super::sink_options::{IfExists, PARTITION_COMMIT};
 use super::staged::{Attempt, Staged};
 use super::success::PartitionCommit;
@@ -200,15 +201,31 @@ impl Sink for FileSink {
         Ok(())
     }
 
-    fn take_over(&self, owner: &Owner) -> Result<()> {
+    fn take_over(&self, owner: &Owner, known: &Known) -> Result<()> {
         let folder = self.create_folder()?;
         let _alone = disk::lock_folder(folder)?;
         let mut ledger = Ledger::read(folder)?;
-        if !ledger.take_over(owner) {
-            let message = format!("a newer run of the job writes to '{}'", self.target.options.path);
-            return Err(Error::new(ErrorKind::Conflict, 683, message)
-                .with_hint("let that run go on; give a copy of a job a folder of its own"));
-        }
+        let path = &self.target.options.path;
+        ledger.take_over(owner, known).map_err(|refusal| match refusal {
+            Refusal::Replaced => Error::new(
+                ErrorKind::Conflict,
+                683,
+                format!("a newer run of the job writes to '{path}'"),
+            )
+            .with_hint(
+                "let that run go on; give a copy of a job a folder of its own. If the state was put back from a backup, give \
+                 '--accept-duplicates', and rows of since then show twice",
+            ),
+            Refusal::Unknown => Error::new(
+                ErrorKind::Conflict,
+                688,
+                format!("'{path}' has output of a run that the state does not know: the state is older than the output"),
+            )
+            .with_hint(
+                "use the newest state, not a backup or an old copy of it; or give '--accept-duplicates', and rows of since then \
+                 show twice",
+            ),
+        })?;
         ledger.write(folder)
     }
 
@@ -316,6 +333,10 @@ impl Sink for FileSink {
     fn replaces(&self) -> Option<PathBuf> {
         let options = &self.target.options;
         (options.sink.if_exists == IfExists::Replace).then(|| PathBuf::from(&options.path))
+    }
+
+    fn folder(&self) -> Option<PathBuf> {
+        Some(real_path(Path::new(&self.target.options.path)))
     }
 
     fn describe(&self) -> Vec<(String, String)> {

@@ -39,10 +39,10 @@ pub(crate) fn spawn_alone(job: impl FnOnce() + Send + 'static) {
     let alone = Arc::clone(&held);
     let take = |held: &Mutex<Option<Job>>| lock(held).take();
     let run = move || take(&alone).map_or((), |job| job());
-    if std::thread::Builder::new().name("rheos-io-alone".into()).spawn(run).is_err() {
-        if let Some(job) = take(&held) {
-            spawn(job);
-        }
+    if std::thread::Builder::new().name("rheos-io-alone".into()).spawn(run).is_err()
+        && let Some(job) = take(&held)
+    {
+        spawn(job);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -21,9 +21,12 @@ use rheos_state::{contents, journal};
 
 use crate::support::*;
 
-/// Hands over one row in each epoch: its number. Counts epochs.
+/// Epochs that have ended, in their order.
+type Epochs = Arc<Mutex<Vec<Epoch>>>;
+
+/// Hands over one row in each epoch: how many have ended before it.
 #[derive(Debug)]
-struct Diary(Arc<AtomicI64>);
+struct Diary(Epochs);
 
 impl OperatorFactory for Diary {
     fn create(&self, _init: &OperatorInit) -> Result<Box<dyn Operator>> {
@@ -45,8 +48,10 @@ impl Operator for Diary {
         Ok(Progress::Done)
     }
 
-    fn on_epoch_end(&mut self, _epoch: Epoch, _ctx: &mut OperatorContext) -> Result<StateDelta> {
-        let number = self.0.fetch_add(1, Ordering::SeqCst);
+    fn on_epoch_end(&mut self, epoch: Epoch, _ctx: &mut OperatorContext) -> Result<StateDelta> {
+        let mut epochs = self.0.lock().unwrap();
+        let number = epochs.len() as i64;
+        epochs.push(epoch);
         let schema = Arc::new(Schema::new(vec![Field::new("number", DataType::Int64, false)]));
         let rows = RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(vec![number]))])?;
         let (table, layout, kind) = ("pages".to_string(), "diary/v1".to_string(), TableKind::Single);
@@ -72,8 +77,7 @@ fn pages(store: &MemoryStore, manifest: &Manifest) -> Vec<i64> {
 struct Running {
     control: JobControl,
     job: JoinHandle<Result<JobReport>>,
-    /// Epochs that have ended.
-    epochs: Arc<AtomicI64>,
+    epochs: Epochs,
     warnings: Arc<Mutex<Vec<Error>>>,
 }
 
@@ -114,11 +118,22 @@ impl Running {
         }
     }
 
-    /// Stops it. Gives how many epochs have ended.
-    fn stop(self) -> i64 {
+    /// How many epochs have ended.
+    fn ended(&self) -> usize {
+        self.epochs.lock().unwrap().len()
+    }
+
+    /// Stops it. Gives the numbers that its last checkpoint must hold: an operator may end one epoch more, behind the last.
+    fn stop(self, store: &MemoryStore) -> Vec<i64> {
         self.control.stop(StopMode::Stop);
-        self.job.join().unwrap().unwrap();
-        self.epochs.load(Ordering::SeqCst)
+        let Self { epochs, job, .. } = self;
+        job.join().unwrap().unwrap();
+        let last = newest(store).unwrap();
+        assert_eq!(last.phase, JobPhase::Stopped);
+        let epochs = epochs.lock().unwrap();
+        let ended = epochs.iter().filter(|epoch| **epoch <= last.epoch).count();
+        assert!(ended + 1 >= epochs.len(), "{ended} of {} epochs are in the last checkpoint", epochs.len());
+        (0..ended as i64).collect()
     }
 }
 
@@ -128,14 +143,14 @@ fn what_waits_for_a_full_store_is_of_few_epochs_and_all_there_when_it_has_room_a
     store.inject(Operation::Write, "objects/", usize::MAX, Fault::Full);
     let job = run_diary(Arc::clone(&store) as _);
     job.wait_for("no checkpoint fails", &|| job.warnings.lock().unwrap().len() >= 9);
-    let ended = job.epochs.load(Ordering::SeqCst);
+    let ended = job.ended();
     assert!(ended <= 5, "{ended} epochs have ended while nine tries to store one have failed");
     assert_eq!(newest(&store).map(|m| m.epoch), None);
     store.heal();
     job.wait_for("no checkpoint is written", &|| newest(&store).is_some());
-    job.wait_for("the job does not go on", &|| job.epochs.load(Ordering::SeqCst) > ended + 3);
-    let epochs = job.stop();
-    assert_eq!(pages(&store, &newest(&store).unwrap()), (0..epochs).collect::<Vec<_>>());
+    job.wait_for("the job does not go on", &|| job.ended() > ended + 3);
+    let expected = job.stop(&store);
+    assert_eq!(pages(&store, &newest(&store).unwrap()), expected);
 }
 
 /// A store in which merges stand still: what reads from within an object waits until it may go on.
@@ -200,8 +215,8 @@ fn a_merge_that_takes_long_holds_up_no_checkpoint_and_no_stop() {
     let is_last = |m: Manifest| m.phase == JobPhase::Stopped;
     job.wait_for("the last checkpoint waits for a merge", &|| newest(&store.store).is_some_and(is_last));
     store.may_go_on.store(true, Ordering::SeqCst);
-    let epochs = job.stop();
-    assert_eq!(pages(&store.store, &newest(&store.store).unwrap()), (0..epochs).collect::<Vec<_>>());
+    let expected = job.stop(&store.store);
+    assert_eq!(pages(&store.store, &newest(&store.store).unwrap()), expected);
 }
 
 #[test]
@@ -213,39 +228,35 @@ fn what_a_long_merge_makes_is_in_a_later_checkpoint_and_no_garbage_before() {
     job.wait_for("the store grows", &|| segments() > 30);
     store.may_go_on.store(true, Ordering::SeqCst);
     job.wait_for("what was merged is in no checkpoint", &|| segments() < 15);
-    let epochs = job.stop();
-    assert_eq!(pages(&store.store, &newest(&store.store).unwrap()), (0..epochs).collect::<Vec<_>>());
+    let expected = job.stop(&store.store);
+    assert_eq!(pages(&store.store, &newest(&store.store).unwrap()), expected);
     // And the next run goes on from there, with all of it.
     let job = run_diary(Arc::clone(&store) as _);
-    job.wait_for("the next run makes no checkpoint", &|| job.epochs.load(Ordering::SeqCst) > 3);
-    let more = job.stop();
-    let both: Vec<i64> = (0..epochs).chain(0..more).collect();
+    job.wait_for("the next run makes no checkpoint", &|| job.ended() > 3);
+    let both = [expected, job.stop(&store.store)].concat();
     assert_eq!(pages(&store.store, &newest(&store.store).unwrap()), both);
 }
 
 #[test]
 fn a_damaged_object_is_told_once_and_all_others_are_merged() {
-    let store = Arc::new(MemoryStore::new());
-    let job = run_diary(Arc::clone(&store) as _);
+    let slow = Arc::new(SlowMerges::default());
+    let job = run_diary(Arc::clone(&slow) as _);
+    let store = Arc::clone(&slow.store);
     let objects = || newest(&store).map(|m| m.objects).unwrap_or_default();
-    let flip = || {
-        let first = objects().first().map(|o| (o.name.clone(), o.segments[0].offset as usize + 10));
-        first.filter(|(name, at)| store.flip_bit(&format!("objects/{name}"), *at, 3))
-    };
-    let damaged = Mutex::new(None);
-    job.wait_for("no checkpoint is made", &|| {
-        *damaged.lock().unwrap() = flip();
-        damaged.lock().unwrap().is_some()
-    });
-    let (name, at) = damaged.lock().unwrap().clone().unwrap();
+    // The first merge is about to read the newest of its inputs; the oldest object is another of them.
+    job.wait_for("nothing is merged", &|| slow.waiting.load(Ordering::SeqCst) && !objects().is_empty());
+    let first = objects().remove(0);
+    let (name, at) = (first.name, first.segments[0].offset as usize + 10);
+    assert!(store.flip_bit(&format!("objects/{name}"), at, 3));
+    slow.may_go_on.store(true, Ordering::SeqCst);
     job.wait_for("nobody tells of the damage", &|| !job.warnings.lock().unwrap().is_empty());
-    let epochs = job.epochs.load(Ordering::SeqCst);
-    job.wait_for("the job does not go on", &|| job.epochs.load(Ordering::SeqCst) > epochs + 200);
+    let epochs = job.ended();
+    job.wait_for("the job does not go on", &|| job.ended() > epochs + 200);
     let warnings = job.warnings.lock().unwrap().clone();
     assert_eq!(warnings.iter().map(Error::code).collect::<Vec<_>>(), ["R0691"], "{warnings:?}");
     assert!(warnings[0].message().contains(&name), "{}", warnings[0].message());
     assert!(objects().iter().any(|o| o.name == name) && objects().len() < 20, "{} objects", objects().len());
     assert!(store.flip_bit(&format!("objects/{name}"), at, 3));
-    let epochs = job.stop();
-    assert_eq!(pages(&store, &newest(&store).unwrap()), (0..epochs).collect::<Vec<_>>());
+    let expected = job.stop(&store);
+    assert_eq!(pages(&store, &newest(&store).unwrap()), expected);
 }

@@ -4,18 +4,22 @@
 //!   create:           first (decides who wins) ──► second            so the second never has what the first never had,
 //!   replace, delete:  second ──► first                               and what only the second has was lost
 //!   read:             first; lost, or damaged (also as the reader says: repair) ──► the second's, put back into the first
+//!                     (or, where the first cannot be written, read from the second)
 //! ```
 //! A write is done when both have it. If the second fails, the outcome counts as unknown, and whoever writes tries again.
+
+mod mend;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rheos_core::{Error, ErrorKind, Result};
 
+use self::mend::{Elsewhere, readable};
 use super::{CheckpointStore, Creation, Listed, Note, WriteFailure};
-use crate::errors::{damaged, unreachable};
+use crate::errors::{damaged, of_the_copy};
 use crate::names;
 
 /// See the module.
@@ -23,6 +27,8 @@ pub struct CopiedStore {
     first: Arc<dyn CheckpointStore>,
     second: Arc<dyn CheckpointStore>,
     note: Note,
+    elsewhere: Elsewhere,
+    mending: Mutex<()>,
 }
 
 impl std::fmt::Debug for CopiedStore {
@@ -32,30 +38,36 @@ impl std::fmt::Debug for CopiedStore {
 }
 
 impl CopiedStore {
-    /// `note` is told (R0643) of each file that is taken from the second store.
+    /// `note` is told (R0643) of each file that is taken from the second store, or read there.
     pub fn new(first: Arc<dyn CheckpointStore>, second: Arc<dyn CheckpointStore>, note: Note) -> Self {
-        Self { first, second, note }
+        Self { first, second, note, elsewhere: Elsewhere::default(), mending: Mutex::default() }
     }
 
     /// Copies what the second store does not have: it may be new, or have lost something.
     ///
     /// Errors: those of the stores.
     pub fn catch_up(&self) -> Result<()> {
+        // Who finds a copy that is not complete must see that: its newest entry is missing.
+        if let Some(newest) = self.first.list(names::WITNESSES)?.pop() {
+            self.copy(&newest.name)?;
+        }
         // A journal must not speak of objects that are not there.
         for prefix in [names::OBJECTS, names::JOURNAL] {
             let there: BTreeSet<String> = self.second.list(prefix)?.into_iter().map(|l| l.name).collect();
             for file in self.first.list(prefix)? {
-                if there.contains(&file.name) {
-                    continue;
-                }
-                match Self::all_of(&self.first, &file.name) {
-                    Ok(Some(bytes)) => drop(self.second.create(&file.name, &bytes)?),
-                    // Deleted meanwhile; or damaged, which its reader will find.
-                    Ok(None) => {}
-                    Err(error) if error.kind() == ErrorKind::Corrupt => {}
-                    Err(error) => return Err(error),
+                if !there.contains(&file.name) {
+                    self.copy(&file.name)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// What the second store has under the name already stays.
+    fn copy(&self, name: &str) -> Result<()> {
+        // It may have been deleted meanwhile; or is damaged, which its reader will find.
+        if let Some(bytes) = readable(Self::all_of(&self.first, name))? {
+            self.second.create(name, &bytes)?;
         }
         Ok(())
     }
@@ -72,28 +84,20 @@ impl CopiedStore {
         );
     }
 
-    /// Puts a file back that the first store has lost; its contents, if the second has it.
-    fn put_back(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        let Some(bytes) = self.readable(name)? else { return Ok(None) };
-        self.first.create(name, &bytes)?;
-        self.tell(name, "missing");
-        Ok(Some(bytes))
-    }
-
     /// Reads from the first, and from the second what the first has lost or cannot read.
     fn read_either<T>(
         &self,
         name: &str,
+        stretch: Option<Range<u64>>,
         read: impl Fn(&dyn CheckpointStore) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        match read(self.first.as_ref()) {
-            Ok(None) => match self.put_back(name)? {
-                Some(_) => read(self.first.as_ref()),
-                None => Ok(None),
-            },
-            Err(error) if error.kind() == ErrorKind::Corrupt && self.repair(name)? => {
+        let best = || read(if self.elsewhere.has(name) { self.second.as_ref() } else { self.first.as_ref() });
+        match best() {
+            Ok(None) if self.put_back(name)? => best(),
+            // Whoever asks knows what is whole; here is known only what can be read.
+            Err(error) if error.kind() == ErrorKind::Corrupt && self.mend(name, stretch, &|_| true)? => {
                 // What cannot be put right is still told in the first one's words.
-                read(self.first.as_ref()).map_err(|_| error)
+                best().map_err(|_| error)
             }
             other => other,
         }
@@ -107,7 +111,8 @@ impl CopiedStore {
         if second == Creation::Created && !name.starts_with(names::OBJECTS) {
             return Ok(first);
         }
-        match self.readable(name).map_err(unknown)? {
+        let readable = || readable(Self::all_of(&self.second, name)).map_err(unknown);
+        match readable()? {
             Some(found) if found == bytes => Ok(first),
             // The name was taken, and the first had lost what it held.
             Some(found) if (first, second) == (Creation::Created, Creation::Exists) => {
@@ -119,25 +124,18 @@ impl CopiedStore {
             _ => {
                 self.second.keep(name).map_err(unknown)?;
                 self.second.replace(name, bytes).map_err(|e| unknown(e.into()))?;
-                match self.readable(name).map_err(unknown)?.as_deref() == Some(bytes) {
+                match readable()?.as_deref() == Some(bytes) {
                     true => Ok(first),
                     false => Err(unknown(damaged(format!("'{name}' reads other than it was written")))),
                 }
             }
         }
     }
-
-    /// What the second store holds, if that can be read.
-    fn readable(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        match Self::all_of(&self.second, name) {
-            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
-            other => other,
-        }
-    }
 }
 
 impl CheckpointStore for CopiedStore {
     fn create(&self, name: &str, bytes: &[u8]) -> Result<Creation, WriteFailure> {
+        self.elsewhere.forget(name);
         let first = self.first.create(name, bytes)?;
         let is_mine = || Self::all_of(&self.first, name).is_ok_and(|found| found.as_deref() == Some(bytes));
         match first {
@@ -149,24 +147,26 @@ impl CheckpointStore for CopiedStore {
 
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), WriteFailure> {
         self.second.replace(name, bytes)?;
+        self.elsewhere.forget(name);
         self.first.replace(name, bytes).map_err(|failure| WriteFailure::Unknown(failure.error().clone()))
     }
 
     fn read(&self, name: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>> {
-        self.read_either(name, |store| store.read(name, limit_bytes))
+        self.read_either(name, None, |store| store.read(name, limit_bytes))
     }
 
     fn read_range(&self, name: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
-        self.read_either(name, |store| store.read_range(name, range.clone()))
+        self.read_either(name, Some(range.clone()), |store| store.read_range(name, range.clone()))
     }
 
     fn length_bytes(&self, name: &str) -> Result<Option<u64>> {
-        self.read_either(name, |store| store.length_bytes(name))
+        self.read_either(name, None, |store| store.length_bytes(name))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
         let mut found = self.first.list(prefix)?;
-        let lost = self.second.list(prefix)?;
+        // What only the copy has may be the newest: without it nothing can be said.
+        let lost = self.second.list(prefix).map_err(of_the_copy)?;
         let is_lost = |l: &Listed| found.binary_search_by(|f| f.name.cmp(&l.name)).is_err();
         let lost: Vec<Listed> = lost.into_iter().filter(is_lost).collect();
         found.extend(lost);
@@ -176,6 +176,7 @@ impl CheckpointStore for CopiedStore {
 
     fn delete(&self, name: &str) -> Result<()> {
         self.second.delete(name)?;
+        self.elsewhere.forget(name);
         self.first.delete(name)
     }
 
@@ -183,26 +184,8 @@ impl CheckpointStore for CopiedStore {
         self.first.keep(name)
     }
 
-    fn repair(&self, name: &str) -> Result<bool> {
-        let Some(good) = self.readable(name)? else { return Ok(false) };
-        let found = match Self::all_of(&self.first, name) {
-            Err(error) if error.kind() == ErrorKind::Corrupt => Some(None),
-            other => other?.map(Some),
-        };
-        match found {
-            Some(Some(same)) if same == good => return Ok(false),
-            Some(_) => self.first.keep(name).map_err(|e| {
-                let place = names::damaged_path(name);
-                unreachable(format!("the damaged file cannot be kept as '{place}': {}", e.message()))
-            })?,
-            None => {}
-        }
-        self.first.replace(name, &good)?;
-        if Self::all_of(&self.first, name)?.as_deref() != Some(&good) {
-            return Err(damaged(format!("'{name}' reads other than it was written, in {}", self.first.place())));
-        }
-        self.tell(name, &format!("damaged (it is kept as '{}')", names::damaged_path(name)));
-        Ok(true)
+    fn repair(&self, name: &str, stretch: Option<Range<u64>>, is_whole: &dyn Fn(&[u8]) -> bool) -> Result<bool> {
+        self.mend(name, stretch, is_whole)
     }
 
     fn place(&self) -> String {

@@ -9,12 +9,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rheos_checkpoint::journal::{Entry, EntryNumber};
-use rheos_core::{Error, JobId, Result};
+use rheos_core::{Error, Result};
 
+use super::history::check_one_history;
 use super::remote::is_url;
 use super::{CheckpointStore, CopiedStore, KeyRing, LocalStore, Note, RemoteStore, SealedStore};
-use crate::journal;
+use crate::errors::of_the_copy;
 
 /// Where state lies, and how.
 #[derive(Debug, Clone)]
@@ -42,7 +42,8 @@ impl StoreOptions {
     /// The store, for the one run that uses it. `note` is told of what does not end the run.
     ///
     /// Errors: as of [`LocalStore::open`], [`RemoteStore::open`] and [`KeyRing::read`]; `Invalid` (R0642) if the copy belongs to
-    /// another job, (R0644) if it is in the same place.
+    /// another job, (R0646) if one of the two was used without the other and then the other without it, (R0644) if it is in the same
+    /// place.
     pub fn open(&self, note: &Note) -> Result<Arc<dyn CheckpointStore>> {
         if let Some(copy) =
             self.copy.as_ref().filter(|copy| is_within(copy, &self.place) || is_within(&self.place, copy))
@@ -62,10 +63,10 @@ impl StoreOptions {
         };
         let first = open(&self.place)?;
         let Some(copy) = &self.copy else { return Ok(first) };
-        let second = open(copy).map_err(|e| e.context("the copy"))?;
-        check_same_job(first.as_ref(), second.as_ref())?;
+        let second = open(copy).map_err(of_the_copy)?;
+        check_one_history(first.as_ref(), second.as_ref())?;
         let copied = CopiedStore::new(first, second, Arc::clone(note));
-        copied.catch_up().map_err(|e| e.context("the copy"))?;
+        copied.catch_up().map_err(of_the_copy)?;
         Ok(Arc::new(copied))
     }
 
@@ -107,23 +108,5 @@ fn is_within(inner: &Path, outer: &Path) -> bool {
             inner.is_ok_and(|inner| outer.is_ok_and(|outer| inner.starts_with(outer)))
         }
         _ => false,
-    }
-}
-
-/// A copy must not be another job's: the two would be mixed up, file by file.
-fn check_same_job(first: &dyn CheckpointStore, second: &dyn CheckpointStore) -> Result<()> {
-    // The first entry is a claim, and is never deleted.
-    let job = |store: &dyn CheckpointStore| -> Result<Option<JobId>> {
-        Ok(match journal::read_entry(store, EntryNumber(1))? {
-            Some(Entry::Claim(claim)) => Some(claim.job),
-            _ => None,
-        })
-    };
-    match (job(first)?, job(second)?) {
-        (Some(one), Some(other)) if one != other => {
-            let message = format!("{} holds the state of another job than {}", second.place(), first.place());
-            Err(Error::invalid(642, message).with_hint("give each job a folder of its own for its copy"))
-        }
-        _ => Ok(()),
     }
 }

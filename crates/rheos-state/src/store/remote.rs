@@ -16,12 +16,12 @@ mod process;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use object_store::ObjectStore;
 use rheos_core::{Error, ErrorKind, Result};
 
-use self::client::Client;
+use self::client::{Client, Found};
 use self::lease::HeldLease;
 use super::{CheckpointStore, Creation, Listed, Note, WriteFailure};
 use crate::errors::damaged;
@@ -86,14 +86,32 @@ impl RemoteStore {
         Ok(Self { client, lease: Some(lease) })
     }
 
+    /// What the store's clock shows, a few seconds ago: when this run renewed its lease. Asked for only where ages are decided
+    /// over, for that is a request more.
+    fn now(&self, prefix: &str, is_empty: bool) -> Result<Option<SystemTime>> {
+        match self.lease.is_some() && !is_empty && is_message(prefix) {
+            true => self.client.modified(LEASE),
+            false => Ok(None),
+        }
+    }
+
     fn check_writable(&self, name: &str) -> Result<()> {
         // Who looks may ask the run.
-        let is_asking = [REQUESTS, ANSWERS].iter().any(|folder| name.starts_with(folder));
-        match is_asking || self.lease.is_some() {
+        match is_message(name) || self.lease.is_some() {
             true => Ok(()),
             false => Err(Error::internal(format!("'{name}' is written in a store that was opened for a look"))),
         }
     }
+}
+
+/// The time between two moments of one clock; what was written since the lease has no age.
+fn age(modified: SystemTime, now: SystemTime) -> Duration {
+    now.duration_since(modified).unwrap_or_default()
+}
+
+/// Whether it is one of what runs and others ask each other.
+fn is_message(name: &str) -> bool {
+    [REQUESTS, ANSWERS].iter().any(|folder| name.starts_with(folder))
 }
 
 /// Whether it is what only a state directory has.
@@ -196,7 +214,12 @@ impl CheckpointStore for RemoteStore {
         let mut found = self.client.list(prefix)?;
         found.retain(|l| names::check(&l.name).is_ok() && ![LEASE, PROBE].contains(&l.name.as_str()));
         found.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(found)
+        let now = self.now(prefix, found.is_empty())?;
+        let listed = |f: Found| {
+            let age = now.map_or_else(|| f.modified.elapsed().ok(), |now| Some(age(f.modified, now)));
+            Listed { name: f.name, length_bytes: f.length_bytes, age }
+        };
+        Ok(found.into_iter().map(listed).collect())
     }
 
     fn delete(&self, name: &str) -> Result<()> {
@@ -221,5 +244,17 @@ fn too_short(client: &Client, name: &str, length: u64, end: u64) -> Error {
 impl fmt::Display for RemoteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.client.shown())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_go_by_one_clock() {
+        let moment = |s| SystemTime::UNIX_EPOCH + Duration::from_secs(s);
+        assert_eq!(age(moment(100), moment(160)), Duration::from_secs(60));
+        assert_eq!(age(moment(161), moment(160)), Duration::ZERO, "it was written behind the last look at the clock");
     }
 }

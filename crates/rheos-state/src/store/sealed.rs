@@ -208,11 +208,6 @@ impl CheckpointStore for SealedStore {
         self.inner.keep(name)
     }
 
-    fn repair(&self, name: &str) -> Result<bool> {
-        self.forget(name);
-        self.inner.repair(name)
-    }
-
     fn place(&self) -> String {
         self.inner.place()
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use rheos_checkpoint::coordinator::WriteOutcome;
 use rheos_checkpoint::journal::{Entry, EntryNumber};
-use rheos_checkpoint::manifest::{Checksum, ObjectRef};
+use rheos_checkpoint::manifest::{Checksum, ObjectRef, Segment};
 use rheos_checkpoint::recovery::SegmentCheck;
 use rheos_checkpoint::rescale;
 use rheos_core::key::KeyGroupAssignment;
@@ -151,9 +151,12 @@ fn what_is_lost_is_put_back() {
 fn what_is_damaged_is_taken_from_the_copy_and_kept() {
     let pair = Pair::new();
     put(&pair.store, "objects/a", b"0123456789").unwrap();
-    assert!(!pair.store.repair("objects/a").unwrap(), "both are the same: there is nothing better");
+    let is_whole = |bytes: &[u8]| bytes == b"0123456789";
+    assert!(pair.store.repair("objects/a", None, &is_whole).unwrap(), "another has mended it: it can be read now");
+    assert!(!pair.store.repair("objects/a", None, &|_| false).unwrap(), "the copy is no better");
+    assert_eq!(pair.notes(), [""; 0]);
     pair.first.flip_bit("objects/a", 0, 0);
-    assert!(pair.store.repair("objects/a").unwrap());
+    assert!(pair.store.repair("objects/a", None, &is_whole).unwrap());
     pair.is_same("objects/a", b"0123456789");
     assert_eq!(pair.first.read("damaged/objects/a", 99).unwrap().unwrap(), b"1123456789");
     let notes = pair.notes();
@@ -166,7 +169,7 @@ fn what_is_damaged_is_taken_from_the_copy_and_kept() {
     pair.first.truncate("objects/a", 3);
     pair.second.lose("objects/a");
     assert_eq!(pair.store.read_range("objects/a", 3..5).unwrap_err().code(), "R0626");
-    assert!(!pair.store.repair("objects/a").unwrap());
+    assert!(!pair.store.repair("objects/a", None, &is_whole).unwrap());
     // The copy cannot be reached: that is no damage, and nothing may be decided over it.
     pair.second.inject(Operation::Read, "", 9, Fault::Unreachable);
     assert_eq!(pair.store.read_range("objects/a", 3..5).unwrap_err().kind(), ErrorKind::External);
@@ -276,6 +279,147 @@ fn a_restore_reads_the_copy_of_what_is_damaged_or_missing() {
             pair.is_same("objects/g1-w0-e17", GOLDEN);
         }
     }
+}
+
+#[test]
+fn of_two_disks_each_may_have_lost_another_part() {
+    let rows = restored(&golden()).unwrap();
+    let segments = golden_object().segments;
+    let (x, y) = (&segments[0], &segments[segments.len() - 1]);
+    assert!(x.offset + x.length_bytes <= y.offset);
+    let middle = |s: &Segment| (s.offset + s.length_bytes / 2) as usize;
+    for verifies in [true, false] {
+        let pair = Pair::new();
+        put(&pair.store, "objects/g1-w0-e17", GOLDEN).unwrap();
+        pair.first.flip_bit("objects/g1-w0-e17", middle(x), 1);
+        pair.second.flip_bit("objects/g1-w0-e17", middle(y), 1);
+        assert!(!verifies || damaged(&pair.store) == 0);
+        assert_eq!(restored(&pair.store).as_ref(), Ok(&rows));
+        assert_eq!(
+            pair.first.read("objects/g1-w0-e17", u64::MAX).unwrap().unwrap(),
+            GOLDEN,
+            "only the bad part is replaced"
+        );
+        assert_eq!(pair.notes().len(), 1);
+    }
+    // One part is bad in both: it stays so, and the rest whole.
+    let pair = Pair::new();
+    put(&pair.store, "objects/g1-w0-e17", GOLDEN).unwrap();
+    pair.first.flip_bit("objects/g1-w0-e17", middle(x), 1);
+    pair.second.flip_bit("objects/g1-w0-e17", middle(x), 2);
+    pair.second.flip_bit("objects/g1-w0-e17", middle(y), 1);
+    assert_eq!((damaged(&pair.store), pair.notes().len()), (1, 0));
+}
+
+#[test]
+fn of_two_encrypted_files_each_may_have_lost_another_frame() {
+    let keys = KeyRing::parse("k:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
+    let seal = |store: &Arc<MemoryStore>| Arc::new(SealedStore::new(Arc::clone(store) as _, keys.clone()));
+    let (first, second) = (Arc::new(MemoryStore::new()), Arc::new(MemoryStore::new()));
+    let (note, notes) = noting();
+    let store = CopiedStore::new(seal(&first), seal(&second), note);
+    let plain: Vec<u8> = (0..500_000_u32).map(|i| (i / 7) as u8).collect();
+    put(&store, "objects/a", &plain).unwrap();
+    let part = |range: std::ops::Range<u64>| plain[range.start as usize..range.end as usize].to_vec();
+    // Frames of 64 KiB: the first is bad here, the third and the last there.
+    first.flip_bit("objects/a", 1000, 3);
+    second.flip_bit("objects/a", 150_000, 3);
+    second.truncate("objects/a", 480_000);
+    for range in [0..10, 140_000..150_000, 480_000..500_000, 0..65_536, 0..500_000] {
+        assert_eq!(store.read_range("objects/a", range.clone()).unwrap().unwrap(), part(range.clone()), "{range:?}");
+    }
+    assert_eq!(notes.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_first_store_that_cannot_be_written_is_read_from_the_copy() {
+    let rows = restored(&golden()).unwrap();
+    for is_lost in [true, false] {
+        let pair = Pair::new();
+        put(&pair.store, "objects/g1-w0-e17", GOLDEN).unwrap();
+        match is_lost {
+            true => drop(pair.first.lose("objects/g1-w0-e17")),
+            false => assert!(pair.first.truncate("objects/g1-w0-e17", 100)),
+        }
+        pair.first.inject(Operation::Write, "", 99, Fault::Full);
+        assert_eq!((damaged(&pair.store), restored(&pair.store).as_ref()), (0, Ok(&rows)));
+        let notes = pair.notes();
+        assert!(notes.len() == 1 && notes[0].contains("could not be put back: "), "{notes:?}");
+        assert!(notes[0].starts_with("R0643"), "{notes:?}");
+        // Written anew, it is the first's again.
+        pair.first.heal();
+        pair.store.replace("objects/g1-w0-e17", b"other").unwrap();
+        pair.second.lose("objects/g1-w0-e17");
+        assert_eq!(pair.store.read("objects/g1-w0-e17", 99).unwrap().unwrap(), b"other");
+    }
+}
+
+#[test]
+fn a_copy_that_cannot_be_listed_says_how_to_do_without() {
+    let pair = Pair::new();
+    pair.second.inject(Operation::List, "", 1, Fault::Unreachable);
+    let error = pair.store.list("journal/").unwrap_err();
+    assert!(
+        error.message().contains("the copy") && error.hint().unwrap().contains("'checkpoint.copies' = '1'"),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_copy_that_is_half_begun_does_not_look_like_a_journal() {
+    let pair = Pair::new();
+    for n in 1..5 {
+        let entry = tables::claim(n, 7);
+        assert!(matches!(journal::write(pair.first.as_ref(), EntryNumber(n), &entry), WriteOutcome::Written));
+    }
+    for entries in 0..4 {
+        let path = entry_path(EntryNumber(entries + 1));
+        pair.second.inject(Operation::Write, &path, 1, Fault::Unreachable);
+        pair.store.catch_up().unwrap_err();
+        let copy = journal::read(pair.second.as_ref()).unwrap();
+        assert_eq!(copy.iter().count() as u64, entries + 1);
+        assert!(matches!(copy.get(EntryNumber(4)), Some(Entry::Unreadable(_))), "the newest is known to be missing");
+    }
+    pair.store.catch_up().unwrap();
+    assert_eq!(journal::read(pair.second.as_ref()).unwrap(), journal::read(pair.first.as_ref()).unwrap());
+}
+
+/// What opening a folder and its copy says that hold these entries: a number, and what tells a claim from another; 0: damaged.
+fn opened(ours: &[(u64, u128)], theirs: &[(u64, u128)]) -> Result<Vec<u64>, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let (place, copy) = (folder.path().join("a"), folder.path().join("b"));
+    for (path, entries) in [(&place, ours), (&copy, theirs)] {
+        let store = LocalStore::open(path).unwrap();
+        for (number, nonce) in entries {
+            let bytes = tables::claim(*number, *nonce).encode(EntryNumber(*number)).unwrap();
+            let kept = if *nonce == 0 { bytes.len() / 2 } else { bytes.len() };
+            store.create(&entry_path(EntryNumber(*number)), &bytes[..kept]).unwrap();
+        }
+    }
+    let options = StoreOptions { copy: Some(copy), ..StoreOptions::at(place) };
+    let store = options.open(&noting().0).map_err(|e| e.code())?;
+    let journal = journal::read(store.as_ref()).unwrap();
+    Ok(journal.iter().filter(|(_, e)| matches!(e, Entry::Claim(_))).map(|(n, _)| n.0).collect())
+}
+
+#[test]
+fn stores_that_went_separate_ways_are_not_put_together() {
+    // One of them is behind, or has lost something.
+    assert_eq!(opened(&[(1, 7), (2, 7), (5, 7)], &[(1, 7), (2, 7)]).unwrap(), [1, 2, 5]);
+    assert_eq!(opened(&[(1, 7), (2, 7)], &[(1, 7), (2, 7), (5, 7)]).unwrap(), [1, 2, 5]);
+    assert_eq!(opened(&[(1, 7), (5, 7)], &[(1, 7), (3, 7)]).unwrap(), [1, 3, 5]);
+    assert_eq!(opened(&[], &[(1, 7), (3, 7)]).unwrap(), [1, 3]);
+    assert_eq!(opened(&[(1, 7), (3, 0)], &[(1, 7), (3, 7)]).unwrap(), [1, 3]);
+    assert_eq!(opened(&[(1, 0), (2, 7)], &[(1, 7), (2, 7)]).unwrap(), [1, 2]);
+    // All of one is damaged.
+    assert_eq!(opened(&[(1, 0), (2, 0)], &[(1, 7), (2, 7)]).unwrap(), [1, 2]);
+    // Each was used without the other: by the same number, ...
+    assert_eq!(opened(&[(1, 7), (2, 7), (3, 8)], &[(1, 7), (2, 7), (3, 9)]).unwrap_err(), "R0646");
+    assert_eq!(opened(&[(1, 0), (3, 8), (4, 8)], &[(1, 7), (3, 9)]).unwrap_err(), "R0646");
+    // ... by other numbers, ...
+    assert_eq!(opened(&[(1, 7), (3, 8), (9, 8)], &[(1, 7), (4, 9), (5, 9)]).unwrap_err(), "R0646");
+    // ... or nothing tells.
+    assert_eq!(opened(&[(1, 0), (3, 8)], &[(1, 7)]).unwrap_err(), "R0646");
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Requests as objects of a store: for stores that are no folder, where no socket reaches the job.
 //!
 //! ```text
-//!   asker: create requests/<n> ──► job: list, read, delete it ──► JobControl ──► create answers/<n> ──► asker: read, delete it
+//!   asker: create requests/<n> ──► job: list, read, ask JobControl; delete it ──► create answers/<n> ──► asker: read, delete it
 //! ```
 //! What somebody has left who did not wait is removed by the job.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +45,7 @@ impl RequestWatch {
         let over = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&over);
         let watch = move || {
-            let mut desk = Desk { store, control, pending: Vec::new() };
+            let mut desk = Desk { store, control, pending: Vec::new(), taken_up: BTreeSet::new() };
             while !flag.load(Ordering::SeqCst) {
                 // A store that cannot be read now can be later.
                 let _ = desk.look();
@@ -74,32 +75,28 @@ struct Desk {
     control: JobControl,
     /// By the number of the request: what was asked, and until when somebody waits.
     pending: Vec<(String, Asked, Instant)>,
+    /// The numbers of requests that were taken up and are still there: they could not be removed yet.
+    taken_up: BTreeSet<String>,
 }
 
 impl Desk {
     fn look(&mut self) -> Result<()> {
         self.answer();
-        for file in self.store.list(REQUESTS)? {
+        let requests = self.store.list(REQUESTS)?;
+        self.taken_up.retain(|number| requests.iter().any(|file| file.name.strip_prefix(REQUESTS) == Some(number)));
+        for file in requests {
             let Some(number) = file.name.strip_prefix(REQUESTS) else { continue };
             if self.pending.len() >= REQUESTS_MAX {
                 break;
             }
-            let forgotten = file.age.is_some_and(|age| age > TAKEN_UP_WITHIN + TAKEN_UP_WITHIN);
-            let request = self.store.read(&file.name, LINE_BYTES_MAX);
-            // First: what is there is asked once only.
-            self.store.delete(&file.name)?;
-            match request {
-                _ if forgotten => {}
-                Ok(Some(line)) => match Request::parse(&line) {
-                    Ok(request) => {
-                        let until = Instant::now() + request.timeout();
-                        self.pending.push((number.to_string(), request.ask(&self.control), until));
-                    }
-                    Err(error) => self.tell(number, Err(error)),
-                },
-                Ok(None) => {}
-                Err(error) => self.tell(number, Err(error)),
+            if !self.taken_up.contains(number) {
+                let request = self.store.read(&file.name, LINE_BYTES_MAX);
+                self.take_up(number, request, file.age);
+                // Before it is removed: of a delete that fails nobody knows whether it was done.
+                self.taken_up.insert(number.to_string());
             }
+            self.store.delete(&file.name)?;
+            self.taken_up.remove(number);
         }
         for file in self.store.list(ANSWERS)? {
             if file.age.is_some_and(|age| age > FORGOTTEN_AFTER) {
@@ -107,6 +104,26 @@ impl Desk {
             }
         }
         Ok(())
+    }
+
+    fn take_up(&mut self, number: &str, request: Result<Option<Vec<u8>>>, age: Option<Duration>) {
+        let parsed = match request {
+            // It was taken back.
+            Ok(None) => return,
+            // The asker has taken it for granted that no job runs; if it is still there, it is told so.
+            Ok(Some(_)) if age.is_some_and(|age| age > TAKEN_UP_WITHIN + TAKEN_UP_WITHIN) => {
+                return self.tell(number, Err(nobody(&self.store.place())));
+            }
+            Ok(Some(line)) => Request::parse(&line),
+            Err(error) => Err(error),
+        };
+        match parsed {
+            Ok(request) => {
+                let until = Instant::now() + request.timeout();
+                self.pending.push((number.to_string(), request.ask(&self.control), until));
+            }
+            Err(error) => self.tell(number, Err(error)),
+        }
     }
 
     /// Tells what the job has answered.
@@ -175,7 +192,7 @@ fn random() -> String {
 
 #[cfg(test)]
 mod tests {
-    use rheos_state::store::MemoryStore;
+    use rheos_state::store::{Fault, MemoryStore, Operation};
 
     use super::*;
 
@@ -188,6 +205,30 @@ mod tests {
         let store = MemoryStore::new();
         assert_eq!(ask(&store, 1).code(), "R0671");
         assert_eq!(store.list("").unwrap(), []);
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_removed_is_asked_once() {
+        let store = Arc::new(MemoryStore::new());
+        let line = Request::try_new("s", AfterSavepoint::GoOn, Duration::from_secs(9)).unwrap().line().unwrap();
+        store.create("requests/1", &line).unwrap();
+        store.inject(Operation::Delete, REQUESTS, 2, Fault::Unreachable);
+        let mut desk = Desk {
+            store: Arc::clone(&store) as _,
+            control: JobControl::new(),
+            pending: vec![],
+            taken_up: BTreeSet::new(),
+        };
+        for is_removed in [false, false, true, true] {
+            assert_eq!(desk.look().is_ok(), is_removed);
+            assert_eq!(desk.pending.len(), 1);
+        }
+        assert_eq!((store.list("").unwrap(), desk.taken_up.len()), (vec![], 0));
+        // Who asked long ago believes that no job runs, and is told so.
+        desk.take_up("2", Ok(Some(line)), Some(Duration::from_secs(61)));
+        assert_eq!(desk.pending.len(), 1);
+        let answer = store.read("answers/2", LINE_BYTES_MAX).unwrap().unwrap();
+        assert_eq!(Answer::parse(&answer).unwrap_err().code(), "R0671");
     }
 
     #[test]

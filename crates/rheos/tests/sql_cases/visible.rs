@@ -84,7 +84,7 @@ impl Sink for VisibleSink {
                     StreamReader::try_new(bytes.as_slice(), None)?.collect::<std::result::Result<Vec<_>, _>>()?;
                 shown.batches.extend(rows);
             }
-            shown.record = Some(FenceRecord::after(fence));
+            shown.record = Some(FenceRecord::after(shown.record, fence));
         }
         drop(shown);
         if self.crash == Some(CommitCrash::After) { self.die() } else { Ok(()) }

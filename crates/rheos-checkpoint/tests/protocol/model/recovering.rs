@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rheos_checkpoint::coordinator::SinkCommit;
 use rheos_checkpoint::journal::{Claim, Entry, EntryNumber};
 use rheos_checkpoint::recovery::{
-    DroppedState, Duplicates, Options, RestoreFrom, SegmentCheck, SegmentId, SinkStaged, Step, next_step,
+    DroppedState, Duplicates, Options, RestoreFrom, SegmentCheck, SegmentId, SinkStaged, Step, known, next_step,
 };
 use rheos_core::sink::Owner;
 
@@ -135,7 +134,9 @@ impl Recovering {
             return Stage::recover(world, setup, parallelism, 0);
         }
         let is_over = matches!(&*step, Step::FinishCommit(_));
-        take_over(world, &claim, &commit, &keep, if is_over { usize::MAX } else { commits });
+        take_over(world, &claim, duplicates, &keep);
+        let commits = if is_over { usize::MAX } else { commits };
+        commit.iter().take(commits).for_each(|c| world.commit(c, false));
         if !is_over && commits < commit.len() {
             return Stage::recover(world, setup, parallelism, 0);
         }
@@ -175,12 +176,14 @@ fn is_claimed(world: &mut World, claim: &Claim, fate: Fate) -> bool {
     stands && world.bear_witness(claim.entry(), &entry) && world.journal().is_held_by(claim)
 }
 
-fn take_over(world: &mut World, claim: &Claim, commit: &[SinkCommit], keep: &[SinkStaged], commits: usize) {
+/// No target knows of more than the journal does, but where entries are damaged.
+fn take_over(world: &mut World, claim: &Claim, duplicates: Duplicates, keep: &[SinkStaged]) {
     for operator in [MERGING, UPSERTING] {
         let owner = Owner { job: claim.job, operator: operator.into(), generation: claim.generation };
         let kept = keep.iter().find(|k| k.operator == owner.operator);
         let kept = kept.map_or(Vec::new(), |k| k.committables.clone());
-        world.target(operator).resume(&owner, &kept);
+        let known = known(&world.journal(), &owner.operator, duplicates == Duplicates::Accepted);
+        let is_known = world.target(operator).resume(&owner, &known, &kept);
+        assert!(is_known || world.is_damaged, "'{operator}' has more than the journal knows");
     }
-    commit.iter().take(commits).for_each(|c| world.commit(c, false));
 }

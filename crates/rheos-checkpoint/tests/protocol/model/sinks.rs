@@ -6,7 +6,7 @@ use rheos_checkpoint::coordinator::SinkCommit;
 use rheos_checkpoint::manifest::{Manifest, Repeat, SinkState};
 use rheos_core::Generation;
 use rheos_core::key::KeyGroup;
-use rheos_core::sink::{Admission, Committable, FenceRecord, Owner};
+use rheos_core::sink::{Admission, Committable, FenceRecord, Known, Owner};
 
 use super::world::{Record, assert_each_once, group_of};
 
@@ -77,13 +77,16 @@ impl Target {
         self.released.extend(released.map(|c| c.committable.clone()));
     }
 
-    /// Takes note of who writes from now on, and discards what others have staged, but for `keep`.
-    pub(super) fn resume(&mut self, owner: &Owner, keep: &[Committable]) {
-        let release = self.record.and_then(|r| r.release);
-        self.record = Some(FenceRecord { generation: owner.generation, release });
+    /// Takes note of who writes from now on, and discards what others have staged, but for `keep`. Gives whether the state knows
+    /// what has been written.
+    pub(super) fn resume(&mut self, owner: &Owner, known: &Known, keep: &[Committable]) -> bool {
+        let record = FenceRecord::taken_over(self.record, owner, known);
+        let accepted = Known { duplicates_accepted: true, ..known.clone() };
+        self.record = Some(record.or_else(|_| FenceRecord::taken_over(self.record, owner, &accepted)).unwrap());
         if self.repeat == Repeat::Duplicates {
             self.staged.retain(|id, (by, _)| *by >= owner.generation || keep.contains(id));
         }
+        record.is_ok()
     }
 
     pub(super) fn commit(&mut self, commit: &SinkCommit, crashes: bool, duplicates: bool) {
@@ -115,7 +118,7 @@ impl Target {
             }
         }
         if !crashes {
-            self.record = Some(FenceRecord::after(&commit.fence));
+            self.record = Some(FenceRecord::after(self.record, &commit.fence));
         }
     }
 

@@ -250,6 +250,43 @@ fn parts_that_were_taken_away_are_not_made_again() {
 }
 
 #[test]
+fn a_reader_may_take_parts_as_soon_as_they_are_visible_wherever_a_commit_dies() {
+    for (kind, size) in KINDS.iter().flat_map(|kind| [(*kind, SMALL), (*kind, LARGE)]) {
+        let template = tempfile::tempdir().unwrap();
+        let sink = kind.sink(template.path(), &[size]);
+        sink.begin().unwrap();
+        let all = three_epochs(&sink).concat();
+        let mut steps = 0;
+        loop {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path();
+            copy(template.path(), path);
+            let take = || {
+                let rows = kind.read(path);
+                visible(path).iter().for_each(|part| fs::remove_file(part).unwrap());
+                rows
+            };
+            let died = crash::after(steps, || kind.sink(path, &[size]).commit(None, &all)).is_err();
+            let mut taken = take();
+            // The next one dies a little later.
+            let _ = crash::after(steps + 3, || kind.sink(path, &[size]).commit(None, &all));
+            taken.extend(take());
+            let sink = kind.sink(path, &[size]);
+            sink.commit(None, &all).unwrap();
+            sink.resume(&[]).unwrap();
+            taken.extend(take());
+            taken.sort_unstable();
+            assert_eq!(taken, (0..60).collect::<Vec<_>>(), "{kind:?}, died at step {steps}");
+            assert!(hidden(path).is_empty(), "{:?}", hidden(path));
+            if !died {
+                break;
+            }
+            steps += 1;
+        }
+    }
+}
+
+#[test]
 fn a_staged_part_that_is_lost_is_an_error() {
     for kind in [KINDS[0], KINDS[6]] {
         let folder = tempfile::tempdir().unwrap();

@@ -2,7 +2,8 @@
 
 use super::*;
 use arrow::array::{Int32Array, StringArray};
-use rheos_core::sink::{Fence, Owner, ReleaseNumber};
+use rheos_core::ids::Nonce;
+use rheos_core::sink::{Fence, Known, Owner, ReleaseNumber};
 use rheos_core::time::Watermark;
 use rheos_core::{Generation, JobId};
 
@@ -122,7 +123,7 @@ fn a_run_that_was_taken_for_dead_commits_nothing_any_more() {
     };
     let zombie = sink(path, &options).unwrap();
     zombie.begin().unwrap();
-    zombie.take_over(&owner(1)).unwrap();
+    zombie.take_over(&owner(1), &known(&[1])).unwrap();
     let mut writer = open(&zombie, 1);
     put(writer.as_mut(), rows(0..5), Ticket::none());
     let first = stage_epoch(writer.as_mut(), 1, EpochEnd::Running);
@@ -130,7 +131,7 @@ fn a_run_that_was_taken_for_dead_commits_nothing_any_more() {
     put(writer.as_mut(), rows(5..9), Ticket::none());
     let passed_over = stage_epoch(writer.as_mut(), 2, EpochEnd::Running);
     let successor = sink(path, &options).unwrap();
-    successor.take_over(&owner(5)).unwrap();
+    successor.take_over(&owner(5), &known(&[1, 5])).unwrap();
     // Between taking over and discarding, and behind both.
     zombie.commit(Some(&fence(1, 1)), &passed_over).unwrap();
     successor.commit(Some(&Fence { owner: owner(5), release: fence(1, 0).release }), &first).unwrap();
@@ -145,10 +146,24 @@ fn a_run_that_was_taken_for_dead_commits_nothing_any_more() {
     zombie.commit(Some(&fence(1, 1)), &passed_over).unwrap();
     let got = read(path, &schema(&[("a", DataType::Int64)]), &[CSV]).unwrap().ints();
     assert_eq!(got, (0..8).map(Some).collect::<Vec<_>>());
-    let error = sink(path, &options).unwrap().take_over(&owner(1)).unwrap_err();
+    let error = sink(path, &options).unwrap().take_over(&owner(1), &known(&[1, 5])).unwrap_err();
     assert_eq!((error.kind(), error.code().as_str()), (rheos_core::ErrorKind::Conflict, "R0683"));
     // Another job's generations are its own.
-    sink(path, &options).unwrap().take_over(&Owner { job: JobId(8), ..owner(1) }).unwrap();
+    sink(path, &options).unwrap().take_over(&Owner { job: JobId(8), ..owner(1) }, &known(&[1])).unwrap();
+    // A state from before generation 5 makes a generation 5 of its own.
+    let other = Known { generations: [(Generation(5), Some(Nonce(99)))].into(), ..known(&[1]) };
+    let error = sink(path, &options).unwrap().take_over(&owner(5), &other).unwrap_err();
+    assert_eq!((error.kind(), error.code().as_str()), (rheos_core::ErrorKind::Conflict, "R0688"));
+    sink(path, &options).unwrap().take_over(&owner(5), &Known { duplicates_accepted: true, ..other }).unwrap();
+}
+
+/// What a state knows that has had these generations and all their releases.
+fn known(generations: &[u64]) -> Known {
+    Known {
+        generations: generations.iter().map(|g| (Generation(*g), Some(Nonce(u128::from(*g))))).collect(),
+        released: Some(ReleaseNumber { generation: Generation(u64::MAX), sequence: 0 }),
+        duplicates_accepted: false,
+    }
 }
 
 #[test]

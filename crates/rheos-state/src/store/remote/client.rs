@@ -24,7 +24,7 @@ use super::failure::{failed, not_written};
 use super::too_short;
 use crate::errors::{damaged, unreachable};
 use crate::names;
-use crate::store::{Creation, Listed, WriteFailure};
+use crate::store::{Creation, WriteFailure};
 
 /// Requests that are made at once for one file, at most.
 const REQUESTS_MAX: usize = 4;
@@ -32,6 +32,15 @@ const REQUESTS_MAX: usize = 4;
 const READ_BYTES: u64 = 16 << 20;
 /// Parts of a file, at most; S3's limit is 10,000.
 const PARTS_MAX: usize = 10_000;
+
+/// A file of the store.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) name: String,
+    pub(super) length_bytes: u64,
+    /// By the store's clock.
+    pub(super) modified: SystemTime,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -188,13 +197,22 @@ impl Client {
     }
 
     pub(super) fn length_bytes(&self, name: &str) -> Result<Option<u64>> {
+        Ok(self.head(name)?.map(|meta| meta.size))
+    }
+
+    /// When a file was written, by the store's clock; `None` if there is none.
+    pub(super) fn modified(&self, name: &str) -> Result<Option<SystemTime>> {
+        Ok(self.head(name)?.map(|meta| meta.last_modified.into()))
+    }
+
+    fn head(&self, name: &str) -> Result<Option<ObjectMeta>> {
         let path = self.path(name)?;
         let head = self.wait(async { found(self.store.head(&path).await) });
-        Ok(head.map_err(|e| failed("read", &self.place(name), &e))?.map(|meta| meta.size))
+        head.map_err(|e| failed("read", &self.place(name), &e))
     }
 
     /// All files whose name begins with `prefix`, in any order.
-    pub(super) fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
+    pub(super) fn list(&self, prefix: &str) -> Result<Vec<Found>> {
         // Object stores list by folder.
         let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
         let folder = match (self.prefix.as_str(), folder) {
@@ -205,8 +223,8 @@ impl Client {
         let folder = Path::parse(&folder).map_err(|e| Error::internal(format!("'{folder}' is no prefix: {e}")))?;
         let listed = |meta: ObjectMeta| {
             let name = self.name(&meta.location)?.to_string();
-            let age = SystemTime::from(meta.last_modified).elapsed().ok();
-            name.starts_with(prefix).then_some(Listed { name, length_bytes: meta.size, age })
+            let modified = SystemTime::from(meta.last_modified);
+            name.starts_with(prefix).then_some(Found { name, length_bytes: meta.size, modified })
         };
         let all = self.wait(self.store.list(Some(&folder)).try_filter_map(async |m| Ok(listed(m))).try_collect());
         all.map_err(|e| failed("list", &self.place(prefix), &e))

@@ -44,16 +44,15 @@ pub(super) fn is_missing(error: &Error) -> bool {
     error.code() == "R0622" && error.message().ends_with(MISSING)
 }
 
-/// A failed write. What was refused was not written; of anything else the answer may have been lost.
+/// A failed write. What is impossible was not written; of anything else the answer may have been lost. Also of a refusal: it
+/// may be that of a second try, and the first was carried out (a token runs out between the two).
 pub(super) fn not_written(what: &str, place: &str, cause: &Cause) -> WriteFailure {
     let error = failed(what, place, cause);
-    let is_impossible = matches!(
-        cause,
-        Cause::InvalidPath { .. } | Cause::NotSupported { .. } | Cause::NotImplemented { .. } | Cause::NotFound { .. }
-    );
-    match is_impossible || error.kind() == ErrorKind::NotAllowed || is_missing(&error) {
-        true => WriteFailure::NotWritten(error),
-        false => WriteFailure::Unknown(error),
+    match cause {
+        Cause::InvalidPath { .. } | Cause::NotSupported { .. } | Cause::NotImplemented { .. } => {
+            WriteFailure::NotWritten(error)
+        }
+        _ => WriteFailure::Unknown(error),
     }
 }
 
@@ -93,11 +92,16 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_no_write_and_silence_is_unknown() {
+    fn what_is_impossible_is_not_written_and_anything_else_is_unknown() {
         let path = || "p".to_string();
+        let impossible = Cause::NotSupported { source: "no".into() };
+        assert!(matches!(not_written("write", "s3://b/p/a", &impossible), WriteFailure::NotWritten(_)));
+        // Behind a first try that may have been carried out.
         let refused = Cause::PermissionDenied { path: path(), source: "no".into() };
         let failure = not_written("write", "s3://b/p/a", &refused);
-        assert!(matches!(&failure, WriteFailure::NotWritten(e) if e.kind() == ErrorKind::NotAllowed));
+        assert!(matches!(&failure, WriteFailure::Unknown(e) if e.kind() == ErrorKind::NotAllowed));
+        let missing = Cause::NotFound { path: path(), source: "404".into() };
+        assert!(matches!(not_written("write", "s3://b/p/a", &missing), WriteFailure::Unknown(_)));
         let silent = not_written("write", "s3://b/p/a", &generic("operation timed out"));
         assert!(matches!(&silent, WriteFailure::Unknown(e) if e.kind() == ErrorKind::External));
         assert_eq!(silent.error().message(), "cannot write 's3://b/p/a': operation timed out");
