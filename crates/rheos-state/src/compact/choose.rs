@@ -143,12 +143,16 @@ impl<'a> Table<'a> {
     }
 
     /// Makes a part of these entries, which are in the order of their epochs: of the key groups that several of them have. Where
-    /// only some steps of an earlier merge have been carried out, one has the others alone, and nothing is won by it.
+    /// only some steps of an earlier merge have been carried out, one has the others alone, and nothing is won by it. If they share
+    /// none they become one run all the same: else they would be chosen again and again, and others never.
     fn merge(&self, merged: &[usize], gone: &mut BTreeSet<SegmentId>, parts: &mut Vec<Part>) {
         let several = |depths: BTreeMap<KeyGroup, usize>| -> KeyGroupSet {
             depths.into_iter().filter(|(_, depth)| *depth > 1).map(|(group, _)| group).collect()
         };
         let several = several(self.depths(merged));
+        if several.is_empty() {
+            return self.take(merged, None, gone, parts);
+        }
         let has = |at: &&usize| !counted(&self.entries[**at].held.segment).intersection(&several).is_empty();
         let merged: Vec<usize> = merged.iter().filter(has).copied().collect();
         let keyed = merged.first().is_some_and(|at| self.entries[*at].held.segment.kind == TableKind::Keyed);

@@ -396,7 +396,7 @@ fn views_do_not_drag_along_what_they_do_not_show() {
 #[test]
 fn a_large_table_is_cut_so_that_each_worker_reads_its_part() {
     let groups = |n: i64| ((n * 7919) % 512) as u16;
-    let all: Vec<_> = (0..800_000).map(|n| row(groups(n), n, n)).collect();
+    let all: Vec<_> = (0..2_400_000).map(|n| row(groups(n), n, n)).collect();
     let run = run(TableKind::Keyed, &all);
     let bytes = run.rows.get_array_memory_size();
     assert!(bytes > 2 * SEGMENT_BYTES, "{bytes}");
