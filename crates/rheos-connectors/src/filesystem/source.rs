@@ -20,7 +20,7 @@ use super::metadata;
 use super::options::{Compression, FileFormat, FileOptions, FileOrder, Growth, decoding};
 use super::parquet::{ParquetReader, read_footer};
 use super::partition::{Layout, PartitionReader, Partitioning, with_partition_columns};
-use super::paths::{InputFile, NoFiles, input_files, reads_in, shown};
+use super::paths::{InputFile, NoFiles, comes_in, input_files, reads_in, shown};
 use super::reader::TextReader;
 use super::splits::{FileSplit, Part, line_ranges};
 use super::watch::FolderWatch;
@@ -355,6 +355,15 @@ impl Source for FileSource {
 
     fn reads_in(&self, folder: &Path) -> bool {
         reads_in(&self.options.path, folder)
+    }
+
+    fn follows_in(&self, folder: &Path) -> bool {
+        let extension = match &self.options.format {
+            FileFormat::Parquet => "parquet",
+            FileFormat::Text(TextFormat::Json) => "json",
+            FileFormat::Text(TextFormat::Csv(_)) => "csv",
+        };
+        matches!(self.options.growth, Growth::Files { .. }) && comes_in(&self.options.path, folder, extension)
     }
 
     fn describe(&self) -> Vec<(String, String)> {
