@@ -46,7 +46,7 @@ pub(super) fn run(args: &CheckpointVerifyArgs) -> Result<()> {
         }
         ListFormat::Table => {
             let rows = verified.iter().flat_map(|v| {
-                v.rows().into_iter().map(|row| [v.store.to_string()].into_iter().chain(row).collect::<Vec<_>>())
+                v.rows().into_iter().map(move |row| [v.store.to_string()].into_iter().chain(row).collect::<Vec<_>>())
             });
             columns(rows, &["STORE", "NUMBER", "FILE", "RESULT"])
         }

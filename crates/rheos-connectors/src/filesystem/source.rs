@@ -116,6 +116,14 @@ impl FileSource {
         }
     }
 
+    fn format_name(&self) -> &'static str {
+        match &self.options.format {
+            FileFormat::Parquet => "parquet",
+            FileFormat::Text(TextFormat::Json) => "json",
+            FileFormat::Text(TextFormat::Csv(_)) => "csv",
+        }
+    }
+
     fn split_parquet(
         &self,
         file: &InputFile,
@@ -358,24 +366,15 @@ impl Source for FileSource {
     }
 
     fn follows_in(&self, folder: &Path) -> bool {
-        let extension = match &self.options.format {
-            FileFormat::Parquet => "parquet",
-            FileFormat::Text(TextFormat::Json) => "json",
-            FileFormat::Text(TextFormat::Csv(_)) => "csv",
-        };
-        matches!(self.options.growth, Growth::Files { .. }) && comes_in(&self.options.path, folder, extension)
+        let follows = matches!(self.options.growth, Growth::Files { .. });
+        follows && comes_in(&self.options.path, folder, self.format_name())
     }
 
     fn describe(&self) -> Vec<(String, String)> {
-        let format = match &self.options.format {
-            FileFormat::Parquet => "parquet",
-            FileFormat::Text(TextFormat::Json) => "json",
-            FileFormat::Text(TextFormat::Csv(_)) => "csv",
-        };
         let mut facts = vec![
             ("connector".into(), "filesystem".into()),
             ("path".into(), self.options.path.clone()),
-            ("format".into(), format.into()),
+            ("format".into(), self.format_name().into()),
             ("columns".into(), column_names(&self.schema, &self.whole)),
         ];
         if let Some(partitioning) = &self.partitioning {
