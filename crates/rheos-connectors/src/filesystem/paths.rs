@@ -99,7 +99,7 @@ pub(crate) fn comes_in(path: &str, folder: &Path, extension: &str) -> bool {
     }
     let fixed = fixed_folder(path);
     let (Ok(stars), root) = (Path::new(path).strip_prefix(&fixed), real_path(&fixed)) else { return false };
-    let pattern = format!("{}/{}", glob::Pattern::escape(&shown(&root)), shown(stars));
+    let pattern = format!("{}/{}", glob::Pattern::escape(shown(&root).trim_end_matches('/')), shown(stars));
     let options = glob::MatchOptions {
         require_literal_separator: true,
         require_literal_leading_dot: true,
