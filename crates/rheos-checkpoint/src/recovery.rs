@@ -375,7 +375,10 @@ fn savepoint(
 
 fn no_such(what: &str) -> Error {
     Error::invalid(608, format!("there is no {what}"))
-        .with_hint("'rheos checkpoint list' shows checkpoints and savepoints")
+        .with_hint(
+            "'rheos checkpoint list' shows checkpoints and savepoints; to go on from one of another state directory, copy that \
+             directory while no run uses it, and give the copy as '--state-dir'",
+        )
 }
 
 /// The checkpoint that the user has named.

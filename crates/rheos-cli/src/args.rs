@@ -192,6 +192,11 @@ fn restore_from(text: &str) -> Result<RestoreFrom, String> {
         ("none", _) => Ok(RestoreFrom::Nothing),
         (_, Ok(number)) => Ok(RestoreFrom::Entry(EntryNumber(number))),
         _ if check_savepoint_name(text).is_ok() => Ok(RestoreFrom::Savepoint(text.into())),
+        _ if text.contains('/') => Err(
+            "it names a checkpoint or savepoint of the job's own state directory. To go on from one of another directory, copy that \
+             directory while no run uses it, and give the copy as --state-dir"
+                .into(),
+        ),
         _ => Err(
             "write the number of a checkpoint, as `rheos checkpoint list` shows it, the name of a savepoint, or none"
                 .into(),
@@ -277,7 +282,7 @@ pub(crate) enum CheckpointCommand {
     #[command(after_help = "Examples:\n  rheos checkpoint inspect DIR\n  rheos checkpoint inspect DIR 17 -o json")]
     Inspect(CheckpointOneArgs),
     /// Read all that checkpoints consist of; exit code 3 if anything is damaged
-    Verify(CheckpointOneArgs),
+    Verify(CheckpointVerifyArgs),
     /// Delete a checkpoint or savepoint and what only it needs
     Delete(CheckpointDeleteArgs),
     /// Encrypt all state with the first key of --encryption-key-file, so that older keys are not needed any more
@@ -305,14 +310,31 @@ pub(crate) struct CheckpointArgs {
     pub(crate) output: ListOutput,
 }
 
-/// `rheos checkpoint inspect`, `rheos checkpoint verify`.
+/// `rheos checkpoint inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckpointOneArgs {
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
 
-    /// A checkpoint's number or a savepoint's name [default: inspect: the newest; verify: all]
+    /// A checkpoint's number or a savepoint's name [default: the newest]
     pub(crate) checkpoint: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) output: ListOutput,
+}
+
+/// `rheos checkpoint verify`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckpointVerifyArgs {
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+
+    /// A checkpoint's number or a savepoint's name [default: all]
+    pub(crate) checkpoint: Option<String>,
+
+    /// Where the second copy of the state lies: it is read, too
+    #[arg(long, value_name = "DIR|URL", env = "RHEOS_COPY_DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) copy_dir: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) output: ListOutput,

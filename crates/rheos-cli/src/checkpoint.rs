@@ -1,5 +1,7 @@
 //! `rheos checkpoint`: a look at the checkpoints in a state directory.
 
+mod verify;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +10,7 @@ use anyhow::Result;
 use rheos::state::{
     CheckpointStore, EntryNumber, Freed, JobPhase, Journal, Listing, Manifest, Note, SourceState, SplitProgress,
     StoreOptions, TableKind, damaged_files, delete as delete_one, find, list as all, read_journal, rewrite,
-    verify as verify_one,
+    unreadable_newest,
 };
 use serde_json::{Value, json};
 
@@ -25,7 +27,7 @@ pub(crate) fn run(command: &CheckpointCommand, cli: &Cli) -> Result<()> {
     match command {
         CheckpointCommand::List(args) => list(args),
         CheckpointCommand::Inspect(args) => inspect(args),
-        CheckpointCommand::Verify(args) => verify(args),
+        CheckpointCommand::Verify(args) => verify::run(args),
         CheckpointCommand::Delete(args) => delete(args, cli),
         CheckpointCommand::Encrypt(args) => encrypt(args, cli),
     }
@@ -47,9 +49,16 @@ pub(crate) fn open(place: &PlaceArgs) -> Result<(Arc<dyn CheckpointStore>, Journ
     Ok((store, journal))
 }
 
-/// One that there is not has an exit code of its own.
+/// One that there is not has an exit code of its own. Where the newest is asked for and cannot be read, that is told.
 pub(crate) fn found<'a>(journal: &'a Journal, which: Option<&str>) -> Result<(EntryNumber, &'a Manifest), Failure> {
-    find(journal, which).map_err(|error| Failure::Plain { error, code: code::NOT_FOUND })
+    let found = find(journal, which).map_err(|error| match error.kind() {
+        rheos::ErrorKind::Corrupt => Failure::plain(error),
+        _ => Failure::Plain { error, code: code::NOT_FOUND },
+    })?;
+    if let Some((newest, why)) = unreadable_newest(journal).filter(|_| which.is_none()) {
+        eprintln!("warning: checkpoint {newest} is newer than {}, and cannot be read: {why}", found.0);
+    }
+    Ok(found)
 }
 
 fn list(args: &CheckpointArgs) -> Result<()> {
@@ -183,51 +192,6 @@ pub(crate) fn spread(kind: TableKind) -> &'static str {
         TableKind::Broadcast => "to all workers",
         TableKind::Single => "one worker",
     }
-}
-
-/// A checkpoint, and what is wrong with which of its files.
-type Damages = (EntryNumber, BTreeMap<String, String>);
-
-fn verify(args: &CheckpointOneArgs) -> Result<()> {
-    let (store, journal) = open(&args.place)?;
-    let listings: Vec<Listing> = match &args.checkpoint {
-        None => all(&journal),
-        Some(which) => {
-            let (number, _) = found(&journal, Some(which))?;
-            all(&journal).into_iter().filter(|l| l.number == number).collect()
-        }
-    };
-    let mut damages: Vec<Damages> = Vec::new();
-    for listing in &listings {
-        damages.push(match listing.manifest {
-            Ok(manifest) => (listing.number, verify_one(store.as_ref(), manifest).map_err(Failure::plain)?),
-            Err(why) => (listing.number, BTreeMap::from([(listing.number.file_name(), why.to_string())])),
-        });
-    }
-    print_text(&match args.output.format() {
-        ListFormat::Json => document(damages.iter().map(damage_json).collect()),
-        ListFormat::Table => columns(damages.iter().flat_map(damage_rows), &["NUMBER", "FILE", "RESULT"]),
-    })?;
-    let damaged = damages.iter().filter(|(_, d)| !d.is_empty()).count();
-    if damaged > 0 {
-        let message = format!("{damaged} of {} checkpoints are damaged", damages.len());
-        let error = rheos::Error::new(rheos::ErrorKind::Corrupt, 626, message)
-            .with_hint("put the files back from a copy; a restore takes the newest checkpoint that is whole");
-        return Err(Failure::Plain { error, code: code::NOT_VALID }.into());
-    }
-    Ok(())
-}
-
-fn damage_rows((number, damage): &Damages) -> Vec<Vec<String>> {
-    if damage.is_empty() {
-        return vec![vec![number.to_string(), "-".into(), "whole".into()]];
-    }
-    damage.iter().map(|(file, why)| vec![number.to_string(), file.clone(), format!("damaged: {why}")]).collect()
-}
-
-fn damage_json((number, damage): &Damages) -> Value {
-    let damage: Vec<Value> = damage.iter().map(|(file, why)| json!({ "file": file, "error": why })).collect();
-    json!({ "number": number.0, "whole": damage.is_empty(), "damaged": damage })
 }
 
 fn delete(args: &CheckpointDeleteArgs, cli: &Cli) -> Result<()> {

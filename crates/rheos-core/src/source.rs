@@ -304,6 +304,13 @@ pub trait Source: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Whether it goes on looking for files, and will find those that come to be in `folder`: a job must not read its own output
+    /// for ever.
+    fn follows_in(&self, folder: &Path) -> bool {
+        let _ = folder;
+        false
+    }
+
     /// The source's meaning as ordered facts, for `explain` and for its stable id.
     fn describe(&self) -> Vec<(String, String)>;
 }

@@ -225,7 +225,7 @@ pub(crate) fn recover(
             return Ok(Some(Beginning { claim, restored, journal, kept, commit, keep_staged }));
         }
     }
-    let message = format!("other runs go on from the state in '{}' at the same time", store.place());
+    let message = format!("other runs go on from the state in {} at the same time", store.place());
     Err(Error::new(ErrorKind::Conflict, 402, message).with_hint("let only one run use a state directory"))
 }
 
@@ -234,7 +234,7 @@ fn check_whole(store: &dyn CheckpointStore, journal: &Journal) -> Result<()> {
     if journal.iter().next().is_some() || store.list(names::OBJECTS)?.is_empty() {
         return Ok(());
     }
-    let message = format!("the journal in '{}' is gone, but objects of state are there", store.place());
+    let message = format!("the journal in {} is gone, but objects of state are there", store.place());
     Err(Error::new(ErrorKind::Corrupt, 407, message).with_hint(
         "put the folder 'journal' back; or give '--from none' to start without state: then all output is written once more",
     ))

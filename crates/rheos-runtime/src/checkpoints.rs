@@ -28,7 +28,7 @@ use rheos_core::graph::{Node, NodeKind};
 use rheos_core::sink::{EpochEnd, ReleaseNumber, Sink};
 use rheos_core::time::Epoch;
 use rheos_core::{Error, ErrorKind, NodeId, OperatorId, Result, WorkerId};
-use rheos_state::journal;
+use rheos_state::{is_removed, journal};
 
 use crate::beginning::StateConfig;
 use crate::control::{StopMode, lock};
@@ -374,10 +374,17 @@ fn ended(end: GenerationEnd) -> Result<()> {
         GenerationEnd::Defect(what) => Err(Error::internal(what)),
         GenerationEnd::StopIncomplete { last, cause } => {
             let last = last.map_or("the start".to_string(), |n| format!("checkpoint {n}"));
+            let hint = match cause.as_ref().is_some_and(is_removed) {
+                true => {
+                    format!("put back what was removed: then nothing is lost, and the next run goes on from {last}")
+                }
+                false => format!("nothing is lost: the next run goes on from {last}"),
+            };
+            let denied = cause.as_ref().is_some_and(|e| e.kind() == ErrorKind::NotAllowed);
+            let kind = if denied { ErrorKind::NotAllowed } else { ErrorKind::External };
             let cause = cause.map_or(String::new(), |e| format!(": {}", e.message()));
             let message = format!("the job was stopped, but its last checkpoint could not be written{cause}");
-            Err(Error::new(ErrorKind::External, 405, message)
-                .with_hint(format!("nothing is lost: the next run goes on from {last}")))
+            Err(Error::new(kind, 405, message).with_hint(hint))
         }
         GenerationEnd::Stalled(stall) => Err(Error::internal(format!("the job stood still: {stall:?}"))),
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -18,7 +17,7 @@ use rheos_core::key::{KEY_GROUPS_DEFAULT, KeyGroupAssignment};
 use rheos_core::operator::OperatorInit;
 use rheos_core::sink::Sink;
 use rheos_core::time::Watermark;
-use rheos_core::{Error, ErrorKind, Exchange, JobGraph, NodeId, Operator, OperatorId, Port, Result, WorkerId};
+use rheos_core::{Error, Exchange, JobGraph, NodeId, Operator, OperatorId, Port, Result, WorkerId};
 use rheos_state::holdings::Holdings;
 use rheos_state::kept::Kept;
 use rheos_state::restore::Restored;
@@ -43,7 +42,7 @@ use crate::splits::{SplitCoordinator, found};
 use crate::suspects::Suspects;
 use crate::time::{EpochTime, frontier_parts};
 use crate::uploads::{self, Uploads};
-use crate::{adapter, sink, source};
+use crate::{adapter, folders, sink, source};
 
 /// The credit of a source worker, and of an operator that emits on its own, unless a job sets another.
 ///
@@ -167,10 +166,11 @@ pub(crate) struct JobShared {
 
 /// Looks for what would end the job before it begins, without starting or writing anything.
 ///
-/// Errors: `Invalid` for a configuration out of range, `Conflict` for a job that would delete what it reads (R0235).
+/// Errors: `Invalid` for a configuration out of range, `Conflict` (R0235, R0410) and `Invalid` (R0409) for folders that do not
+/// go together.
 pub fn check(graph: &JobGraph, config: &RunConfig) -> Result<()> {
     config.check()?;
-    check_replaced(graph)
+    folders::check(graph, config.state.as_ref())
 }
 
 /// One attempt of a job that has failed.
@@ -260,8 +260,7 @@ fn prepare(
     control: &JobControl,
     checkpoints: Checkpoints,
 ) -> Result<Option<JobShared>> {
-    check_replaced(&graph)?;
-    check_apart(&graph)?;
+    folders::check(&graph, config.state.as_ref())?;
     let mut sinks: SinksById = graph.nodes().iter().filter_map(sink_of).collect();
     let mut standing_by = standing_by(&graph);
     sinks.values().chain(standing_by.values()).for_each(|sink| sink.set_warn(&config.warn));
@@ -390,41 +389,6 @@ fn forget_dropped(restored: &mut Restored, graph: &JobGraph) {
         restored.take(operator);
         restored.holdings.forget(operator);
     }
-}
-
-/// Refuses a job that would delete what it reads. Errors: `Conflict` (R0235).
-fn check_replaced(graph: &JobGraph) -> Result<()> {
-    let reads = |folder: &Path| {
-        graph.nodes().iter().any(|n| matches!(&n.kind, NodeKind::Source { source, .. } if source.reads_in(folder)))
-    };
-    let replaced = graph.nodes().iter().filter_map(|n| match &n.kind {
-        NodeKind::Sink(sink) => sink.replaces(),
-        _ => None,
-    });
-    for folder in replaced {
-        if reads(&folder) {
-            let message =
-                format!("'sink.if-exists' = 'replace' would delete files in '{}' that the job reads", folder.display());
-            return Err(Error::new(ErrorKind::Conflict, 235, message)
-                .with_hint("write to another folder, or set 'sink.if-exists' to 'append' to keep what is there"));
-        }
-    }
-    Ok(())
-}
-
-/// Refuses two tables that write to one folder: each would take the other's files for its own. Errors: `Invalid` (R0409).
-fn check_apart(graph: &JobGraph) -> Result<()> {
-    let mut folders = BTreeMap::new();
-    for node in graph.nodes() {
-        let NodeKind::Sink(sink) = &node.kind else { continue };
-        let Some(folder) = sink.folder() else { continue };
-        if let Some(other) = folders.insert(folder.clone(), &node.name) {
-            let message = format!("'{other}' and '{}' both write to '{}'", node.name, folder.display());
-            return Err(Error::invalid(409, message)
-                .with_hint("insert into one table as often as you like, or give each table a folder of its own"));
-        }
-    }
-    Ok(())
 }
 
 fn start_workers(shared: &Arc<JobShared>) -> Result<()> {

@@ -30,6 +30,7 @@ mod control;
 mod errands;
 mod event_times;
 mod exchange;
+mod folders;
 mod intake;
 mod job;
 mod letters;

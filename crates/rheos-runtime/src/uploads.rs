@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rheos_checkpoint::coordinator::{Outcome, Snapshot};
-use rheos_checkpoint::manifest::{KeyGroupSet, SplitProgress};
+use rheos_checkpoint::manifest::{KeyGroupSet, ObjectRef, SplitProgress};
 use rheos_core::graph::NodeKind;
 use rheos_core::operator::OperatorInit;
 use rheos_core::state::{Combine, StateDelta};
@@ -18,9 +18,9 @@ use rheos_core::time::Epoch;
 use rheos_core::{Generation, JobGraph, OperatorId, Result, WorkerId};
 use rheos_state::compact::{self, Policy, Step, Unmerged};
 use rheos_state::holdings::Holdings;
-use rheos_state::names::ObjectName;
+use rheos_state::names::{ObjectName, object_path};
 use rheos_state::object::{self, Compression, WriteContext, WrittenObject};
-use rheos_state::store::CheckpointStore;
+use rheos_state::store::{CheckpointStore, check_there};
 
 use crate::merges::Merging;
 
@@ -109,10 +109,10 @@ impl Uploads {
 
     /// Tries once more.
     pub(crate) fn again(&mut self) -> Outcome {
-        match self.store_waiting() {
-            Ok(()) => {
+        match self.store_waiting().and_then(|()| self.all_there()) {
+            Ok(objects) => {
                 let mut snapshot = std::mem::take(&mut self.untold);
-                snapshot.objects = self.holdings.objects();
+                snapshot.objects = objects;
                 snapshot.holds = self.merging.in_hand();
                 Outcome::Stored(Box::new(snapshot))
             }
@@ -167,6 +167,14 @@ impl Uploads {
             self.waiting.remove(0);
         }
         Ok(())
+    }
+
+    /// What is held. Errors: R0647 where somebody has removed some of it: a manifest that names it could not be restored.
+    fn all_there(&self) -> Result<Vec<ObjectRef>> {
+        let objects = self.holdings.objects();
+        let names: Vec<String> = objects.iter().map(|o| object_path(&o.name)).collect();
+        check_there(self.store.as_ref(), &names)?;
+        Ok(objects)
     }
 
     /// Another for each merge. Of an epoch that no report covers yet: so nobody takes it for garbage before one holds it.

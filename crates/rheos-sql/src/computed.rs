@@ -156,6 +156,10 @@ impl Source for ComputedSource {
         self.inner.reads_in(folder)
     }
 
+    fn follows_in(&self, folder: &Path) -> bool {
+        self.inner.follows_in(folder)
+    }
+
     fn open(&self, split: &Split, position: Option<&str>, ctx: ReaderContext) -> Result<Box<dyn SplitReader>> {
         let inner = self.inner.open(split, position, ctx.clone())?;
         Ok(Box::new(ComputedReader { inner, source: self.clone(), ctx }))

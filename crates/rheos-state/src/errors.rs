@@ -33,7 +33,20 @@ const EIO: i32 = 5;
 
 pub(crate) fn full(place: &str, cause: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::External, 621, format!("no space is left for '{place}': {cause}"))
-        .with_hint("make space; the job goes on meanwhile and tries again")
+        .with_hint("make space; a job that runs goes on meanwhile and tries again")
+}
+
+/// What was stored and somebody has removed, or the folder of it.
+pub(crate) fn removed(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::External, REMOVED, message)
+        .with_hint("put it back as it was; a job that runs goes on meanwhile and tries again")
+}
+
+const REMOVED: u16 = 647;
+
+/// Whether an error says that stored state has been removed while the job runs.
+pub fn is_removed(error: &Error) -> bool {
+    error.code() == "R0647"
 }
 
 pub(crate) fn unreachable(message: impl Into<String>) -> Error {

@@ -7,7 +7,7 @@ use rheos_checkpoint::garbage;
 use rheos_checkpoint::journal::{Entry, EntryNumber, Journal};
 use rheos_checkpoint::manifest::Manifest;
 use rheos_checkpoint::recovery::SegmentCheck;
-use rheos_core::{Error, Result};
+use rheos_core::{Error, Generation, Result};
 
 use crate::errors::damaged;
 use crate::journal;
@@ -46,7 +46,7 @@ impl fmt::Display for Standing {
     }
 }
 
-/// All checkpoints, newest first.
+/// All checkpoints, newest first. Entries that cannot be read are taken for some, unless they are claims: see [`damaged_claims`].
 pub fn list(journal: &Journal) -> Vec<Listing<'_>> {
     let candidates = garbage::candidates(journal);
     let newest = newest(journal);
@@ -54,6 +54,7 @@ pub fn list(journal: &Journal) -> Vec<Listing<'_>> {
     for (number, entry) in journal.iter().rev() {
         let manifest = match entry {
             Entry::Manifest(manifest) => Ok(&**manifest),
+            Entry::Unreadable(_) if is_claim(journal, number) => continue,
             Entry::Unreadable(why) => Err(why.as_str()),
             Entry::Claim(_) | Entry::Committed(_) | Entry::Retired => continue,
         };
@@ -68,6 +69,34 @@ pub fn list(journal: &Journal) -> Vec<Listing<'_>> {
     found
 }
 
+/// Entries that tell of the start of a run and cannot be read, and why.
+pub fn damaged_claims(journal: &Journal) -> Vec<(EntryNumber, &str)> {
+    let unreadable = journal.iter().filter_map(|(number, entry)| match entry {
+        Entry::Unreadable(why) => Some((number, why.as_str())),
+        _ => None,
+    });
+    unreadable.filter(|(number, _)| is_claim(journal, *number)).collect()
+}
+
+/// Whether an entry that cannot be read is a claim: the first is, and so is each by whose number others call their generation.
+fn is_claim(journal: &Journal, number: EntryNumber) -> bool {
+    let generation = Generation(number.0);
+    let calls = |entry: &Entry| match entry {
+        Entry::Manifest(manifest) => manifest.generation == generation,
+        Entry::Committed(committed) => committed.generation == generation,
+        Entry::Claim(claim) => claim.restored.is_some_and(|r| r.generation == generation),
+        Entry::Retired | Entry::Unreadable(_) => false,
+    };
+    number == EntryNumber(1) || journal.iter().any(|(_, entry)| calls(entry))
+}
+
+/// The newest checkpoint that the job keeps, if that cannot be read, and why.
+pub fn unreadable_newest(journal: &Journal) -> Option<(EntryNumber, &str)> {
+    let newest = newest(journal);
+    let is_newer = |l: &Listing<'_>| l.standing == Standing::Kept && Some(l.number) > newest;
+    list(journal).into_iter().filter(is_newer).find_map(|l| Some((l.number, l.manifest.err()?)))
+}
+
 fn newest(journal: &Journal) -> Option<EntryNumber> {
     let is_readable = |n: &EntryNumber| matches!(journal.get(*n), Some(Entry::Manifest(_)));
     garbage::candidates(journal).into_iter().rev().find(is_readable)
@@ -75,12 +104,17 @@ fn newest(journal: &Journal) -> Option<EntryNumber> {
 
 /// A checkpoint by its number or a savepoint's name; the newest for `None`.
 ///
-/// Errors: `Invalid` (R0608) if there is none.
+/// Errors: `Invalid` (R0608) if there is none; `Corrupt` (R0626) for one that cannot be read.
 pub fn find<'a>(journal: &'a Journal, which: Option<&str>) -> Result<(EntryNumber, &'a Manifest)> {
     let number = match which {
         None => newest(journal),
         Some(text) => text.parse().ok().map(EntryNumber),
     };
+    if let Some((number, Entry::Unreadable(why))) = number.and_then(|n| Some((n, journal.get(n)?)))
+        && !is_claim(journal, number)
+    {
+        return Err(damaged(format!("checkpoint {number} cannot be read: '{}': {why}", number.file_name())));
+    }
     let by_number = journal.manifests().find(|(n, _)| Some(*n) == number);
     let by_name = || journal.savepoints().rev().find(|(_, name, _)| Some(*name) == which).map(|(n, _, m)| (n, m));
     by_number.or_else(by_name).ok_or_else(|| {

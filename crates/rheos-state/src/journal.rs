@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::kept::Kept;
 use crate::names::{self, JOURNAL, ObjectName, WITNESSES, entry_path, object_path, witness_path};
 use crate::object::SEGMENT_BYTES_MAX;
-use crate::store::{CheckpointStore, Creation, Listed, READ_BYTES_MAX, WriteFailure};
+use crate::store::{CheckpointStore, Creation, Listed, READ_BYTES_MAX, WriteFailure, check_there};
 
 /// A body of the longest kind, and the line before it.
 const ENTRY_BYTES_MAX: u64 = MANIFEST_BYTES_MAX as u64 + 4096;
@@ -73,12 +73,19 @@ pub fn read_entry(store: &dyn CheckpointStore, number: EntryNumber) -> Result<Op
 
 /// Writes an entry at a number, if the number is free; then its witness.
 ///
-/// If this very entry stands there already, an earlier try has succeeded: `Written`, once the witness is there.
+/// If this very entry stands there already, an earlier try has succeeded: `Written`, once the witness is there. `Failed` (R0647) if the
+/// entry that the writer wrote before has been removed: a reader could not follow the journal.
 pub fn write(store: &dyn CheckpointStore, number: EntryNumber, entry: &Entry) -> WriteOutcome {
     let bytes = match entry.encode(number) {
         Ok(bytes) => bytes,
         Err(error) => return WriteOutcome::Failed(error),
     };
+    // A claim may follow what is lost: a user has said so.
+    if !matches!(entry, Entry::Claim(_))
+        && let Err(error) = check_there(store, &[entry_path(EntryNumber(number.0.saturating_sub(1)))])
+    {
+        return WriteOutcome::Failed(error);
+    }
     let written = match store.create(&entry_path(number), &bytes) {
         Ok(Creation::Created) => WriteOutcome::Written,
         Ok(Creation::Exists) => settle(store, number, entry),

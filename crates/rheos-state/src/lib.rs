@@ -28,4 +28,4 @@ mod reach;
 pub mod restore;
 pub mod store;
 
-pub use errors::is_full;
+pub use errors::{is_full, is_removed};

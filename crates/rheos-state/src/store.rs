@@ -7,6 +7,7 @@
 
 mod copied;
 mod history;
+mod home;
 mod local;
 mod lock;
 mod memory;
@@ -125,6 +126,13 @@ pub trait CheckpointStore: Send + Sync + fmt::Debug {
     /// All files whose name begins with `prefix`, in the order of their names. Files that are being written are not there yet.
     fn list(&self, prefix: &str) -> Result<Vec<Listed>>;
 
+    /// The first of these files, which were written, that somebody has removed. Asked for each checkpoint: only of stores that people
+    /// have their hands in, and where it costs next to nothing.
+    fn missing(&self, names: &[&str]) -> Result<Option<String>> {
+        let _ = names;
+        Ok(None)
+    }
+
     /// Removes a file; that there is none is no error.
     fn delete(&self, name: &str) -> Result<()>;
 
@@ -145,6 +153,22 @@ pub trait CheckpointStore: Send + Sync + fmt::Debug {
     /// The folder on this machine that it is, if it is one: other processes reach the job by a socket in it.
     fn folder(&self) -> Option<&Path> {
         None
+    }
+
+    /// All folders on this machine that it writes to.
+    fn folders(&self) -> Vec<&Path> {
+        self.folder().into_iter().collect()
+    }
+}
+
+/// Looks whether files that were written are still there. See [`CheckpointStore::missing`].
+///
+/// Errors: `External` (R0647) for one that is not; those of the store.
+pub fn check_there(store: &dyn CheckpointStore, names: &[String]) -> Result<()> {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    match store.missing(&names)? {
+        None => Ok(()),
+        Some(name) => Err(crate::errors::removed(format!("'{name}' has been removed from {}", store.place()))),
     }
 }
 

@@ -97,7 +97,9 @@ pub mod state {
     pub use rheos_core::temporal::write_timestamp;
     pub use rheos_runtime::AfterSavepoint;
     pub use rheos_state::contents::{Table, rows, tables};
-    pub use rheos_state::inspect::{Freed, Listing, Standing, damaged_files, delete, find, list, rewrite, verify};
+    pub use rheos_state::inspect::{
+        Freed, Listing, Standing, damaged_claims, damaged_files, delete, find, list, rewrite, unreadable_newest, verify,
+    };
     pub use rheos_state::journal::read as read_journal;
     pub use rheos_state::store::{CheckpointStore, LocalStore, MemoryStore, Note, StoreOptions};
 }

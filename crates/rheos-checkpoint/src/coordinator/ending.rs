@@ -56,7 +56,7 @@ impl Last {
 
     /// Whether the last checkpoint need not be tried again: no later one will do better.
     pub(super) fn is_hopeless(error: &Error) -> bool {
-        error.kind() != ErrorKind::External
+        !matches!(error.kind(), ErrorKind::External | ErrorKind::NotAllowed)
     }
 
     pub(super) fn done(&self) -> GenerationEnd {

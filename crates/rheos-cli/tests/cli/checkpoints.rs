@@ -205,6 +205,7 @@ fn damage_is_found_and_named() {
     fs::write(sandbox.path(NEWEST), bytes).unwrap();
     let damaged = sandbox.run(&["checkpoint", "verify", "state"]);
     damaged.expect_code(3).expect_talk("error[R0626]: 2 of 3 checkpoints are damaged");
+    damaged.expect_talk("going back to an older checkpoint is refused where output would show twice");
     assert!(damaged.stdout.contains("4       g1-w0-e17  damaged: its checksum is"), "{}", damaged.stdout);
     sandbox.run(&["checkpoint", "verify", "state", "2"]).expect_code(0);
     fs::remove_file(sandbox.path(EARLIER)).unwrap();
@@ -217,6 +218,60 @@ fn damage_is_found_and_named() {
     let listed = sandbox.run(&["checkpoint", "list", "state"]);
     assert!(listed.expect_code(0).stdout.contains("cannot be read: it is missing"), "{}", listed.stdout);
     sandbox.run(&["checkpoint", "verify", "state"]).expect_code(3).expect_talk("3 of 3");
+}
+
+#[test]
+fn what_cannot_be_read_is_told_for_what_it_is() {
+    let sandbox = sandbox();
+    let path = |number: u64| sandbox.path(&format!("state/journal/{number:020}.json"));
+    let damage = |number: u64| {
+        let whole = fs::read(path(number)).unwrap();
+        fs::write(path(number), &whole[..whole.len() / 2]).unwrap();
+        whole
+    };
+    // The claim: no checkpoint needs it.
+    let claim = damage(1);
+    let verified = sandbox.run(&["checkpoint", "verify", "state"]);
+    verified
+        .expect_code(3)
+        .expect_talk("no checkpoint is damaged; of the records of when runs began, 1 cannot be read");
+    assert!(verified.stdout.contains("damaged, and needed by no checkpoint"), "{}", verified.stdout);
+    let listed = sandbox.run(&["checkpoint", "list", "state"]);
+    assert!(!listed.expect_code(0).stdout.contains("cannot be read"), "{}", listed.stdout);
+    sandbox.run(&["checkpoint", "verify", "state", "4"]).expect_code(0);
+    fs::write(path(1), claim).unwrap();
+    // The newest.
+    damage(4);
+    let newest = sandbox.run(&["checkpoint", "inspect", "state", "4"]);
+    newest.expect_code(65).expect_talk("error[R0626]: checkpoint 4 cannot be read");
+    sandbox.run(&["checkpoint", "verify", "state", "4"]).expect_code(3).expect_talk("1 of 1 checkpoints");
+    let older = sandbox.run(&["checkpoint", "inspect", "state"]);
+    older.expect_talk("warning: checkpoint 4 is newer than ").expect_talk("cannot be read");
+    sandbox.run(&["checkpoint", "inspect", "state", "5"]).expect_code(4);
+}
+
+#[test]
+fn the_copy_is_verified_too() {
+    let sandbox = sandbox();
+    for name in ["journal", "objects"] {
+        fs::create_dir_all(sandbox.path("copy").join(name)).unwrap();
+        for file in fs::read_dir(sandbox.path("state").join(name)).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), sandbox.path("copy").join(name).join(file.file_name())).unwrap();
+        }
+    }
+    let verify = ["checkpoint", "verify", "state", "4", "--copy-dir", "copy"];
+    let whole = "STORE  NUMBER  FILE  RESULT\nfirst  4       -     whole\ncopy   4       -     whole\n";
+    sandbox.run(&verify).expect_code(0).expect_data(whole);
+    fs::write(sandbox.path("copy/objects/g1-w0-e17"), &OBJECT[..100]).unwrap();
+    sandbox.run(&["checkpoint", "verify", "state", "4"]).expect_code(0);
+    let damaged = sandbox.run(&verify);
+    damaged.expect_code(3).expect_talk("1 of 2 checkpoints are damaged").expect_talk("each what the other has lost");
+    assert!(damaged.stdout.contains("copy   4       g1-w0-e17  damaged: "), "{}", damaged.stdout);
+    let json = sandbox.run(&[&verify[..], &["-o", "json"]].concat());
+    let json: serde_json::Value = serde_json::from_str(&json.expect_code(3).stdout).unwrap();
+    let facts = |n: usize| (json[n]["store"].as_str().unwrap(), json[n]["whole"].as_bool().unwrap());
+    assert_eq!([facts(0), facts(1)], [("first", true), ("copy", false)]);
 }
 
 #[test]

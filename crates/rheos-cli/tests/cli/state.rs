@@ -123,6 +123,82 @@ fn a_program_that_lacks_a_step_with_state_is_refused() {
     }
 }
 
+/// Waits until the state directory holds a newer entry of the journal than `than`; gives the newest.
+fn newer_entry(sandbox: &Sandbox, than: &str) -> String {
+    loop {
+        let entries = fs::read_dir(sandbox.path("state/journal")).into_iter().flatten();
+        let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
+        if let Some(newest) = names.filter(|n| n.ends_with(".json") && n.as_str() > than).max() {
+            return newest;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_state_directory_that_is_moved_away_and_back_is_missed_and_nothing_is_lost() {
+    let sandbox = Sandbox::new();
+    let sql = format!(
+        "CREATE TABLE n (id BIGINT, at TIMESTAMP, WATERMARK FOR at AS at) WITH ('connector' = 'datagen', \
+         'rows-per-second' = '2000/s', 'fields.id.kind' = 'sequence'); CREATE TABLE o (id BIGINT) {FILES} \
+         CREATE TABLE w (n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'w', 'format' = 'csv'); \
+         INSERT INTO o SELECT id FROM n; INSERT INTO w SELECT count(*) \
+         FROM TABLE(TUMBLE(TABLE n, DESCRIPTOR(at), INTERVAL '365000' DAY)) GROUP BY window_start, window_end"
+    );
+    let args = ["run", "-c", &sql, "--state-dir", "state", "-p", "2", "--set", "checkpoint.interval=50 ms"];
+    let run = |meanwhile: &dyn Fn(&mut dyn BufRead)| {
+        let mut child = start(sandbox.command(&args));
+        let mut talk = BufReader::new(child.stderr.take().unwrap());
+        meanwhile(&mut talk);
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let mut rest = String::new();
+        talk.read_to_string(&mut rest).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
+    };
+    run(&|talk| {
+        let first = newer_entry(&sandbox, &newer_entry(&sandbox, ""));
+        fs::rename(sandbox.path("state"), sandbox.path("away")).unwrap();
+        let mut lines = talk.lines().map(|line| line.unwrap());
+        let warned = lines.find(|line| line.contains("has been removed or renamed")).unwrap();
+        assert!(warned.starts_with("warning: ") && !sandbox.path("state").exists(), "{warned}");
+        fs::rename(sandbox.path("away"), sandbox.path("state")).unwrap();
+        newer_entry(&sandbox, &newer_entry(&sandbox, &first));
+    });
+    sandbox.run(&["checkpoint", "verify", "state"]).expect_code(0);
+    let newest = newer_entry(&sandbox, "");
+    run(&|_| drop(newer_entry(&sandbox, &newer_entry(&sandbox, &newest))));
+    let ids = written(&sandbox);
+    let all: Vec<u64> = (0..ids.len() as u64).collect();
+    assert_eq!(ids, all, "each number once, without a gap");
+}
+
+#[test]
+fn what_a_job_writes_is_not_its_input() {
+    let sandbox = Sandbox::with(&[("in/a.csv", b"id\n1\n")]);
+    let sql = |path: &str, to: &str| {
+        format!(
+            "CREATE TABLE t (id BIGINT) WITH ('connector' = 'filesystem', 'path' = '{path}', 'format' = 'csv', \
+             'source.monitor-interval' = '100 ms'); CREATE TABLE o (id BIGINT) WITH ('connector' = 'filesystem', \
+             'path' = '{to}', 'format' = 'csv'); INSERT INTO o SELECT id FROM t"
+        )
+    };
+    let below = sandbox.run(&["run", "-c", &sql("in", "out"), "--state-dir", "in/state"]);
+    below.expect_code(5).expect_talk("error[R0410]").expect_talk("where the job keeps its state").expect_talk("try: ");
+    let copy = ["run", "-c", &sql("in", "out"), "--state-dir", "state", "--copy-dir", "in/copy"];
+    sandbox.run(&copy).expect_code(5).expect_talk("error[R0410]");
+    for (path, to) in [("in", "in"), ("in", "in/o"), ("in/*.csv", "in"), ("in/**/*.csv", "in/o")] {
+        let own = sandbox.run(&["run", "-c", &sql(path, to)]);
+        own.expect_code(5).expect_talk("error[R0410]").expect_talk("its own output for ever");
+    }
+    assert!(!sandbox.path("in/o").exists() && !sandbox.path("out").exists(), "nothing was written");
+    // Input that ends does not meet its output.
+    for made in ["in/state", "in/copy"] {
+        fs::remove_dir_all(sandbox.path(made)).unwrap();
+    }
+    let reads_once = sql("in", "in/o").replace(", 'source.monitor-interval' = '100 ms'", "");
+    sandbox.run(&["run", "-c", &reads_once]).expect_code(0);
+}
+
 #[test]
 fn a_state_directory_is_for_one_run_and_for_state() {
     let sandbox = Sandbox::with(&[("data/a.csv", b"a\n1\n")]);
@@ -135,6 +211,8 @@ fn a_state_directory_is_for_one_run_and_for_state() {
     child.kill().unwrap();
     child.wait().unwrap();
     sandbox.run(&["run", "-c", "SELECT 1", "--state-dir", "data"]).expect_code(65).expect_talk("error[R0625]");
+    let of_another = sandbox.run(&["run", "-c", "SELECT 1", "--state-dir", "new", "--from", "other/state"]);
+    of_another.expect_code(2).expect_talk("copy that directory while no run uses it, and give the copy as --state-dir");
     sandbox.run(&["run", "-c", "SELECT 1", "--from", "3"]).expect_code(2).expect_talk("--state-dir");
     let names: BTreeSet<_> = fs::read_dir(sandbox.path("data")).unwrap().map(|f| f.unwrap().file_name()).collect();
     assert_eq!(names.len(), 1, "nothing was put there: {names:?}");

@@ -90,6 +90,25 @@ pub(crate) fn reads_in(path: &str, folder: &Path) -> bool {
     files.iter().any(|file| real_path(&file.path).starts_with(&folder))
 }
 
+/// Whether `path` means a part that a table writes to `folder`, if it has this extension. Links are followed.
+pub(crate) fn comes_in(path: &str, folder: &Path, extension: &str) -> bool {
+    let folder = real_path(folder);
+    if fs::metadata(path).is_ok() || !is_glob(path) {
+        let seen = |below: &Path| !below.ancestors().any(is_hidden);
+        return folder.strip_prefix(real_path(Path::new(path))).is_ok_and(seen);
+    }
+    let fixed = fixed_folder(path);
+    let (Ok(stars), root) = (Path::new(path).strip_prefix(&fixed), real_path(&fixed)) else { return false };
+    let pattern = format!("{}/{}", glob::Pattern::escape(shown(&root).trim_end_matches('/')), shown(stars));
+    let options = glob::MatchOptions {
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+        ..glob::MatchOptions::default()
+    };
+    let part = folder.join(format!("part-0-0.{extension}"));
+    glob::Pattern::new(&pattern).is_ok_and(|pattern| pattern.matches_path_with(&part, options))
+}
+
 /// The path without links and dots, as far as it exists.
 pub(crate) fn real_path(path: &Path) -> PathBuf {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
@@ -288,6 +307,37 @@ mod tests {
             [("in", "out"), ("in/a.csv", "in/sub"), ("in/*.csv", "in/sub"), ("in", "in/.hidden"), ("in", "inner")]
         {
             assert!(!reads(path, sink), "{path} {sink}");
+        }
+    }
+
+    #[test]
+    fn parts_of_a_table_are_known_as_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+        fs::create_dir_all(at("in/sub")).unwrap();
+        std::os::unix::fs::symlink(at("in"), at("alias")).unwrap();
+        let comes = |path: &str, sink: &str| comes_in(&at(path), Path::new(&at(sink)), "csv");
+        for (path, sink) in [
+            ("in", "in"),
+            ("in", "in/new"),
+            ("in", "alias/sub"),
+            ("alias/*.csv", "in"),
+            ("in/*", "in"),
+            ("in/**/*.csv", "in/a/b"),
+            ("in/*/part-*.csv", "in/new"),
+        ] {
+            assert!(comes(path, sink), "{path} {sink}");
+        }
+        for (path, sink) in [
+            ("in", "out"),
+            ("in/sub", "in"),
+            ("in", "in/.hidden"),
+            ("in/*.csv", "in/sub"),
+            ("in/log-*.csv", "in"),
+            ("in/*.json", "in"),
+            ("in", "inner"),
+        ] {
+            assert!(!comes(path, sink), "{path} {sink}");
         }
     }
 

@@ -20,7 +20,7 @@ use super::metadata;
 use super::options::{Compression, FileFormat, FileOptions, FileOrder, Growth, decoding};
 use super::parquet::{ParquetReader, read_footer};
 use super::partition::{Layout, PartitionReader, Partitioning, with_partition_columns};
-use super::paths::{InputFile, NoFiles, input_files, reads_in, shown};
+use super::paths::{InputFile, NoFiles, comes_in, input_files, reads_in, shown};
 use super::reader::TextReader;
 use super::splits::{FileSplit, Part, line_ranges};
 use super::watch::FolderWatch;
@@ -113,6 +113,14 @@ impl FileSource {
         match &self.options.format {
             FileFormat::Parquet => self.split_parquet(file, sequence, time, splits),
             FileFormat::Text(format) => self.split_text(file, format, sequence, splits),
+        }
+    }
+
+    fn format_name(&self) -> &'static str {
+        match &self.options.format {
+            FileFormat::Parquet => "parquet",
+            FileFormat::Text(TextFormat::Json) => "json",
+            FileFormat::Text(TextFormat::Csv(_)) => "csv",
         }
     }
 
@@ -357,16 +365,16 @@ impl Source for FileSource {
         reads_in(&self.options.path, folder)
     }
 
+    fn follows_in(&self, folder: &Path) -> bool {
+        let follows = matches!(self.options.growth, Growth::Files { .. });
+        follows && comes_in(&self.options.path, folder, self.format_name())
+    }
+
     fn describe(&self) -> Vec<(String, String)> {
-        let format = match &self.options.format {
-            FileFormat::Parquet => "parquet",
-            FileFormat::Text(TextFormat::Json) => "json",
-            FileFormat::Text(TextFormat::Csv(_)) => "csv",
-        };
         let mut facts = vec![
             ("connector".into(), "filesystem".into()),
             ("path".into(), self.options.path.clone()),
-            ("format".into(), format.into()),
+            ("format".into(), self.format_name().into()),
             ("columns".into(), column_names(&self.schema, &self.whole)),
         ];
         if let Some(partitioning) = &self.partitioning {

@@ -174,6 +174,18 @@ impl CheckpointStore for CopiedStore {
         Ok(found)
     }
 
+    fn missing(&self, names: &[&str]) -> Result<Option<String>> {
+        for name in names {
+            if self.first.missing(&[name])?.is_some() && !self.put_back(name)? {
+                return Ok(Some(name.to_string()));
+            }
+            if self.second.missing(&[name]).map_err(of_the_copy)?.is_some() {
+                self.copy(name).map_err(of_the_copy)?;
+            }
+        }
+        Ok(None)
+    }
+
     fn delete(&self, name: &str) -> Result<()> {
         self.second.delete(name)?;
         self.elsewhere.forget(name);
@@ -194,5 +206,9 @@ impl CheckpointStore for CopiedStore {
 
     fn folder(&self) -> Option<&Path> {
         self.first.folder()
+    }
+
+    fn folders(&self) -> Vec<&Path> {
+        self.first.folders().into_iter().chain(self.second.folders()).collect()
     }
 }

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rheos_core::{Error, ErrorKind, Result};
 
+use super::home::Home;
 use super::lock::{FolderLock, LOCK};
 use super::{CheckpointStore, Creation, Listed, WriteFailure};
 use crate::errors::{damaged, io_error};
@@ -28,26 +29,37 @@ const DEPTH_MAX: usize = 8;
 pub struct LocalStore {
     folder: PathBuf,
     /// `None` for a look: nothing is written.
-    lock: Option<FolderLock>,
+    taken: Option<Taken>,
     next_temporary: AtomicU64,
+}
+
+/// What a run holds of its folder.
+#[derive(Debug)]
+struct Taken {
+    _lock: FolderLock,
+    home: Home,
 }
 
 impl LocalStore {
     /// The folder of a job, for the one run that uses it. It is made if it is not there; what an unfinished write has left is
     /// removed.
     ///
-    /// Errors: `InUse` (R0623) if another run uses it, `Invalid` (R0625) if it holds other things.
+    /// Errors: `InUse` (R0623) if another run uses it, `Invalid` (R0625) if it holds other things or is no folder. Later, of all calls:
+    /// `External` (R0647) while it is removed, renamed, or another folder stands in its place.
     pub fn open(folder: &Path) -> Result<Self> {
         let shown = folder.display().to_string();
+        check_is_folder(folder)?;
         make_root(folder).map_err(|e| io_error("make the folder", &shown, &e))?;
         let folder = fs::canonicalize(folder).map_err(|e| io_error("open", &shown, &e))?;
         check_contents(&folder)?;
         let lock = FolderLock::try_new(&folder)?;
-        let store = Self { folder, lock: Some(lock), next_temporary: AtomicU64::new(0) };
-        for name in [names::JOURNAL, names::OBJECTS] {
-            let path = store.folder.join(name.trim_end_matches('/'));
-            make_folder(&path).map_err(|e| io_error("make the folder", &path.display().to_string(), &e))?;
+        let inner = [names::JOURNAL, names::OBJECTS].map(|name| folder.join(name.trim_end_matches('/')));
+        for path in &inner {
+            make_folder(path).map_err(|e| io_error("make the folder", &path.display().to_string(), &e))?;
         }
+        let home = Home::hold([folder.clone()].into_iter().chain(inner))?;
+        let taken = Some(Taken { _lock: lock, home });
+        let store = Self { folder, taken, next_temporary: AtomicU64::new(0) };
         store.remove_leftovers(&store.folder, 0)?;
         Ok(store)
     }
@@ -70,7 +82,7 @@ impl LocalStore {
         if !folder.join(names::JOURNAL).is_dir() {
             return Err(missing("it has no folder 'journal'"));
         }
-        Ok(Self { folder: folder.to_path_buf(), lock: None, next_temporary: AtomicU64::new(0) })
+        Ok(Self { folder: folder.to_path_buf(), taken: None, next_temporary: AtomicU64::new(0) })
     }
 
     fn path(&self, name: &str) -> Result<PathBuf> {
@@ -78,17 +90,32 @@ impl LocalStore {
         Ok(self.folder.join(name))
     }
 
+    /// Whether the folder is still the one that was taken: what is missing may be in that one. Errors: R0647.
+    fn check_home(&self) -> Result<()> {
+        self.taken.as_ref().map_or(Ok(()), |taken| taken.home.check())
+    }
+
     /// The path of a file that is written, in a folder that is there.
     fn path_for_write(&self, name: &str) -> Result<PathBuf> {
-        if self.lock.is_none() {
+        if self.taken.is_none() {
             return Err(Error::internal(format!("'{name}' is written in a folder that was opened for a look")));
         }
         let path = self.path(name)?;
+        self.check_home()?;
         let folder = parent(&path);
         if !folder.is_dir() {
             make_folder(folder).map_err(|e| io_error("make the folder", &folder.display().to_string(), &e))?;
         }
         Ok(path)
+    }
+
+    /// A file and its length.
+    fn open_file(&self, path: &Path) -> Result<Option<(File, u64)>> {
+        let found = open(path)?;
+        if found.is_none() {
+            self.check_home()?;
+        }
+        Ok(found)
     }
 
     /// A temporary file beside `path` with these bytes, which are on the disk.
@@ -186,7 +213,7 @@ impl CheckpointStore for LocalStore {
     fn read(&self, name: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>> {
         let path = self.path(name)?;
         let failed = |e: io::Error| io_error("read", &path.display().to_string(), &e);
-        let Some((file, length)) = open(&path)? else { return Ok(None) };
+        let Some((file, length)) = self.open_file(&path)? else { return Ok(None) };
         let mut bytes = Vec::with_capacity(length.min(limit_bytes) as usize);
         file.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
         if bytes.len() as u64 > limit_bytes {
@@ -198,7 +225,7 @@ impl CheckpointStore for LocalStore {
     fn read_range(&self, name: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
         let path = self.path(name)?;
         let failed = |e: io::Error| io_error("read", &path.display().to_string(), &e);
-        let Some((mut file, length)) = open(&path)? else { return Ok(None) };
+        let Some((mut file, length)) = self.open_file(&path)? else { return Ok(None) };
         // Before memory is asked for: the range may come from a manifest that lies.
         if range.end > length || range.start > range.end {
             let message = format!("'{}' has {length} bytes, and {} are asked for", path.display(), range.end);
@@ -220,15 +247,28 @@ impl CheckpointStore for LocalStore {
     }
 
     fn length_bytes(&self, name: &str) -> Result<Option<u64>> {
-        Ok(open(&self.path(name)?)?.map(|(_, length)| length))
+        Ok(self.open_file(&self.path(name)?)?.map(|(_, length)| length))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
         let mut found = Vec::new();
         self.collect(&self.folder, "", prefix, &mut found)?;
+        self.check_home()?;
         found.retain(|l| l.name != LOCK);
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
+    }
+
+    fn missing(&self, names: &[&str]) -> Result<Option<String>> {
+        self.check_home()?;
+        for name in names {
+            let path = self.path(name)?;
+            match fs::metadata(&path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(name.to_string())),
+                found => found.map_err(|e| io_error("read", &path.display().to_string(), &e))?,
+            };
+        }
+        Ok(None)
     }
 
     fn delete(&self, name: &str) -> Result<()> {
@@ -315,6 +355,20 @@ fn make_root(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// What is there and is no folder, or leads to nothing, is named for what it is.
+fn check_is_folder(folder: &Path) -> Result<()> {
+    let shown = folder.display();
+    let message = match (fs::metadata(folder), fs::read_link(folder)) {
+        (Ok(found), _) if !found.is_dir() => format!("'{shown}' is a file, and state needs a folder"),
+        (Err(_), Ok(target)) => format!("'{shown}' is a link to '{}', where there is nothing", target.display()),
+        _ => return Ok(()),
+    };
+    Err(Error::invalid(625, message).with_hint("give an empty folder, or one that does not exist yet"))
+}
+
+/// Names that runs leave beside the journal. Where it is gone, who reads it says so.
+const LEFT: [&str; 5] = [LOCK, "objects", "damaged", "errors", "control.sock"];
+
 /// A folder with a user's files in it is taken for a mistake.
 fn check_contents(folder: &Path) -> Result<()> {
     if folder.join(names::JOURNAL).is_dir() {
@@ -324,8 +378,8 @@ fn check_contents(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         let name = name.to_string_lossy();
-        // A run that ended while it made the folder.
-        if name == LOCK || name == names::OBJECTS.trim_end_matches('/') {
+        // Also of a run that ended while it made the folder.
+        if LEFT.contains(&&*name) {
             continue;
         }
         let message = format!("'{}' is no state directory: it holds '{name}'", folder.display());

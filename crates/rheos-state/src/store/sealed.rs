@@ -199,6 +199,10 @@ impl CheckpointStore for SealedStore {
         self.inner.list(prefix)
     }
 
+    fn missing(&self, names: &[&str]) -> Result<Option<String>> {
+        self.inner.missing(names)
+    }
+
     fn delete(&self, name: &str) -> Result<()> {
         self.forget(name);
         self.inner.delete(name)
@@ -214,6 +218,10 @@ impl CheckpointStore for SealedStore {
 
     fn folder(&self) -> Option<&Path> {
         self.inner.folder()
+    }
+
+    fn folders(&self) -> Vec<&Path> {
+        self.inner.folders()
     }
 }
 

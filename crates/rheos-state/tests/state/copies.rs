@@ -355,6 +355,35 @@ fn a_first_store_that_cannot_be_written_is_read_from_the_copy() {
 }
 
 #[test]
+fn what_somebody_has_removed_of_one_is_put_back_from_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (note, notes) = noting();
+    let options = StoreOptions { copy: Some(at("second")), ..StoreOptions::at(at("first")) };
+    let store = options.open(&note).unwrap();
+    assert_eq!(store.folders().len(), 2);
+    store.create("objects/a", b"1").unwrap();
+    for removed in ["first/objects/a", "second/objects/a"] {
+        std::fs::remove_file(at(removed)).unwrap();
+        assert_eq!(store.missing(&["objects/a"]).unwrap(), None);
+        assert_eq!(std::fs::read(at(removed)).unwrap(), b"1");
+    }
+    assert_eq!(notes.lock().unwrap().len(), 1);
+    for removed in ["first/objects/a", "second/objects/a"] {
+        std::fs::remove_file(at(removed)).unwrap();
+    }
+    assert_eq!(store.missing(&["objects/a"]).unwrap().as_deref(), Some("objects/a"));
+    // A copy on a disk that has been taken away is not begun anew where it was mounted.
+    std::fs::rename(at("second"), at("away")).unwrap();
+    let failure = store.create("objects/b", b"2").unwrap_err();
+    assert!(matches!(&failure, WriteFailure::Unknown(e) if e.code() == "R0647"), "{failure:?}");
+    assert!(!at("second").exists());
+    std::fs::rename(at("away"), at("second")).unwrap();
+    put(store.as_ref(), "objects/b", b"2").unwrap();
+    assert_eq!(std::fs::read(at("second/objects/b")).unwrap(), b"2");
+}
+
+#[test]
 fn a_copy_that_cannot_be_listed_says_how_to_do_without() {
     let pair = Pair::new();
     pair.second.inject(Operation::List, "", 1, Fault::Unreachable);

@@ -12,7 +12,7 @@ use rheos_core::state::TableKind;
 use rheos_core::{Epoch, ErrorKind, WorkerId};
 use rheos_state::journal;
 use rheos_state::names::{entry_path, witness_path};
-use rheos_state::store::{CheckpointStore, Fault, MemoryStore, Operation};
+use rheos_state::store::{CheckpointStore, Fault, LocalStore, MemoryStore, Operation};
 
 use crate::tables::{self, claim};
 
@@ -126,6 +126,24 @@ fn a_damaged_entry_is_unreadable_and_a_later_version_is_refused() {
     assert_eq!(error.code(), "R0602");
     assert!(error.message().contains("00000000000000000003.json"), "{error}");
     assert_eq!(outcome(&store, 3, &claim(3, 3)), "taken R0602");
+}
+
+#[test]
+fn nothing_is_written_behind_an_entry_that_somebody_has_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(folder.path()).unwrap();
+    let write = |n: u64, entry: &Entry| journal::write(&store, number(n), entry);
+    assert_eq!(write(1, &claim(1, 1)), WriteOutcome::Written);
+    assert_eq!(write(2, &manifest(2)), WriteOutcome::Written);
+    let (path, away) = (folder.path().join(entry_path(number(2))), folder.path().join("away"));
+    std::fs::rename(&path, &away).unwrap();
+    let WriteOutcome::Failed(error) = write(3, &manifest(3)) else { panic!("it was written") };
+    assert_eq!((error.kind(), error.code().as_str()), (ErrorKind::External, "R0647"));
+    std::fs::rename(&away, &path).unwrap();
+    assert_eq!(write(3, &manifest(3)), WriteOutcome::Written);
+    // A start may go on behind what is lost.
+    std::fs::remove_file(folder.path().join(entry_path(number(3)))).unwrap();
+    assert_eq!(write(4, &claim(4, 1)), WriteOutcome::Written);
 }
 
 #[test]

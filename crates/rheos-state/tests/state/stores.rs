@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rheos_core::ErrorKind;
-use rheos_state::is_full;
 use rheos_state::store::{
     CheckpointStore, CopiedStore, Creation, Fault, KeyRing, LocalStore, MemoryStore, Note, Operation, RemoteStore,
     SealedStore, WriteFailure, put,
 };
+use rheos_state::{is_full, is_removed};
 
 /// Every store, empty.
 fn each(check: impl Fn(Arc<dyn CheckpointStore>)) {
@@ -222,6 +222,66 @@ fn a_folder_with_other_things_in_it_is_refused() {
     fs::create_dir_all(half.join("objects")).unwrap();
     fs::write(half.join("lock"), b"").unwrap();
     LocalStore::open(&half).unwrap();
+}
+
+#[test]
+fn a_path_that_is_no_folder_is_named_for_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, link) = (folder.path().join("notes"), folder.path().join("dangling"));
+    fs::write(&file, b"").unwrap();
+    std::os::unix::fs::symlink("/nowhere/state", &link).unwrap();
+    for (path, why) in [(file, "is a file"), (link, "is a link to '/nowhere/state', where there is nothing")] {
+        let error = LocalStore::open(&path).unwrap_err();
+        assert_eq!((error.kind(), error.code().as_str()), (ErrorKind::Invalid, "R0625"));
+        assert!(error.message().contains(why) && error.hint().is_some(), "{error}");
+    }
+    // What a run has left beside its journal is no work of others: that the journal is gone is for its reader to say.
+    let left = folder.path().join("left");
+    fs::create_dir_all(left.join("objects")).unwrap();
+    fs::create_dir_all(left.join("errors/t")).unwrap();
+    fs::write(left.join("control.sock"), b"").unwrap();
+    LocalStore::open(&left).unwrap();
+}
+
+#[test]
+fn a_folder_that_is_removed_or_renamed_is_missed_and_not_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let store = LocalStore::open(&at("state")).unwrap();
+    store.create("objects/a", b"1").unwrap();
+    let expect_removed = |what: &str| {
+        let write = store.create("objects/b", b"2").unwrap_err();
+        assert!(
+            matches!(&write, WriteFailure::NotWritten(e) if is_removed(e) && e.hint().is_some()),
+            "{what}: {write:?}"
+        );
+        let errors = [
+            store.replace("objects/a", b"2").unwrap_err().error().clone(),
+            store.list("").unwrap_err(),
+            store.read("objects/c", 9).unwrap_err(),
+            store.length_bytes("objects/c").unwrap_err(),
+            store.delete("objects/a").unwrap_err(),
+            store.missing(&["objects/a"]).unwrap_err(),
+        ];
+        assert!(errors.iter().all(is_removed), "{what}: {errors:?}");
+    };
+    fs::rename(at("state"), at("away")).unwrap();
+    expect_removed("renamed");
+    assert!(!at("state").exists());
+    let other = LocalStore::open(&at("state")).unwrap();
+    expect_removed("another in its place");
+    assert_eq!(names(&other, ""), [""; 0]);
+    drop(other);
+    fs::remove_dir_all(at("state")).unwrap();
+    fs::rename(at("away"), at("state")).unwrap();
+    store.create("objects/b", b"2").unwrap();
+    assert_eq!(store.missing(&["objects/a", "objects/b"]).unwrap(), None);
+    fs::remove_file(at("state/objects/a")).unwrap();
+    assert_eq!(store.missing(&["objects/b", "objects/a"]).unwrap().as_deref(), Some("objects/a"));
+    fs::remove_dir_all(at("state/objects")).unwrap();
+    expect_removed("a folder inside");
+    fs::create_dir(at("state/objects")).unwrap();
+    expect_removed("another folder inside");
 }
 
 #[test]

@@ -184,6 +184,10 @@ impl Source for GatedSource {
         self.0.reads_in(folder)
     }
 
+    fn follows_in(&self, folder: &Path) -> bool {
+        self.0.follows_in(folder)
+    }
+
     fn describe(&self) -> Vec<(String, String)> {
         self.0.describe()
     }

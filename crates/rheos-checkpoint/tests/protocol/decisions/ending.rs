@@ -138,6 +138,22 @@ fn the_last_checkpoint_is_not_tried_again_where_that_is_of_no_use() {
 }
 
 #[test]
+fn the_last_checkpoint_waits_for_a_store_that_may_be_written_again() {
+    let denied = Error::new(ErrorKind::NotAllowed, 622, "the file system is read-only");
+    let mut d = Driver::new(1, 4, 0);
+    d.on(Event::InputEnded, 10);
+    d.complete(40, 20);
+    let failed = d.wrote(21, WriteOutcome::Failed(denied.clone()), 30);
+    assert!(matches!(failed[..], [Decision::CheckpointFailed { epoch: Epoch(40), wait_ms: 50, .. }]));
+    assert_eq!(written(&d.tick(80)).1.phase, JobPhase::Finished);
+    // A stop waits as it does for a disk that is full, and is told as one.
+    d.on(Event::Stop, 90);
+    d.wrote(21, WriteOutcome::Failed(denied.clone()), 100);
+    let end = d.tick(5_091);
+    assert_eq!(end[end.len() - 1..], over(GenerationEnd::StopIncomplete { last: None, cause: Some(denied) }));
+}
+
+#[test]
 fn workers_writes_and_commits_without_an_answer_end_the_generation_and_are_named() {
     let mut d = Driver::new(3, 1, 0);
     d.tick(100);

@@ -188,6 +188,10 @@ impl Source for TimedSource {
         self.source.reads_in(folder)
     }
 
+    fn follows_in(&self, folder: &Path) -> bool {
+        self.source.follows_in(folder)
+    }
+
     fn describe(&self) -> Vec<(String, String)> {
         self.source.describe()
     }
