@@ -179,16 +179,10 @@ impl JobGraph {
         std::mem::replace(&mut self.naming, naming)
     }
 
-    /// Puts another factory in the place of a stateless node's, which means the same: its id stays.
-    pub fn replace_stateless(
-        &mut self,
-        node: NodeId,
-        by: impl FnOnce(&Node, &Arc<dyn OperatorFactory>) -> Arc<dyn OperatorFactory>,
-    ) {
-        let node = &mut self.nodes[node.0];
-        if let NodeKind::Stateless(factory) = &node.kind {
-            let factory = by(node, factory);
-            node.kind = NodeKind::Stateless(factory);
+    /// Puts another factory in the place of an operator's, which means the same: its id stays.
+    pub fn replace_operator(&mut self, node: NodeId, by: Arc<dyn OperatorFactory>) {
+        if let NodeKind::Stateless(factory) | NodeKind::Stateful(factory) = &mut self.nodes[node.0].kind {
+            *factory = by;
         }
     }
 

@@ -106,6 +106,19 @@ pub trait OperatorFactory: Send + Sync + fmt::Debug {
         None
     }
 
+    /// The same, but rows that cannot be computed with leave by [`Port::ERRORS`] as dead letters of `table`, with the id of the
+    /// operator, and are counted. `None`: none of its rows fails by itself.
+    fn lenient(&self, operator_id: &str, table: &str) -> Option<Arc<dyn OperatorFactory>> {
+        let _ = (operator_id, table);
+        None
+    }
+
+    /// Whether port 0 gives rows of its input as they are. What stands behind means the same without it, so it is no part of the
+    /// ids there.
+    fn passes_rows(&self) -> bool {
+        false
+    }
+
     /// The schema of port 0.
     fn schema(&self) -> SchemaRef;
 
@@ -134,6 +147,13 @@ pub struct WatermarkChange {
 pub trait Operator {
     /// Applies rows. May emit.
     fn on_batch(&mut self, input: usize, batch: RecordBatch, ctx: &mut OperatorContext) -> Result<Progress>;
+
+    /// Computes what [`on_batch`](Self::on_batch) computes of each row by itself, and keeps nothing of it. Asked when that has
+    /// failed, which then has changed nothing. Errors: the same.
+    fn check_rows(&self, input: usize, batch: &RecordBatch) -> Result<()> {
+        let _ = (input, batch);
+        Ok(())
+    }
 
     /// A watermark rose: fire what is complete, drop what no row can reach any more.
     fn on_watermark(&mut self, change: WatermarkChange, ctx: &mut OperatorContext) -> Result<Progress> {

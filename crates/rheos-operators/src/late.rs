@@ -91,6 +91,10 @@ impl OperatorFactory for LateRowsFactory {
         Arc::clone(&self.input)
     }
 
+    fn passes_rows(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> Vec<(String, String)> {
         let time = self.input.field(self.time_column).name().clone();
         vec![("late for".into(), self.window.to_string()), ("time".into(), time)]

@@ -1,11 +1,12 @@
-//! A stateless operator whose rows may fail one by one: those that cannot be computed with become dead letters.
+//! An operator whose rows may fail one by one: those that cannot be computed with become dead letters.
 //!
 //! ```text
 //!   batch ──► operator ── fails ──► halves, and halves of those that fail ──► the rows at fault ──► ERRORS
 //!                └──────────────────────────────────────────────────── the others ──────────────► MAIN
 //! ```
 //!
-//! Nothing is done as long as nothing fails.
+//! Nothing is done as long as nothing fails. Stateless operators try rows by taking them; one with state, which must not take a
+//! row twice, has [`Operator::check_rows`] for it.
 
 use std::sync::Arc;
 
@@ -14,11 +15,24 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use rheos_core::letters::{self, DeadLetter};
-use rheos_core::operator::{Counter, OperatorInit};
-use rheos_core::{Error, ErrorKind, Operator, OperatorContext, OperatorFactory, Port, Progress, Result, clock};
+use rheos_core::operator::{Counter, OperatorInit, WatermarkChange};
+use rheos_core::state::{Combine, SnapshotReader, StateDelta};
+use rheos_core::timer::TimeDomain;
+use rheos_core::{
+    Epoch, Error, ErrorKind, Operator, OperatorContext, OperatorFactory, Port, Progress, Result, Watermark, clock,
+};
 use rheos_formats::json::write::write_rows;
 
-/// Makes operators around those of another factory, which must be a function of single rows.
+/// How it is found out which rows are at fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trial {
+    /// The operator takes them once more.
+    Take,
+    /// It checks them.
+    Check,
+}
+
+/// Makes operators around those of another factory, which must be a function of single rows, or check them.
 ///
 /// Shape: that of the other; on [`Port::ERRORS`] rows of [`letters::schema`], each with the id of the operator as its
 /// `split`, no position, and the row as JSON. Time and state: those of the other. Rows at fault are counted.
@@ -26,21 +40,31 @@ use rheos_formats::json::write::write_rows;
 #[derive(Debug)]
 pub struct LenientFactory {
     inner: Arc<dyn OperatorFactory>,
+    trial: Trial,
     operator_id: String,
     table: String,
 }
 
 impl LenientFactory {
-    /// Around the operators of `inner`, which run under `operator_id`; the letters are those of `table`.
+    /// Around the stateless operators of `inner`, which run under `operator_id`; the letters are those of `table`.
     pub fn new(inner: Arc<dyn OperatorFactory>, operator_id: String, table: String) -> Self {
-        Self { inner, operator_id, table }
+        Self { inner, trial: Trial::Take, operator_id, table }
+    }
+
+    /// The same around operators that [check their rows](Operator::check_rows).
+    pub fn checking(inner: Arc<dyn OperatorFactory>, operator_id: &str, table: &str) -> Self {
+        Self { inner, trial: Trial::Check, operator_id: operator_id.into(), table: table.into() }
     }
 }
 
 impl OperatorFactory for LenientFactory {
     fn create(&self, init: &OperatorInit) -> Result<Box<dyn Operator>> {
         let (operator_id, table) = (self.operator_id.clone(), self.table.clone());
-        Ok(Box::new(Lenient { inner: self.inner.create(init)?, operator_id, table }))
+        Ok(Box::new(Lenient { inner: self.inner.create(init)?, trial: self.trial, operator_id, table }))
+    }
+
+    fn combiner(&self, table: &str, init: &OperatorInit) -> Option<Arc<dyn Combine>> {
+        self.inner.combiner(table, init)
     }
 
     fn schema(&self) -> SchemaRef {
@@ -54,6 +78,7 @@ impl OperatorFactory for LenientFactory {
 
 struct Lenient {
     inner: Box<dyn Operator>,
+    trial: Trial,
     operator_id: String,
     table: String,
 }
@@ -66,7 +91,18 @@ impl Operator for Lenient {
         };
         // What it did before it failed is done again below.
         forget(ctx);
+        let error = match self.trial {
+            Trial::Take => error,
+            // No row is at fault: a sum may be out of range.
+            Trial::Check => match self.inner.check_rows(input, &batch) {
+                Ok(()) => return Err(error),
+                Err(of_a_row) => of_a_row,
+            },
+        };
         let failing = failing_rows(&batch, error, &mut |rows| {
+            if self.trial == Trial::Check {
+                return self.inner.check_rows(input, &rows);
+            }
             let mut scratch = OperatorContext::default();
             (scratch.now_ms, scratch.watermark) = (ctx.now_ms, ctx.watermark);
             let mut progress = self.inner.on_batch(input, rows, &mut scratch)?;
@@ -76,9 +112,7 @@ impl Operator for Lenient {
             Ok(())
         })?;
         let letters = failing.iter().map(|(row, error)| letter(&batch, *row, error.message()));
-        let letters = letters.collect::<Result<Vec<_>>>()?;
-        ctx.count(Counter::DeadLetters, letters.len() as u64);
-        ctx.emit(Port::ERRORS, letters::rows(&self.table, &self.operator_id, clock::now_ms(), &letters)?);
+        emit(&letters.collect::<Result<Vec<_>>>()?, &self.operator_id, &self.table, ctx)?;
         let good = without(&batch, &failing)?;
         if good.num_rows() == 0 {
             return Ok(Progress::Done);
@@ -86,9 +120,62 @@ impl Operator for Lenient {
         self.inner.on_batch(input, good, ctx)
     }
 
+    fn check_rows(&self, input: usize, batch: &RecordBatch) -> Result<()> {
+        self.inner.check_rows(input, batch)
+    }
+
+    fn on_watermark(&mut self, change: WatermarkChange, ctx: &mut OperatorContext) -> Result<Progress> {
+        self.inner.on_watermark(change, ctx)
+    }
+
+    fn on_timer(
+        &mut self,
+        domain: TimeDomain,
+        key: &[u8],
+        time_ms: i64,
+        ctx: &mut OperatorContext,
+    ) -> Result<Progress> {
+        self.inner.on_timer(domain, key, time_ms, ctx)
+    }
+
+    fn on_clock(&mut self, now_ms: i64, ctx: &mut OperatorContext) -> Result<Progress> {
+        self.inner.on_clock(now_ms, ctx)
+    }
+
     fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
         self.inner.resume(ctx)
     }
+
+    fn flush(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        self.inner.flush(ctx)
+    }
+
+    fn on_epoch_end(&mut self, epoch: Epoch, ctx: &mut OperatorContext) -> Result<StateDelta> {
+        self.inner.on_epoch_end(epoch, ctx)
+    }
+
+    fn restore(&mut self, snapshot: &dyn SnapshotReader) -> Result<()> {
+        self.inner.restore(snapshot)
+    }
+
+    fn output_watermark(&self, combined: Watermark) -> Watermark {
+        self.inner.output_watermark(combined)
+    }
+
+    fn wants_clock(&self) -> bool {
+        self.inner.wants_clock()
+    }
+
+    fn open_windows(&self) -> u64 {
+        self.inner.open_windows()
+    }
+}
+
+/// Counts letters of a table and sends them, from the operator of an id.
+pub(crate) fn emit(letters: &[DeadLetter], operator_id: &str, table: &str, ctx: &mut OperatorContext) -> Result<()> {
+    ctx.count(Counter::DeadLetters, letters.len() as u64);
+    ctx.emit(Port::ERRORS, letters::rows(table, operator_id, clock::now_ms(), letters)?);
+    Ok(())
 }
 
 fn forget(ctx: &mut OperatorContext) {

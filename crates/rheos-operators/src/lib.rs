@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   filter ─ project ─ assign_windows        stateless: functions of single rows, fused by the runtime
-//!   lenient                                  around one of these: rows that fail become dead letters
+//!   lenient                                  around one of these, or an aggregate: rows that fail become dead letters
 //!   late                                     takes out what comes after its windows
 //!   unnest                                   stateless too, but one row may become many
 //!   window_aggregate                         slices of partial aggregates; local (Partial) and final part
@@ -27,6 +27,7 @@ pub mod limit;
 pub mod plan;
 pub mod project;
 pub mod quotient;
+pub mod risk;
 mod row_error;
 mod row_keys;
 pub mod scaled_integer;

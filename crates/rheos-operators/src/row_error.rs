@@ -71,7 +71,7 @@ pub(crate) fn told(message: &str) -> Error {
 
 /// The first part that fails by itself, and how. Parts that see only some of the rows (those of CASE, the second side of
 /// AND) and bodies of lambdas are not looked into.
-fn innermost(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Option<(Arc<dyn PhysicalExpr>, String)> {
+pub(crate) fn innermost(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Option<(Arc<dyn PhysicalExpr>, String)> {
     let sees_all_rows = match expr.downcast_ref::<BinaryExpr>() {
         Some(binary) => !matches!(binary.op(), Operator::And | Operator::Or),
         None => {

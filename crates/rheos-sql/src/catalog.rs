@@ -302,6 +302,20 @@ impl Catalog {
         matches!(self.entries.get(name), Some(Entry::View(_)))
     }
 
+    /// The names of views by which a plan, before it is optimized, calls something else.
+    pub(crate) fn aliases_like_views(&self, plan: &LogicalPlan) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        crate::event_time::visit(plan, &mut |part| {
+            if let LogicalPlan::SubqueryAlias(alias) = part
+                && let Some(Entry::View(view)) = self.entries.get(alias.alias.table())
+                && alias.input != *view
+            {
+                found.insert(alias.alias.table().to_string());
+            }
+        });
+        found
+    }
+
     /// The names of tables and views.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)

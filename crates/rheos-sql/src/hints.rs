@@ -17,7 +17,7 @@ use sqlparser::tokenizer::{Span as TokenSpan, Token, TokenWithSpan, Tokenizer, W
 
 use crate::absent;
 use crate::grammar::Grammar;
-use crate::tokens::{Tokens, place};
+use crate::tokens::{Tokens, fill_text, fill_variables, place, without_blanks};
 
 /// Bytes of a name that is given, at most.
 const ID_BYTES_MAX: usize = 64;
@@ -39,25 +39,33 @@ pub(crate) struct Hints {
 }
 
 impl Hints {
-    /// All hints of a text. Errors: `Invalid` (R0107, R0685) at the hint.
-    pub(crate) fn find(text: &str) -> Result<Self> {
-        // What cannot be read is told by whoever reads the statements.
+    /// All hints of a text. Errors: `Invalid` (R0107, R0685) at the hint, R0102 for a variable in it.
+    ///
+    /// `variables` are filled in, in hints and in the names before them.
+    pub(crate) fn find(text: &str, variables: &BTreeMap<String, String>) -> Result<Self> {
+        // What cannot be read or filled is told by whoever reads the statements.
         let tokens = Tokenizer::new(&Grammar::new(0), text).tokenize_with_location().unwrap_or_default();
-        let mut hints = Self::default();
-        let mut before: Vec<&TokenWithSpan> = vec![];
-        for token in &tokens {
-            match &token.token {
-                Token::Whitespace(Whitespace::MultiLineComment(comment)) if comment.starts_with('+') => {
-                    hints.add(comment, place(token.span), &before)?;
-                }
-                Token::Whitespace(_) => {}
-                _ => before.push(token),
+        let comment = |token: &TokenWithSpan| match &token.token {
+            Token::Whitespace(Whitespace::MultiLineComment(comment)) => {
+                comment.starts_with('+').then(|| (comment.clone(), token.span))
             }
+            _ => None,
+        };
+        let comments: Vec<_> = tokens.iter().filter_map(comment).collect();
+        let mut hints = Self::default();
+        if comments.is_empty() {
+            return Ok(hints);
+        }
+        let Ok(filled) = fill_variables(text, without_blanks(tokens), variables) else { return Ok(hints) };
+        for (comment, at) in comments {
+            let comment = fill_text(text, at, &comment, variables)?;
+            let before = filled.partition_point(|token| token.span.start < at.start);
+            hints.add(&comment, place(at), &filled[..before])?;
         }
         Ok(hints)
     }
 
-    fn add(&mut self, comment: &str, at: Span, before: &[&TokenWithSpan]) -> Result<()> {
+    fn add(&mut self, comment: &str, at: Span, before: &[TokenWithSpan]) -> Result<()> {
         let naming = parse(&comment[1..], comment).map_err(|e| e.with_span(at))?;
         let named = || self.selects.iter().map(|s| &s.2).chain(self.tables.values().map(|t| &t.1));
         let taken = naming.id.is_some() && named().any(|other| other.id == naming.id);
@@ -113,9 +121,11 @@ impl Hints {
 
     /// Keeps what stands behind the SELECT of a view.
     pub(crate) fn name_view(&mut self, view: &str, query: &Tokens) -> Result<()> {
-        if let Some(naming) = self.of_query(query)?.cloned() {
-            self.views.insert(view.to_string(), naming);
-        }
+        match self.of_query(query)?.cloned() {
+            Some(naming) => self.views.insert(view.to_string(), naming),
+            // Of the view that it replaces.
+            None => self.views.remove(view),
+        };
         Ok(())
     }
 

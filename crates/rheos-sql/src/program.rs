@@ -1,6 +1,6 @@
 //! A whole program: its statements one after another, then all of its inserts and queries as one job.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ pub(crate) fn plan(text: &str, options: &PlanOptions, registry: &ConnectorRegist
         outputs: vec![],
         endless: 0,
     };
-    *planner.catalog.hints_mut() = Hints::find(text)?;
+    *planner.catalog.hints_mut() = Hints::find(text, &options.variables)?;
     let statements = statements(text, &options.variables)?;
     if statements.is_empty() {
         return Err(Error::invalid(108, "the program is empty").with_hint("begin with CREATE TABLE or SELECT"));
@@ -180,9 +180,9 @@ impl Planner<'_> {
                 let mut task = match *inner {
                     Statement::Insert(insert) => self.insert(insert)?,
                     Statement::Query(tokens) => {
-                        let (plan, schema) = self.result(&tokens)?;
+                        let (plan, aliases, schema) = self.result(&tokens)?;
                         let sink: Arc<dyn Sink> = Arc::new(ExplainedSink { schema });
-                        Task { plan, tokens, target: Target { name: EXPLAINED.into(), table: None, sink } }
+                        Task { plan, tokens, aliases, target: Target { name: EXPLAINED.into(), table: None, sink } }
                     }
                     _ => return Err(Error::internal("EXPLAIN of a statement without a plan")),
                 };
@@ -249,7 +249,8 @@ impl Planner<'_> {
             let name = &table.definition.name;
             if let Some(sink) = side::letters_sink(name, folder, self.registry)? {
                 let target = Target { name: side::sink_name(name), table: None, sink };
-                self.tasks.push(Task { plan: side::errors_plan(table)?, tokens: vec![], target });
+                let (plan, aliases) = (side::errors_plan(table)?, BTreeSet::new());
+                self.tasks.push(Task { plan, tokens: vec![], aliases, target });
             }
         }
         Ok(standing_by)
@@ -385,6 +386,7 @@ impl Planner<'_> {
         let plan = query::plan(&insert.query, &self.catalog)?;
         let schema = &table.definition.schema;
         let plan = insert::shape(plan, &insert.columns, name, schema, &insert.query, &self.catalog)?;
+        let aliases = self.catalog.aliases_like_views(&plan);
         let plan = self.optimized(plan, &insert.query)?;
         let sink = match self.sinks.get(name) {
             Some(sink) => Arc::clone(sink),
@@ -397,20 +399,23 @@ impl Planner<'_> {
         Ok(Task {
             plan,
             tokens: insert.query,
+            aliases,
             target: Target { name: format!("sink:{name}"), table: Some(name.clone()), sink },
         })
     }
 
-    /// The plan and the columns of a bare query.
-    fn result(&self, tokens: &Tokens) -> Result<(LogicalPlan, SchemaRef)> {
-        let plan = self.optimized(query::plan(tokens, &self.catalog)?, tokens)?;
+    /// The plan of a bare query, the views' names in it that stand for something else, and its columns.
+    fn result(&self, tokens: &Tokens) -> Result<(LogicalPlan, BTreeSet<String>, SchemaRef)> {
+        let plan = query::plan(tokens, &self.catalog)?;
+        let aliases = self.catalog.aliases_like_views(&plan);
+        let plan = self.optimized(plan, tokens)?;
         let field = |f: &Arc<Field>| f.as_ref().clone().with_data_type(result_type(f.data_type()));
         let fields: Vec<_> = plan.schema().fields().iter().map(field).collect();
-        Ok((plan, Arc::new(Schema::new(fields))))
+        Ok((plan, aliases, Arc::new(Schema::new(fields))))
     }
 
     fn select(&mut self, tokens: Tokens) -> Result<()> {
-        let (plan, schema) = self.result(&tokens)?;
+        let (plan, aliases, schema) = self.result(&tokens)?;
         let index = self.outputs.iter().filter(|o| matches!(o, Output::Rows { .. })).count();
         self.endless += usize::from(event_time::boundedness(&plan)? == Boundedness::Unbounded);
         if index > 0 && self.endless > 0 {
@@ -419,7 +424,7 @@ impl Planner<'_> {
         }
         let sink = (self.options.result_sink)(index, Arc::clone(&schema));
         let name = if index == 0 { "sink:result".into() } else { format!("sink:result-{}", index + 1) };
-        self.tasks.push(Task { plan, tokens, target: Target { name, table: None, sink } });
+        self.tasks.push(Task { plan, tokens, aliases, target: Target { name, table: None, sink } });
         self.outputs.push(Output::Rows { index, schema });
         Ok(())
     }

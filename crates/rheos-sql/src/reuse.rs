@@ -288,6 +288,22 @@ fn is_costly(expr: &Expr) -> bool {
     expr.exists(|e| Ok(costly(e))).unwrap_or(false)
 }
 
+/// An expression as it is written, over columns without the names of their tables.
+fn text_of(expr: &Expr) -> String {
+    let word = |text: String| Ok(Transformed::yes(Expr::Column(Column::new_unqualified(text))));
+    let bare = |e: Expr| match e {
+        Expr::Column(column) => word(column.name),
+        // A constant would be shown with its type.
+        Expr::Literal(value, _) => match value.try_as_str() {
+            Some(Some(text)) => word(format!("'{}'", text.replace('\'', "''"))),
+            _ => word(value.to_string()),
+        },
+        other => Ok(Transformed::no(other)),
+    };
+    let bare = expr.clone().transform_up(bare).data().unwrap_or_else(|_| expr.clone());
+    bare.human_display().to_string()
+}
+
 /// A column for each expression: under the name that a SELECT gives it, where the rows have no such column.
 fn names(shared: Vec<Expr>, exprs: &[Expr], schema: &DFSchema) -> Known {
     let mut taken: HashSet<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
@@ -296,8 +312,11 @@ fn names(shared: Vec<Expr>, exprs: &[Expr], schema: &DFSchema) -> Known {
             Expr::Alias(alias) if *alias.expr == *expr => Some(alias.name.clone()),
             _ => None,
         });
-        let others = (1..).map(|n| format!("__computed_{n}"));
-        let name = own.into_iter().chain(others).find(|name| !taken.contains(name)).unwrap_or_default();
+        // What it is called in a dead letter.
+        let text = text_of(expr);
+        let others = (1..).map(|n| format!("{text}_{n}"));
+        let name =
+            own.into_iter().chain([text.clone()]).chain(others).find(|name| !taken.contains(name)).unwrap_or_default();
         taken.insert(name.clone());
         Column::new_unqualified(name)
     };

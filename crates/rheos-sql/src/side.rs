@@ -39,6 +39,9 @@ pub(crate) fn errors_of(source: &Arc<dyn TableSource>) -> Option<&Arc<Table>> {
 /// What stands behind the name of a table or view for the relation of its late rows.
 pub(crate) const LATE_SUFFIX: &str = "$late";
 
+/// What late rows have beside the columns of the table or view.
+const LATE_COLUMNS: [&str; 2] = ["window_end", "watermark"];
+
 /// `v$late` as the logical plan holds it.
 pub(crate) struct LateSource {
     /// The name of the table or view.
@@ -55,8 +58,13 @@ impl TableSource for LateSource {
 }
 
 impl LateSource {
-    /// The late rows of what `plan` reads.
+    /// The late rows of what `plan` reads. Errors: `Invalid` (R0664) if that has a column of the same name.
     pub(crate) fn try_new(name: &str, plan: &LogicalPlan) -> Result<Self> {
+        if let Some(taken) = LATE_COLUMNS.iter().find(|c| plan.schema().has_column_with_unqualified_name(c)) {
+            let what = format!("'{name}{LATE_SUFFIX}' has a column '{taken}' of its own, and '{name}' has one, too");
+            let hint = format!("window over a view of '{name}' in which that column is called otherwise");
+            return Err(Error::invalid(664, what).with_hint(hint));
+        }
         let is_time = |f: &&Arc<Field>| {
             let column = || plan.schema().columns().into_iter().find(|c| c.name == *f.name());
             matches!(f.data_type(), DataType::Timestamp(..))
@@ -66,7 +74,7 @@ impl LateSource {
         let zone = time.is_some_and(|f| matches!(f.data_type(), DataType::Timestamp(_, Some(_))));
         let time = if zone { timestamp_ltz() } else { TIMESTAMP };
         let own = plan.schema().fields().iter().map(|f| Field::clone(f).with_nullable(true));
-        let more = ["window_end", "watermark"].map(|name| Field::new(name, time.clone(), false));
+        let more = LATE_COLUMNS.map(|name| Field::new(name, time.clone(), false));
         let schema = Arc::new(Schema::new(own.chain(more).collect::<Vec<_>>()));
         Ok(Self { name: name.into(), schema, boundedness: event_time::boundedness(plan)? })
     }

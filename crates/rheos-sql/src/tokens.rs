@@ -54,7 +54,7 @@ pub(crate) fn statements(text: &str, variables: &BTreeMap<String, String>) -> Re
 }
 
 /// Hints are comments here; `hints` has read them.
-fn without_blanks(tokens: Tokens) -> Tokens {
+pub(crate) fn without_blanks(tokens: Tokens) -> Tokens {
     tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF)).collect()
 }
 
@@ -81,7 +81,8 @@ fn lower_first(text: &str) -> String {
 
 // ---- variables ----
 
-fn fill_variables(text: &str, tokens: Tokens, variables: &BTreeMap<String, String>) -> Result<Tokens> {
+/// The tokens of `text` with all `${NAME}` filled in. Errors: R0102, R0106.
+pub(crate) fn fill_variables(text: &str, tokens: Tokens, variables: &BTreeMap<String, String>) -> Result<Tokens> {
     let mut filled: Tokens = Vec::with_capacity(tokens.len());
     let mut rest = tokens.into_iter().peekable();
     while let Some(mut token) = rest.next() {
@@ -147,7 +148,12 @@ fn lookup<'v>(name: &str, variables: &'v BTreeMap<String, String>, at: Span) -> 
 }
 
 /// Fills `${NAME}` inside a quoted text. What does not look like a variable stays.
-fn fill_text(text: &str, span: TokenSpan, value: &str, variables: &BTreeMap<String, String>) -> Result<String> {
+pub(crate) fn fill_text(
+    text: &str,
+    span: TokenSpan,
+    value: &str,
+    variables: &BTreeMap<String, String>,
+) -> Result<String> {
     let mut filled = String::with_capacity(value.len());
     let mut rest = value;
     while let Some(at) = rest.find("${") {

@@ -122,3 +122,24 @@ fn join(known: &mut Segment, other: Segment, object: &str) -> Result<()> {
     known.groups = known.groups.union(&other.groups);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_begins_where_the_last_of_its_workers_was() {
+        let told = |marks: &[(&str, i64)]| Snapshot {
+            watermarks_ms: marks.iter().map(|(operator, ms)| (OperatorId::from(*operator), *ms)).collect(),
+            ..Snapshot::default()
+        };
+        let workers = |all: Vec<Snapshot>| (0..).map(WorkerId).zip(all).collect::<Vec<_>>();
+        let lowest = |all| lowest_watermarks(&workers(all));
+        assert_eq!(lowest(vec![]), BTreeMap::new());
+        assert_eq!(lowest(vec![told(&[("a", 5)])]), [("a".into(), 5)].into());
+        // Of b and c nothing is known of a worker: it may be at the beginning.
+        let all =
+            vec![told(&[("a", 5), ("b", 7)]), told(&[("a", -3), ("c", 1)]), told(&[("a", 9), ("b", 2), ("c", 1)])];
+        assert_eq!(lowest(all), [("a".into(), -3)].into());
+    }
+}

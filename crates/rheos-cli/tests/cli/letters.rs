@@ -7,7 +7,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::process::Sandbox;
+use crate::process::{Sandbox, start};
 
 const RECORDS: u64 = 250_000;
 
@@ -254,6 +254,111 @@ fn rows_that_cannot_be_computed_with_fail_alone_and_are_counted() {
         failed += counter("DeadLetters");
     }
     assert_eq!(failed, 900, "{talk}");
+}
+
+/// The numbers of the visible csv files of a folder.
+fn numbers(folder: &std::path::Path) -> Vec<i64> {
+    let mut all = vec![];
+    for file in fs::read_dir(folder).into_iter().flatten().map(|f| f.unwrap()) {
+        if !file.file_name().to_string_lossy().starts_with('.') {
+            let text = fs::read_to_string(file.path()).unwrap();
+            all.extend(text.lines().skip(1).map(|line| line.parse::<i64>().unwrap()));
+        }
+    }
+    all.sort_unstable();
+    all
+}
+
+/// From a restart on, each row is late for a window that fired before it.
+#[test]
+fn rows_that_are_late_right_behind_a_restart_are_told() {
+    let sandbox = Sandbox::new();
+    let sql = "CREATE TABLE t (n BIGINT, ts AS to_timestamp_millis(CASE WHEN n < 1000 THEN n * 1000 ELSE 0 END), \
+         WATERMARK FOR ts AS ts) WITH ('connector' = 'datagen', 'rows-per-second' = '20000/s', 'fields.n.kind' = 'sequence'); \
+         CREATE TABLE counts (n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'counts', 'format' = 'csv'); \
+         CREATE TABLE late (n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'late', 'format' = 'csv', \
+         'sink.commit-interval' = '10 ms'); \
+         INSERT INTO counts SELECT count(*) FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) \
+         GROUP BY window_start, window_end; \
+         INSERT INTO late SELECT n FROM t$late;";
+    let mut told = 0;
+    for workers in ["1", "2", "1"] {
+        let args = ["run", "-p", workers, "--state-dir", "state", "--set", "checkpoint.interval=20 ms", "-c", sql];
+        let mut child = start(sandbox.command(&args));
+        while numbers(&sandbox.path("late")).last().copied().unwrap_or_default() <= told {
+            assert!(child.try_wait().unwrap().is_none(), "it goes on without end");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        interrupt(child);
+        let late = numbers(&sandbox.path("late"));
+        let all: Vec<i64> = (late[0]..=late[late.len() - 1]).collect();
+        assert_eq!(late.len(), all.len(), "none is missing: they are late from {} on", late[0]);
+        assert_eq!(late, all);
+        told = late[late.len() - 1];
+    }
+}
+
+/// Stops a job that goes on another time.
+fn interrupt(mut child: std::process::Child) {
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// What is held back of a table when a job dies is its own, whatever the query says by then.
+#[test]
+fn a_job_that_died_goes_on_with_another_condition_and_with_queries_that_were_added() {
+    let sandbox = Sandbox::new();
+    let sql = |condition: &str, more: &str| {
+        format!(
+            "CREATE TABLE g (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '20000/s', \
+             'number-of-rows' = '100000000', 'fields.n.kind' = 'sequence'); \
+             CREATE TABLE o (n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'o', 'format' = 'csv', \
+             'sink.commit-interval' = '1 h'); \
+             INSERT INTO o SELECT /*+ id('keep') */ n FROM g /*+ id('g') */ WHERE n % 2 = {condition}; {more}"
+        )
+    };
+    let run = |sql: &str| {
+        start(sandbox.command(&[
+            "run",
+            "-p",
+            "1",
+            "--state-dir",
+            "state",
+            "--set",
+            "checkpoint.interval=20 ms",
+            "-c",
+            sql,
+        ]))
+    };
+    let mut child = run(&sql("0", ""));
+    let staged = || {
+        let files = fs::read_dir(sandbox.path("o")).into_iter().flatten();
+        files.filter(|f| f.as_ref().unwrap().metadata().is_ok_and(|m| m.len() > 0)).count()
+    };
+    let checkpoints = || sandbox.run(&["checkpoint", "list", "state", "-o", "json"]).stdout.lines().count();
+    while staged() == 0 || checkpoints() < 4 {
+        assert!(child.try_wait().unwrap().is_none(), "it goes on without end");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let added = "CREATE TABLE p (n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'p', 'format' = 'csv', \
+         'sink.commit-interval' = '10 ms'); INSERT INTO p SELECT n FROM g WHERE n % 1000 = 7;";
+    let mut child = run(&sql("1", added));
+    while numbers(&sandbox.path("p")).is_empty() {
+        assert!(child.try_wait().unwrap().is_none(), "it is not refused");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    interrupt(child);
+    let kept = numbers(&sandbox.path("o"));
+    // Up to the place where the first reading stood, and from there on.
+    let last_even =
+        kept.iter().copied().filter(|n| n % 2 == 0).max().expect("what was held back when it died is visible");
+    let first_odd = kept.iter().copied().find(|n| n % 2 == 1).unwrap();
+    assert!([1, 3].contains(&(first_odd - last_even)), "{last_even} and {first_odd} stand beside the same place");
+    let odd = (first_odd..=kept[kept.len() - 1]).step_by(2);
+    let wanted: Vec<i64> = (0..=last_even).step_by(2).chain(odd).collect();
+    assert!(kept == wanted, "nothing is lost or twice: {} rows, not {}", kept.len(), wanted.len());
 }
 
 /// Whether a folder shows nothing.

@@ -23,7 +23,9 @@ pub(super) fn text(graph: &JobGraph, node: &Node, is_named: bool) -> String {
         // Rows of other types, or with other columns, do not fit the state.
         text.push_str(&format!("rows={}\n", types(&node.schema)));
     }
-    for edge in &node.inputs {
+    // A table that is written is one sink, whatever is written into it.
+    let inputs = if matches!(node.kind, NodeKind::Sink(_)) { &[][..] } else { &node.inputs };
+    for edge in inputs {
         let from = match is_named {
             true => types(&graph.node(edge.from).schema),
             false => origin(graph, edge).meaning.clone(),
@@ -48,11 +50,12 @@ fn facts(node: &Node) -> Vec<(String, String)> {
     }
 }
 
-/// Where the rows of an edge come from, but for steps that only leave columns out.
+/// Where the rows of an edge come from, but for steps that only leave columns or rows out that others read.
 fn origin<'a>(graph: &'a JobGraph, edge: &Edge) -> &'a Node {
     let mut node = graph.node(edge.from);
-    while let (NodeKind::Stateless(factory), [input]) = (&node.kind, node.inputs.as_slice())
-        && factory.only_selects()
+    while let (NodeKind::Stateless(factory) | NodeKind::Stateful(factory), [input]) =
+        (&node.kind, node.inputs.as_slice())
+        && (factory.only_selects() || factory.passes_rows())
     {
         node = graph.node(input.from);
     }

@@ -123,6 +123,10 @@ impl Operator for SessionPartial {
         self.queue.emit_one(ctx)
     }
 
+    fn check_rows(&self, _input: usize, batch: &RecordBatch) -> Result<()> {
+        self.input.evaluate(batch).map(drop)
+    }
+
     fn on_watermark(&mut self, change: WatermarkChange, ctx: &mut OperatorContext) -> Result<Progress> {
         self.release(change.combined.ms(), ctx)?;
         self.queue.emit_one(ctx)

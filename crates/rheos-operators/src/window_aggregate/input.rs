@@ -20,6 +20,7 @@ use super::spec::{AggregateSpec, AggregateTime, AggregateWindow};
 use super::table::RowColumns;
 use crate::assign_windows::check_event_times;
 use crate::evaluation::{canonical_key, evaluate, evaluate_condition};
+use crate::risk::may_fail;
 
 /// Evaluated rows, ordered by slice.
 pub(crate) struct SlicedRows {
@@ -57,6 +58,11 @@ impl RowInput {
         let arguments = spec.aggregates.iter().map(|call| call.inputs().iter().map(&mut index).collect()).collect();
         let filters = spec.aggregates.iter().map(|call| call.filter().cloned()).collect();
         Self { window: spec.window, time: spec.time.clone(), exprs, keys, arguments, filters }
+    }
+
+    /// Whether some row may fail by itself.
+    pub(crate) fn may_fail(&self) -> bool {
+        self.exprs.iter().chain(self.filters.iter().flatten()).any(may_fail)
     }
 
     /// What windows go by.

@@ -35,6 +35,7 @@ use spec::Layout;
 pub use spec::{AggregateMode, AggregateSpec, AggregateTime, AggregateWindow};
 use state::{CombineSlices, SLICES};
 
+use crate::lenient::LenientFactory;
 use crate::sessions::{SessionAggregate, SessionPartial};
 
 /// Makes window aggregates.
@@ -90,6 +91,13 @@ impl OperatorFactory for WindowAggregateFactory {
     fn combiner(&self, table: &str, init: &OperatorInit) -> Option<Arc<dyn Combine>> {
         let has_slices = self.mode != AggregateMode::Partial && self.spec.session_gap_ms().is_none();
         (has_slices && table == SLICES).then(|| Arc::new(CombineSlices::new(&self.layout, init)) as Arc<dyn Combine>)
+    }
+
+    fn lenient(&self, operator_id: &str, table: &str) -> Option<Arc<dyn OperatorFactory>> {
+        let may_fail = self.mode != AggregateMode::Final && RowInput::new(&self.spec).may_fail();
+        may_fail.then(|| {
+            Arc::new(LenientFactory::checking(Arc::new(self.clone()), operator_id, table)) as Arc<dyn OperatorFactory>
+        })
     }
 
     fn schema(&self) -> SchemaRef {

@@ -183,6 +183,10 @@ impl Operator for WindowAggregate {
         Ok(Progress::Done)
     }
 
+    fn check_rows(&self, _input: usize, batch: &RecordBatch) -> Result<()> {
+        self.rows.as_ref().map_or(Ok(()), |input| input.evaluate(batch).map(drop))
+    }
+
     fn on_watermark(&mut self, change: WatermarkChange, ctx: &mut OperatorContext) -> Result<Progress> {
         if self.domain == TimeDomain::ProcessingTime && change.combined != Watermark::MAX {
             return Ok(Progress::Done);

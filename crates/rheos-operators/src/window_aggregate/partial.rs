@@ -135,6 +135,10 @@ impl Operator for PartialAggregate {
         self.queue.emit_one(ctx)
     }
 
+    fn check_rows(&self, _input: usize, batch: &RecordBatch) -> Result<()> {
+        self.input.evaluate(batch).map(drop)
+    }
+
     fn on_watermark(&mut self, change: WatermarkChange, ctx: &mut OperatorContext) -> Result<Progress> {
         self.watermark_ms = self.watermark_ms.max(change.combined.ms());
         self.release(self.watermark_ms, ctx)?;

@@ -12,9 +12,11 @@ use arrow::array::{ArrayRef, BooleanArray, new_null_array};
 use arrow::buffer::NullBuffer;
 use arrow::record_batch::RecordBatch;
 use datafusion_common::NullEquality;
-use rheos_core::Result;
+use rheos_core::letters::DeadLetter;
 use rheos_core::operator::CHUNK_ROWS_MAX;
+use rheos_core::{ErrorKind, Result};
 
+use super::failed::FailedPairs;
 use super::key_table::KeyTable;
 use super::side::{Pairs, Place, Side};
 use super::spec::{LEFT, Plan, RIGHT, Rest};
@@ -28,6 +30,8 @@ pub(crate) struct Matching {
     probe: usize,
     table: KeyTable,
     stage: Stage,
+    /// `None`: a pair that cannot be computed with ends the job.
+    failed: Option<FailedPairs>,
     /// Rows that make a chunk, by the size of the rows.
     chunk_rows: usize,
 }
@@ -49,7 +53,12 @@ struct Cursor {
 }
 
 impl Matching {
-    pub(crate) fn try_new(plan: &Plan, keys: &[RowKeys; 2], rows: [Vec<RecordBatch>; 2]) -> Result<Self> {
+    pub(crate) fn try_new(
+        plan: &Plan,
+        keys: &[RowKeys; 2],
+        rows: [Vec<RecordBatch>; 2],
+        failed: Option<FailedPairs>,
+    ) -> Result<Self> {
         let [left, right] = rows;
         let sides = [Side::new(left)?, Side::new(right)?];
         let probe = match plan.rest {
@@ -67,11 +76,16 @@ impl Matching {
         } else {
             Stage::Probe(Cursor { batch: 0, row: 0, chain: None, keys: None })
         };
-        Ok(Self { sides, probe, table, stage, chunk_rows })
+        Ok(Self { sides, probe, table, stage, failed, chunk_rows })
     }
 
     pub(crate) fn is_done(&self) -> bool {
         matches!(self.stage, Stage::Done)
+    }
+
+    /// The dead letters since the last call.
+    pub(crate) fn take_letters(&mut self) -> Vec<DeadLetter> {
+        self.failed.as_mut().map(FailedPairs::take).unwrap_or_default()
     }
 
     /// One step forward. It may have no results.
@@ -89,7 +103,13 @@ impl Matching {
         if pairs.len() > 0
             && let Some(residual) = &plan.residual
         {
-            let mask = residual.evaluate(&self.sides, &pairs)?;
+            let rows = residual.rows(&self.sides, &pairs)?;
+            let mask = match (residual.evaluate(&rows), &mut self.failed) {
+                (Err(error), Some(failed)) if error.kind() == ErrorKind::User => {
+                    failed.mask(residual, &rows, error, plan, &self.sides, &pairs)?
+                }
+                (mask, _) => mask?,
+            };
             pairs.retain(&mask);
         }
         for side in [LEFT, RIGHT] {

@@ -6,8 +6,10 @@
 //!   right ─► hash exchange by key ─┴───────────────────────┴ when both watermarks are at the window's end
 //! ```
 //! The parts: `spec` (what is joined, and the shape of the result), `operator` (waiting and firing), `key_table` (rows by
-//! key), `matching` (one window on its way out: a cursor, never the whole product), `residual` (the further condition).
+//! key), `matching` (one window on its way out: a cursor, never the whole product), `residual` (the further condition), `failed`
+//! (pairs that it cannot be computed for).
 
+mod failed;
 mod key_table;
 mod matching;
 mod operator;
@@ -22,7 +24,7 @@ use datafusion_common::{JoinType, NullEquality};
 use rheos_core::operator::OperatorInit;
 use rheos_core::{Exchange, Operator, OperatorFactory, Result};
 
-use operator::WindowJoin;
+use operator::{Letters, WindowJoin};
 use spec::Plan;
 pub use spec::{WindowJoinInput, WindowJoinSpec};
 
@@ -38,6 +40,7 @@ pub use spec::{WindowJoinInput, WindowJoinSpec};
 pub struct WindowJoinFactory {
     spec: WindowJoinSpec,
     plan: Arc<Plan>,
+    letters: Option<Letters>,
 }
 
 impl WindowJoinFactory {
@@ -45,7 +48,7 @@ impl WindowJoinFactory {
     /// be compared; `Internal` for keys that were not brought to one type and for a window on one side only.
     pub fn try_new(spec: WindowJoinSpec) -> Result<Self> {
         let plan = Arc::new(Plan::try_new(&spec)?);
-        Ok(Self { spec, plan })
+        Ok(Self { spec, plan, letters: None })
     }
 
     /// How the rows of the left and of the right must reach the workers: by the hash of the keys, without keys by that
@@ -58,7 +61,13 @@ impl WindowJoinFactory {
 
 impl OperatorFactory for WindowJoinFactory {
     fn create(&self, init: &OperatorInit) -> Result<Box<dyn Operator>> {
-        Ok(Box::new(WindowJoin::try_new(&self.spec, Arc::clone(&self.plan), init)?))
+        Ok(Box::new(WindowJoin::try_new(&self.spec, Arc::clone(&self.plan), self.letters.clone(), init)?))
+    }
+
+    fn lenient(&self, operator_id: &str, table: &str) -> Option<Arc<dyn OperatorFactory>> {
+        self.plan.residual.as_ref().filter(|residual| residual.may_fail())?;
+        let letters = Letters { operator_id: operator_id.into(), table: table.into() };
+        Some(Arc::new(Self { letters: Some(letters), ..self.clone() }))
     }
 
     fn schema(&self) -> SchemaRef {

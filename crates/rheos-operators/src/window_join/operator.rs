@@ -9,18 +9,28 @@ use rheos_core::operator::{OperatorInit, WatermarkChange};
 use rheos_core::state::{SnapshotReader, StateDelta};
 use rheos_core::{Epoch, Operator, OperatorContext, Progress, Result, Watermark};
 
+use super::failed::FailedPairs;
 use super::matching::{Matching, joinable_rows};
 use super::spec::{LEFT, Plan, RIGHT, WindowJoinSpec};
 use crate::chunk_queue::ChunkQueue;
+use crate::lenient::emit;
 use crate::row_keys::RowKeys;
 use crate::windowed_rows::{WindowKey, WindowState, WindowedRows};
 
 /// Steps without a full chunk before other operators get their turn.
 const STEPS_MAX: usize = 16;
 
+/// Whose dead letters the pairs are that cannot be computed with.
+#[derive(Debug, Clone)]
+pub(crate) struct Letters {
+    pub(crate) operator_id: String,
+    pub(crate) table: String,
+}
+
 /// See the module.
 pub(crate) struct WindowJoin {
     plan: Arc<Plan>,
+    letters: Option<Letters>,
     keys: [RowKeys; 2],
     inputs: [WindowedRows; 2],
     /// The window that is on its way out.
@@ -32,7 +42,12 @@ pub(crate) struct WindowJoin {
 }
 
 impl WindowJoin {
-    pub(crate) fn try_new(spec: &WindowJoinSpec, plan: Arc<Plan>, init: &OperatorInit) -> Result<Self> {
+    pub(crate) fn try_new(
+        spec: &WindowJoinSpec,
+        plan: Arc<Plan>,
+        letters: Option<Letters>,
+        init: &OperatorInit,
+    ) -> Result<Self> {
         let (left, right) = (&spec.left, &spec.right);
         let rows = |table, side: usize, window| {
             let distribution = plan.distributions[side].clone();
@@ -49,6 +64,7 @@ impl WindowJoin {
             watermark_ms: i64::MIN,
             state: WindowState::new(&plan.distributions[LEFT], init),
             plan,
+            letters,
         })
     }
 
@@ -66,7 +82,7 @@ impl WindowJoin {
     /// Emits a chunk of what is due.
     fn fire(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
         for _ in 0..STEPS_MAX {
-            if self.queue.has_full_chunk() || !self.step()? {
+            if self.queue.has_full_chunk() || !self.step(ctx)? {
                 break;
             }
         }
@@ -83,17 +99,21 @@ impl WindowJoin {
     }
 
     /// One bounded step. `false`: nothing is due.
-    fn step(&mut self) -> Result<bool> {
+    fn step(&mut self, ctx: &mut OperatorContext) -> Result<bool> {
         let matching = match &mut self.matching {
             Some(matching) => matching,
             None => {
                 let Some(window) = self.due() else { return Ok(false) };
                 let rows = self.inputs.each_mut().map(|input| input.take(window));
-                self.matching.insert(Matching::try_new(&self.plan, &self.keys, rows)?)
+                let failed = self.letters.as_ref().map(|_| FailedPairs::default());
+                self.matching.insert(Matching::try_new(&self.plan, &self.keys, rows, failed)?)
             }
         };
         if let Some(results) = matching.step(&self.plan, &self.keys)? {
             self.queue.push(results);
+        }
+        if let Some(Letters { operator_id, table }) = &self.letters {
+            emit(&matching.take_letters(), operator_id, table, ctx)?;
         }
         if matching.is_done() {
             self.matching = None;

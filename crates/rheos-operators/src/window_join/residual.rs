@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::BooleanArray;
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Column;
@@ -13,6 +14,8 @@ use rheos_core::{Error, Result};
 use super::side::{Pairs, Side};
 use super::spec::{LEFT, RIGHT};
 use crate::evaluation::{check_expression, evaluate_condition, new_batch, plan_error};
+use crate::risk::may_fail;
+use crate::row_error::innermost;
 
 /// See the module.
 #[derive(Debug)]
@@ -52,10 +55,27 @@ impl Residual {
         })
     }
 
-    /// For which pairs it is true.
-    pub(crate) fn evaluate(&self, sides: &[Side; 2], pairs: &Pairs) -> Result<BooleanArray> {
+    /// Whether it may fail for some pair.
+    pub(crate) fn may_fail(&self) -> bool {
+        may_fail(&self.condition)
+    }
+
+    /// What it reads of the pairs.
+    pub(crate) fn rows(&self, sides: &[Side; 2], pairs: &Pairs) -> Result<RecordBatch> {
         let columns = self.columns.iter().map(|(side, column)| sides[*side].gather(*column, &pairs.places[*side]));
-        let batch = new_batch(&self.schema, columns.collect::<Result<_>>()?, pairs.len())?;
-        evaluate_condition(&self.condition, &batch)
+        new_batch(&self.schema, columns.collect::<Result<_>>()?, pairs.len())
+    }
+
+    /// For which of the pairs' [`rows`](Self::rows) it is true.
+    pub(crate) fn evaluate(&self, rows: &RecordBatch) -> Result<BooleanArray> {
+        evaluate_condition(&self.condition, rows)
+    }
+
+    /// Which sides have to do with its failing for a pair: those that the part reads that fails.
+    pub(crate) fn sides_at_fault(&self, pair: &RecordBatch) -> [bool; 2] {
+        let part = innermost(&self.condition, pair).map(|(part, _)| part);
+        let read = collect_columns(part.as_ref().unwrap_or(&self.condition));
+        let reads = |side| read.iter().any(|column| self.columns[column.index()].0 == side);
+        [reads(LEFT), reads(RIGHT)]
     }
 }

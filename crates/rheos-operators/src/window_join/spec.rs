@@ -67,6 +67,8 @@ pub(crate) const RIGHT: usize = 1;
 pub(crate) struct Plan {
     pub(crate) schema: SchemaRef,
     pub(crate) inputs: [SchemaRef; 2],
+    /// Of a pair: the columns of the left, then of the right.
+    pub(crate) pairs: SchemaRef,
     pub(crate) distributions: [Distribution; 2],
     pub(crate) rest: [Option<Rest>; 2],
     /// Whether pairs go out: not of semi, anti and mark joins, which only ask whether there is one.
@@ -90,6 +92,7 @@ impl Plan {
             rest,
             emits_pairs: rest.iter().flatten().all(|rest| *rest == Rest::Padded),
             residual: residual.transpose()?,
+            pairs: Arc::new(Schema::new(both)),
             null_equality: spec.null_equality,
         })
     }

@@ -17,9 +17,8 @@ use datafusion_common::{Result as DfResult, internal_err};
 use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{ColumnarValue, Expr, Operator};
 use datafusion_physical_expr::PhysicalExpr;
-use datafusion_physical_expr::expressions::{
-    BinaryExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NotExpr, TryCastExpr,
-};
+use datafusion_physical_expr::expressions::BinaryExpr;
+use rheos_operators::risk;
 
 /// The condition with the parts that cannot fail in front; each kind keeps its order.
 pub(crate) fn safest_first(condition: &Expr) -> Expr {
@@ -33,7 +32,7 @@ pub(crate) fn safest_first(condition: &Expr) -> Expr {
 /// Whether the expression can end the job on some row.
 fn may_fail(expr: &Expr) -> bool {
     let is_safe = |e: &Expr| match e {
-        Expr::BinaryExpr(binary) => is_safe_operator(binary.op),
+        Expr::BinaryExpr(binary) => risk::is_safe_operator(binary.op),
         Expr::Column(_)
         | Expr::Literal(..)
         | Expr::Alias(_)
@@ -55,33 +54,10 @@ fn may_fail(expr: &Expr) -> bool {
     expr.exists(|e| Ok(!is_safe(e))).unwrap_or(true)
 }
 
-fn is_safe_operator(op: Operator) -> bool {
-    use Operator::{And, Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq, Or};
-    matches!(op, And | Or | Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
-}
-
-/// The same for an expression over rows.
-fn row_may_fail(expr: &Arc<dyn PhysicalExpr>) -> bool {
-    let is_safe = match expr.downcast_ref::<BinaryExpr>() {
-        Some(binary) => is_safe_operator(*binary.op()),
-        None => {
-            expr.downcast_ref::<Column>().is_some()
-                || expr.downcast_ref::<Literal>().is_some()
-                || expr.downcast_ref::<NotExpr>().is_some()
-                || expr.downcast_ref::<IsNullExpr>().is_some()
-                || expr.downcast_ref::<IsNotNullExpr>().is_some()
-                || expr.downcast_ref::<InListExpr>().is_some()
-                || expr.downcast_ref::<LikeExpr>().is_some()
-                || expr.downcast_ref::<TryCastExpr>().is_some()
-        }
-    };
-    !is_safe || expr.children().into_iter().any(row_may_fail)
-}
-
 /// AND and OR whose second side may fail become guards.
 pub(super) fn guarded(expr: Arc<dyn PhysicalExpr>) -> Transformed<Arc<dyn PhysicalExpr>> {
     let guard = match expr.downcast_ref::<BinaryExpr>() {
-        Some(e) if matches!(e.op(), Operator::And | Operator::Or) && row_may_fail(e.right()) => {
+        Some(e) if matches!(e.op(), Operator::And | Operator::Or) && risk::may_fail(e.right()) => {
             Guard { first: Arc::clone(e.left()), second: Arc::clone(e.right()), is_and: *e.op() == Operator::And }
         }
         _ => return Transformed::no(expr),

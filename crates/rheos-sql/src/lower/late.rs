@@ -22,16 +22,14 @@ use crate::windows::WindowNode;
 #[derive(Default)]
 pub(super) struct LateParts {
     pub(super) relations: Vec<LateRelation>,
-    /// The table or view in lower case, and the node with the port.
+    /// The table or view as it was declared, and the node with the port.
     givers: Vec<(String, NodeId)>,
 }
 
 /// `v$late`.
 pub(super) struct LateRelation {
-    /// The table or view in lower case.
+    /// The table or view as it was declared.
     pub(super) name: String,
-    /// The same as it was declared.
-    pub(super) shown: String,
     pub(super) node: NodeId,
     /// Where it is read.
     pub(super) at: Option<Span>,
@@ -47,7 +45,7 @@ impl LateParts {
             edges
                 .extend(givers.map(|(_, n)| (relation.node, Edge { port: Port::LATE, ..edge(*n, Exchange::Forward) })));
             if edges.len() == before {
-                let name = &relation.shown;
+                let name = &relation.name;
                 let what = format!("no window over event time reads '{name}', so '{name}{LATE_SUFFIX}' has no rows");
                 let error = Error::invalid(663, what).with_hint(format!(
                     "write TABLE(TUMBLE(TABLE {name}, DESCRIPTOR(ts), INTERVAL '1' HOUR)) in a query that runs"
@@ -72,7 +70,7 @@ impl Lowering<'_> {
         let port = self.late_port(window, &stream, &late);
         if !pending.is_session() {
             let node = plan::late_rows(self.graph, stream.node, time, pending.spec, port)?;
-            self.late.givers.push((late.name.to_lowercase(), node));
+            self.late.givers.push((late.name.clone(), node));
             return Ok(Stream { node, ..stream });
         }
         if pending.session_key.is_none() {
@@ -81,7 +79,7 @@ impl Lowering<'_> {
         }
         // Only rows that are kept can be given away: the aggregate follows behind.
         let stream = self.assigned_with(stream, Some(port))?;
-        self.late.givers.push((late.name.to_lowercase(), stream.node));
+        self.late.givers.push((late.name.clone(), stream.node));
         Ok(stream)
     }
 

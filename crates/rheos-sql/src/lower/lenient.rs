@@ -13,8 +13,9 @@ use rheos_operators::LenientFactory;
 use super::edge;
 use super::scan::Side;
 
-/// Lets the rows of operators fail one by one where their tables keep letters. Gives what feeds the relations.
-pub(super) fn wire(graph: &mut JobGraph, sides: &[Side]) -> Vec<(NodeId, Edge)> {
+/// Lets the rows of operators fail one by one where their tables keep letters. Gives what feeds the relations. `constants` are
+/// sources of rows that stand in the program.
+pub(super) fn wire(graph: &mut JobGraph, sides: &[Side], constants: &BTreeSet<NodeId>) -> Vec<(NodeId, Edge)> {
     let errors = |from: NodeId| Edge { port: Port::ERRORS, ..edge(from, Exchange::Forward) };
     let mut edges: Vec<_> = sides.iter().map(|side| (side.node, errors(side.source))).collect();
     // By node: the sources of its rows; `None` where some come from what could not be used.
@@ -22,6 +23,8 @@ pub(super) fn wire(graph: &mut JobGraph, sides: &[Side]) -> Vec<(NodeId, Edge)> 
     for id in graph.ids() {
         let node = graph.node(id);
         let of_node = match &node.kind {
+            // Rows that stand in the program are of no table.
+            NodeKind::Source { .. } if constants.contains(&id) => Some(BTreeSet::new()),
             NodeKind::Source { .. } => Some(BTreeSet::from([id])),
             NodeKind::Side(_) => None,
             _ => {
@@ -32,17 +35,24 @@ pub(super) fn wire(graph: &mut JobGraph, sides: &[Side]) -> Vec<(NodeId, Edge)> 
             }
         };
         let side = |source: &NodeId| sides.iter().find(|side| side.source == *source);
-        if let (NodeKind::Stateless(_), Some(tables)) = (&node.kind, &of_node)
+        if let Some(tables) = &of_node
             && tables.iter().all(|source| side(source).is_some())
             && let Some(first) = tables.first().and_then(side)
         {
-            let table = graph.node(first.source).name.clone();
-            let table = table.strip_prefix("source:").unwrap_or(&table).to_string();
-            edges.push((first.node, errors(id)));
-            graph.replace_stateless(id, |node, inner| {
-                let inner: Arc<dyn OperatorFactory> = Arc::clone(inner);
-                Arc::new(LenientFactory::new(inner, node.operator_id.clone(), table))
-            });
+            let table = &graph.node(first.source).name;
+            let table = table.strip_prefix("source:").unwrap_or(table);
+            let id_of_node = &node.operator_id;
+            let lenient: Option<Arc<dyn OperatorFactory>> = match &node.kind {
+                NodeKind::Stateless(inner) => {
+                    Some(Arc::new(LenientFactory::new(Arc::clone(inner), id_of_node.clone(), table.to_string())))
+                }
+                NodeKind::Stateful(inner) => inner.lenient(id_of_node, table),
+                _ => None,
+            };
+            if let Some(lenient) = lenient {
+                edges.push((first.node, errors(id)));
+                graph.replace_operator(id, lenient);
+            }
         }
         sources.push(of_node);
     }

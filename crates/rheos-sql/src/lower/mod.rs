@@ -35,6 +35,7 @@ use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::{Column as PhysicalColumn, cast};
 use rheos_core::error::{Error, Result, Span};
 use rheos_core::graph::{Edge, Exchange, JobGraph, Naming, NodeKind};
+use rheos_core::letters::ERRORS_SUFFIX;
 use rheos_core::sink::Sink;
 use rheos_core::source::Boundedness;
 use rheos_core::{NodeId, Port};
@@ -42,7 +43,7 @@ use rheos_operators::plan;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, scanned_table};
 use crate::diagnose;
 use crate::event_time;
 use crate::side::errors_of;
@@ -59,6 +60,8 @@ pub(crate) struct Task {
     pub(crate) plan: LogicalPlan,
     /// The statement, for the places of errors.
     pub(crate) tokens: Tokens,
+    /// Names of views that stand for something else here.
+    pub(crate) aliases: BTreeSet<String>,
     pub(crate) target: Target,
 }
 
@@ -85,10 +88,12 @@ pub(crate) fn lower(tasks: &[Task], catalog: &Catalog) -> Result<JobGraph> {
             }
         });
     }
+    check_outputs(tasks, &reads_errors)?;
     let mut graph = JobGraph::default();
     let mut sources = BTreeMap::new();
     let mut shared = shared::SharedParts::default();
     let mut sides = vec![];
+    let mut constants = BTreeSet::new();
     let mut late = late::LateParts::default();
     let mut targets: Vec<(&Target, Vec<NodeId>)> = vec![];
     for task in tasks {
@@ -96,11 +101,13 @@ pub(crate) fn lower(tasks: &[Task], catalog: &Catalog) -> Result<JobGraph> {
             graph: &mut graph,
             sources: &mut sources,
             sides: &mut sides,
+            constants: &mut constants,
             late: &mut late,
             shared: &mut shared,
             used: &used,
             reads_errors: &reads_errors,
             tokens: &task.tokens,
+            aliases: &task.aliases,
             catalog,
             props: props(catalog.config()),
         };
@@ -122,10 +129,34 @@ pub(crate) fn lower(tasks: &[Task], catalog: &Catalog) -> Result<JobGraph> {
         let exchange = if target.sink.single_writer() { Exchange::Single } else { Exchange::Forward };
         graph.add(target.name.clone(), NodeKind::Sink(Arc::clone(&target.sink)), vec![edge(input, exchange)]);
     }
-    let mut edges = lenient::wire(&mut graph, &sides);
+    let mut edges = lenient::wire(&mut graph, &sides, &constants);
     edges.extend(late.edges()?);
     graph.feed(edges);
     Ok(graph)
+}
+
+/// Refuses the dead letters of a table that is written and not read. Errors: `Invalid` (R0665).
+fn check_outputs(tasks: &[Task], reads_errors: &BTreeSet<String>) -> Result<()> {
+    let mut read = BTreeSet::new();
+    for task in tasks {
+        event_time::visit(&task.plan, &mut |part| {
+            if let LogicalPlan::TableScan(scan) = part {
+                read.extend(scanned_table(&scan.source).map(|table| table.definition.name.as_str().to_string()));
+            }
+        });
+    }
+    let written = |name: &&String| tasks.iter().any(|task| task.target.table.as_ref() == Some(name));
+    let Some(name) = reads_errors.iter().filter(|name| !read.contains(*name)).find(written) else { return Ok(()) };
+    let errors = format!("{name}{ERRORS_SUFFIX}");
+    let what = format!("'{name}' is only written here, so nothing comes into '{errors}'");
+    let hint = "read the dead letters of the tables that are read: rows that do not fit are letters of the table that they come from";
+    let error = Error::invalid(665, what).with_hint(hint);
+    let is_name = |t: &&TokenWithSpan| matches!(&t.token, Token::Word(w) if w.value.eq_ignore_ascii_case(&errors));
+    let at = tasks.iter().flat_map(|task| &task.tokens).find(is_name).map(|t| place(t.span));
+    Err(match at {
+        Some(at) => error.with_span(at),
+        None => error,
+    })
 }
 
 /// An expression over the columns of a table, for the rows of its source.
@@ -163,12 +194,15 @@ struct Lowering<'a> {
     graph: &'a mut JobGraph,
     sources: &'a mut BTreeMap<String, scan::SharedSource>,
     sides: &'a mut Vec<scan::Side>,
+    /// Sources of rows that stand in the program.
+    constants: &'a mut BTreeSet<NodeId>,
     late: &'a mut late::LateParts,
     shared: &'a mut shared::SharedParts,
     used: &'a BTreeMap<String, ColumnsUsed>,
     /// The tables whose dead letters are read.
     reads_errors: &'a BTreeSet<String>,
     tokens: &'a Tokens,
+    aliases: &'a BTreeSet<String>,
     catalog: &'a Catalog,
     props: ExecutionProps,
 }
@@ -191,7 +225,7 @@ impl Lowering<'_> {
     /// What the user says of a view's steps.
     fn view_naming(&self, name: &str) -> Option<Naming> {
         let hints = self.catalog.hints();
-        let naming = hints.of_view(name).filter(|_| self.catalog.is_view(name))?;
+        let naming = hints.of_view(name).filter(|_| self.catalog.is_view(name) && !self.aliases.contains(name))?;
         Some(hints.or_default(Some(naming)))
     }
 

@@ -12,6 +12,7 @@ use datafusion_expr::utils::split_conjunction;
 use datafusion_expr::{Expr, LogicalPlan, Operator, SortExpr, WindowFunctionDefinition};
 use datafusion_physical_expr::PhysicalSortExpr;
 use rheos_core::error::{Error, Result};
+use rheos_operators::risk::may_fail;
 use rheos_operators::{RankFunction, WindowColumns, WindowRankSpec, plan};
 use sqlparser::keywords::Keyword;
 
@@ -89,9 +90,17 @@ impl Lowering<'_> {
                 return Err(self.at_keyword(error, Keyword::PARTITION));
             }
         };
-        let (rows, partition_by) = self.keyed(stream, input, &keys)?;
+        // What may fail for a row is computed before, where it fails for that row alone.
+        let partitions = keys.len();
+        for sort in &order_by {
+            let expr = stream.compile(&sort.expr, logical, &self.props).map_err(|e| self.df(e))?;
+            keys.extend(may_fail(&expr).then(|| sort.expr.clone()));
+        }
+        let (rows, mut partition_by) = self.keyed(stream, input, &keys)?;
+        let mut computed = partition_by.split_off(partitions).into_iter().peekable();
         let order = |sort: &SortExpr| {
             let expr = rows.compile(&sort.expr, logical, &self.props).map_err(|e| self.df(e))?;
+            let expr = computed.next_if(|_| may_fail(&expr)).unwrap_or(expr);
             Ok(PhysicalSortExpr { expr, options: SortOptions { descending: !sort.asc, nulls_first: sort.nulls_first } })
         };
         let order_by = order_by.iter().map(order).collect::<Result<Vec<_>>>()?;

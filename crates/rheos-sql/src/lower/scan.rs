@@ -128,16 +128,15 @@ impl Lowering<'_> {
 
     /// `v$late`: so are the windows that feed it.
     fn late(&mut self, late: &LateSource, scan: &TableScan) -> Result<Stream> {
-        let name = late.name.to_lowercase();
-        let known = self.late.relations.iter().find(|r| r.name == name).map(|r| r.node);
+        let known = self.late.relations.iter().find(|r| r.name == late.name).map(|r| r.node);
         let node = known.unwrap_or_else(|| {
             let node =
                 self.graph.add(format!("late:{}", late.name), NodeKind::Side(Arc::clone(&late.schema)), vec![]);
             let at = self.tokens.iter().find(
-                |t| matches!(&t.token, Token::Word(w) if base(&w.value, LATE_SUFFIX).is_some_and(|b| b.to_lowercase() == name)),
+                |t| matches!(&t.token, Token::Word(w) if base(&w.value, LATE_SUFFIX).is_some_and(|b| b.eq_ignore_ascii_case(&late.name))),
             );
             let at = at.map(|t| place(t.span));
-            self.late.relations.push(LateRelation { name, shown: late.name.clone(), node, at });
+            self.late.relations.push(LateRelation { name: late.name.clone(), node, at });
             node
         });
         Ok(projected(Stream::plain(node, Arc::clone(&late.schema)), scan))
@@ -180,6 +179,7 @@ impl Lowering<'_> {
         let schema = rows.schema();
         let source = Arc::new(ValuesSource::new(rows, text));
         let node = self.graph.add("source:values", NodeKind::Source { source, watermark: None }, vec![]);
+        self.constants.insert(node);
         Stream::plain(node, schema)
     }
 

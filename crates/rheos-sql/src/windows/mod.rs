@@ -19,10 +19,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion_common::{Column, Result as DfResult};
+use datafusion_common::{Column, Result as DfResult, TableReference};
 use datafusion_expr::logical_plan::Extension;
 use datafusion_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
-use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
 use rheos_core::error::{Error, Result, Span, did_you_mean};
 use sqlparser::ast::{FunctionArg, Ident, Spanned, TableAlias, TableFactor};
 
@@ -30,7 +30,7 @@ use call::Call;
 pub(crate) use call::{BY_GROUP, HIDES_TAKEN, PARTITION_BY, bare_table, usage};
 pub(crate) use node::{SessionKey, WindowColumn, WindowNode};
 
-use crate::catalog::match_name;
+use crate::catalog::{match_name, scanned_table};
 use crate::diagnose::external;
 use crate::event_time::{self, TimeAttribute};
 use crate::tokens::place;
@@ -82,6 +82,11 @@ impl WindowFunctions {
         let call = Call::try_new(function, at, args).map_err(external)?;
         let late = relation_name(&call.data).filter(|name| self.late.contains(&name.to_lowercase()));
         let mut input = context.plan(call.data)?;
+        // A CTE may have the name of a table.
+        let late = late.filter(|name| {
+            let source = context.context_provider().get_table_source(TableReference::bare(name.as_str()));
+            source.is_ok_and(|source| is_scan_of(&input, &source))
+        });
         let mut column = named_column(&call.time, &input).map_err(external)?;
         check_type(&column, &call.time, &input).map_err(external)?;
         let checked = event_time::check(&input, column.clone());
@@ -124,6 +129,21 @@ impl WindowFunctions {
 fn relation_name(data: &TableFactor) -> Option<String> {
     let TableFactor::Table { name, args: None, .. } = data else { return None };
     name.0.last()?.as_ident().map(|ident| ident.value.clone())
+}
+
+/// Whether a plan gives the rows of a table or view of the catalog.
+fn is_scan_of(plan: &LogicalPlan, source: &Arc<dyn TableSource>) -> bool {
+    match plan {
+        LogicalPlan::TableScan(scan) => match (scanned_table(&scan.source), scanned_table(source)) {
+            (Some(read), Some(named)) => Arc::ptr_eq(read, named),
+            _ => false,
+        },
+        LogicalPlan::SubqueryAlias(alias) => match source.get_logical_plan() {
+            Some(view) => *alias.input == *view,
+            None => is_scan_of(&alias.input, source),
+        },
+        _ => false,
+    }
 }
 
 /// The input without the columns that are called as the new ones, its time apart, which gets a name of its own.

@@ -2,7 +2,7 @@
 
 use rheos_core::graph::{JobGraph, NodeKind};
 
-use crate::fakes::{TABLES, plan};
+use crate::fakes::{TABLES, options, plan, registry};
 
 fn graph(program: &str) -> JobGraph {
     let program = plan(&format!("{TABLES}{program}")).unwrap_or_else(|e| panic!("{program}: {e}"));
@@ -143,4 +143,75 @@ fn windows_by(key: &str) -> Vec<String> {
     stateful(&format!(
         "SELECT count(*) FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY {key}, window_start, window_end"
     ))
+}
+
+fn sink(program: &str) -> String {
+    let graph = graph(program);
+    let sink = graph.nodes().iter().find(|n| n.name == "sink:o");
+    sink.expect("the program writes a table").operator_id.clone()
+}
+
+#[test]
+fn a_table_that_is_written_is_the_same_whatever_is_written_into_it() {
+    let table = "CREATE TABLE o (a BIGINT) WITH ('connector' = 'memory'); INSERT INTO o";
+    let first = sink(&format!("{table} SELECT auction FROM bid WHERE price > 1"));
+    assert_eq!(sink(&format!("{table} SELECT auction FROM bid WHERE price > 2")), first);
+    assert_eq!(
+        sink(&format!("{table} SELECT /*+ id('x') */ price FROM bid; INSERT INTO o SELECT auction FROM bid")),
+        first
+    );
+}
+
+#[test]
+fn windows_are_the_same_whether_their_late_rows_are_read_or_not() {
+    for kind in [
+        "TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' HOUR)",
+        "HOP(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' HOUR, INTERVAL '2' HOUR)",
+    ] {
+        for aggregate in ["count(*)", "array_agg(auction ORDER BY price)"] {
+            // All columns are read without them, too; or not; or the table has a name, and so has the query.
+            let all = "INSERT INTO o SELECT * FROM bid;";
+            for (hints, others) in [(["", ""], all), (["", ""], ""), (["/*+ id('w') */", "/*+ id('bids') */"], "")] {
+                let program = |late: &str| {
+                    format!(
+                        "CREATE TABLE o (a BIGINT, p BIGINT, u STRING, t TIMESTAMP(3), x TIMESTAMP(3)) WITH ('connector' = 'memory'); \
+                         CREATE TABLE l (a BIGINT) WITH ('connector' = 'memory'); {others} {late} \
+                         SELECT {} {aggregate}, auction FROM {} GROUP BY auction, window_start, window_end",
+                        hints[0],
+                        kind.replace("bid", &format!("bid {}", hints[1])),
+                    )
+                };
+                let without = stateful(&program(""));
+                let mut with = stateful(&program("INSERT INTO l SELECT auction FROM bid$late;"));
+                with.retain(|id| !id.contains("late-"));
+                assert!(!without.is_empty());
+                assert_eq!(with, without, "{kind} {aggregate} {hints:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn variables_are_filled_in_before_hints_are_read() {
+    let program = "SELECT auction FROM ${T} /*+ id('${ID}') */";
+    let variables = [("T", "bid"), ("ID", "b-1")].map(|(name, value)| (name.to_string(), value.to_string())).into();
+    let options = rheos_sql::PlanOptions { variables, ..options() };
+    let planned = rheos_sql::plan(&format!("{TABLES}{program}"), &options, &registry()).unwrap();
+    assert!(planned.graph.unwrap().nodes().iter().any(|n| n.operator_id == "b-1"));
+}
+
+#[test]
+fn a_view_that_is_replaced_takes_its_hint_with_it() {
+    let view = |hint: &str| format!("CREATE OR REPLACE VIEW hourly AS {};", windows(hint, 60, "price > 1"));
+    let ids = stateful(&format!("{}{} SELECT auction FROM hourly", view("/*+ id('h') */"), view("")));
+    assert!(!ids.is_empty() && ids.iter().all(|id| !id.starts_with("h-")), "{ids:?}");
+}
+
+#[test]
+fn an_alias_that_is_called_as_a_view_is_none() {
+    let view = format!("CREATE VIEW hourly AS {};", windows("/*+ id('h') */", 60, "price > 1"));
+    let other = "SELECT hourly.auction FROM (SELECT auction, count(*) AS n FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), \
+                 INTERVAL '1' HOUR)) GROUP BY auction, window_start, window_end) AS hourly";
+    let ids = stateful(&format!("{view} {other}"));
+    assert!(!ids.is_empty() && ids.iter().all(|id| !id.starts_with("h-")), "{ids:?}");
 }

@@ -200,6 +200,32 @@ const CASES: &[Case] = &[
         "x$late",
     ),
     (
+        // A CTE of the table's name is not the table.
+        "CREATE TABLE x (a INT, t TIMESTAMP, WATERMARK FOR t AS t) WITH ('connector' = 'memory'); \
+         WITH x AS (SELECT a + 1 AS a, t FROM x) SELECT count(*) FROM TABLE(TUMBLE(TABLE x, DESCRIPTOR(t), INTERVAL '1' DAY)) \
+         GROUP BY window_start, window_end; SELECT a FROM x$late",
+        "R0663",
+        "no window over event time reads 'x'",
+        "TUMBLE(TABLE x,",
+        "x$late",
+    ),
+    (
+        "CREATE TABLE x (window_end INT, t TIMESTAMP, WATERMARK FOR t AS t) WITH ('connector' = 'memory'); \
+         SELECT window_end FROM x$late",
+        "R0664",
+        "'x' has one, too",
+        "a view of 'x'",
+        "x$late",
+    ),
+    (
+        "CREATE TABLE x (a INT) WITH ('connector' = 'memory'); CREATE TABLE y (a INT) WITH ('connector' = 'memory'); \
+         INSERT INTO y SELECT a FROM x; SELECT reason FROM y$errors",
+        "R0665",
+        "'y' is only written here",
+        "of the tables that are read",
+        "y$errors",
+    ),
+    (
         "CREATE TABLE x (a INT) WITH ('connector' = 'memory'); SELECT reason FROM y$errors",
         "R0130",
         "there is no table or view 'y$errors'",

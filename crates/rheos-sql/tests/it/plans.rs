@@ -50,7 +50,8 @@ fn queries_become_these_nodes() {
 /// How often a costly expression is in the plan, and the steps of it.
 fn computed(query: &str) -> (usize, String) {
     let text = explained(query).unwrap_or_else(|e| panic!("{query}: {e}"));
-    (text.matches("split_part(").count(), shape(query))
+    // In the name of a column the text is in quotes.
+    (text.matches("split_part(origin, -, 1)").count(), shape(query))
 }
 
 #[test]
@@ -74,8 +75,7 @@ fn what_a_condition_has_computed_is_not_computed_again() {
         ),
     ] {
         let (times, steps) = computed(&query);
-        // The name of a column that is exchanged is no computation.
-        assert_eq!(times - steps.matches("split_part(").count(), 1, "{query}");
+        assert_eq!(times, 1, "{query}");
         assert_eq!(steps, expected, "{query}");
     }
 }
