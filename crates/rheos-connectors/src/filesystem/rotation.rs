@@ -75,13 +75,19 @@ pub(super) fn find(path: &Path, identity: &FileIdentity, offset: u64) -> Result<
     Err(lost(path, "has been replaced since it was read, and the file that it was is not beside it"))
 }
 
-/// Whether the file of `identity` is there, under its name or beside it.
+/// Whether `path` names the file of `identity`, or did before that was rotated: then it lies beside, under a longer name.
 pub(super) fn is_there(path: &Path, identity: &FileIdentity) -> Result<bool> {
+    let inode = |path: &Path| fs::metadata(path).map(|about| about.ino()).ok();
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    let is_longer = |other: &Path| other.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(name));
+    let rotated =
+        || same_inode(path, identity.inode).is_ok_and(|found| found.iter().any(|(other, _)| is_longer(other)));
+    if inode(path) != Some(identity.inode) && !rotated() {
+        return Ok(false);
+    }
     match find(path, identity, 0) {
         Ok(_) => Ok(true),
         Err(e) if e.kind() == ErrorKind::Corrupt => Ok(false),
-        // Nor is its folder.
-        Err(e) if e.kind() == ErrorKind::InputMissing => Ok(false),
         Err(e) => Err(e),
     }
 }
