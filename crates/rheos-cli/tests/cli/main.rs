@@ -13,6 +13,7 @@ mod config;
 mod docs;
 mod explain;
 mod files;
+mod follow;
 mod letters;
 mod letters_kept;
 mod nexmark;

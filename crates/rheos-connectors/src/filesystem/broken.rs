@@ -1,15 +1,17 @@
 //! A file of a followed folder that is not what its table says, such as one without a declared column: one bad record, so that the
 //! files behind it are read.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use rheos_core::letters::DeadLetter;
 use rheos_core::source::{ReaderContext, SourcePoll, SplitReader};
-use rheos_core::{Error, Result};
+use rheos_core::{Error, ErrorKind, Result};
 use rheos_formats::OnError;
 
+use super::paths::shown;
 use super::position::{RowPosition, parse};
 
 /// See the module.
@@ -33,6 +35,39 @@ impl BrokenReader {
         let RowPosition(told) =
             position.map_or(Ok(RowPosition(0)), |text| parse(text, "a file that is one bad record"))?;
         Ok(Self { reason, schema, on_error, told: told > 0, ctx })
+    }
+}
+
+/// The position of a [`GoneReader`].
+pub(super) const GONE: &str = "gone";
+
+/// A reader of a file that was replaced by another.
+///
+/// Errors: `Corrupt` (R0233) unless nothing of it was read, which is told.
+pub(super) fn gone(path: &Path, is_unread: bool, ctx: &ReaderContext) -> Result<Box<dyn SplitReader>> {
+    let (what, hint) = match is_unread {
+        true => ("and nothing of it is read", "rename files into the folder under names of their own"),
+        false => ("when it had been read in part", "put the file that it was back"),
+    };
+    let message = format!("'{}' was replaced by another file {what}", shown(path));
+    let error = Error::new(ErrorKind::Corrupt, 233, message).with_hint(hint);
+    if !is_unread {
+        return Err(error);
+    }
+    ctx.warn.tell(&error);
+    Ok(Box::new(GoneReader))
+}
+
+/// Reads nothing: the file was replaced before anything of it was read.
+struct GoneReader;
+
+impl SplitReader for GoneReader {
+    fn poll(&mut self) -> Result<SourcePoll> {
+        Ok(SourcePoll::Finished)
+    }
+
+    fn position(&self) -> String {
+        GONE.into()
     }
 }
 

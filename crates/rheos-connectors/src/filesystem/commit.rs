@@ -26,9 +26,9 @@ use rheos_core::{Error, ErrorKind as Kind, Result};
 use super::disk;
 use super::folder::Leftovers;
 use super::ledger::{Ledger, Plan};
-use super::merge::{Input, disappeared, merge, open, outputs};
+use super::merge::{Input, disappeared, merge, open, open_whole, outputs};
 use super::paths::shown;
-use super::staged::{Staged, StagedPart, merging_name};
+use super::staged::{Attempt, Staged, StagedPart, merging_name};
 use super::success::{PartitionCommit, now_ms};
 use super::writer::Target;
 
@@ -38,11 +38,19 @@ pub(crate) struct Commit<'a> {
     table: &'a Path,
     /// Told of parts that are lost, where those do not end the job.
     lost: Option<Warn>,
+    /// What wrote the parts that need not be read once more.
+    own: Option<Attempt>,
 }
 
 impl<'a> Commit<'a> {
     pub(crate) fn new(target: &'a Target) -> Self {
-        Self { target, table: Path::new(&target.options.path), lost: None }
+        Self { target, table: Path::new(&target.options.path), lost: None, own: None }
+    }
+
+    /// Parts that this attempt has written, and nobody else, are taken to be as they were written: where one becomes visible as it is,
+    /// it is not read for that.
+    pub(crate) fn of(self, own: Option<Attempt>) -> Self {
+        Self { own, ..self }
     }
 
     /// Parts that have gone are told of and passed over.
@@ -149,6 +157,8 @@ impl<'a> Commit<'a> {
             disk::sync_folder(self.table)?;
             ledger.begin(plan);
             ledger.write(self.table)?;
+        } else {
+            outputs.iter().try_for_each(|output| self.check_ready(output))?;
         }
         if !outputs.is_empty() {
             self.replace(ledger)?;
@@ -178,8 +188,19 @@ impl<'a> Commit<'a> {
             return Ok(());
         }
         match inputs {
-            [only] => open(self.table, only).map(drop),
+            [only] if only.staged.attempt == self.own => open(self.table, only).map(drop),
+            [only] => open_whole(self.table, only).map(drop),
             _ => merge(self.table, inputs, &hidden, &self.target.options),
+        }
+    }
+
+    /// Reads a part that becomes visible as it is, where another process has made it ready.
+    fn check_ready(&self, inputs: &[Input<'_>]) -> Result<()> {
+        match (inputs, self.names(inputs)) {
+            ([only], Some((hidden, _))) if only.staged.attempt != self.own && hidden.exists() => {
+                open_whole(self.table, only).map(drop)
+            }
+            _ => Ok(()),
         }
     }
 

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A file that is replaced (rotated: renamed away, or removed and made anew) is read to its end, then the new one from its
-//! beginning; also if that happened between a checkpoint and its restore (see `rotation`). A file that becomes shorter is an
-//! error: which lines were lost cannot be known.
+//! beginning; also if that happened between a checkpoint and its restore, and several times (see `rotation`). A file that becomes
+//! shorter is an error, since which lines were lost cannot be known, unless the table accepts that.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -20,8 +20,9 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use rheos_core::credit::Wake;
+use rheos_core::error::Warn;
 use rheos_core::source::{ReaderContext, SourcePoll, SplitReader};
-use rheos_core::{Error, Result};
+use rheos_core::{Error, ErrorKind, Result};
 use rheos_formats::{DecodeError, DecodeLimits, Decoded, InputRange, TextDecoder, TextFormat, first_record};
 
 use super::input::count_lines;
@@ -29,7 +30,7 @@ use super::options::{Compression, FileOptions};
 use super::paths::{is_glob, missing, shown};
 use super::position::{BytePosition, FileIdentity, GrowingPosition, parse};
 use super::reader::{account, count_records, no_rows};
-use super::rotation::{find, lost, read_head};
+use super::rotation::{find, lost, read_head, successor};
 use crate::io::patience::Patience;
 use crate::io::pool::lock;
 
@@ -136,7 +137,7 @@ impl GrowingReader {
     /// `position`: from [`SplitReader::position`]. Errors: `External` where no thread can be started.
     pub(crate) fn try_new(
         path: PathBuf,
-        interval: Duration,
+        (interval, accepts_loss): (Duration, bool),
         position: Option<&str>,
         rows: RowDecoder,
         ctx: ReaderContext,
@@ -154,6 +155,8 @@ impl GrowingReader {
         let tail = Tail {
             path: path.clone(),
             interval,
+            accepts_loss,
+            warn: ctx.warn.clone(),
             header: rows.format.has_header().then(|| (rows.format.clone(), rows.limits.record_bytes_max)),
             sender,
             wake: ctx.wake.clone(),
@@ -248,6 +251,8 @@ impl Drop for GrowingReader {
 struct Tail {
     path: PathBuf,
     interval: Duration,
+    accepts_loss: bool,
+    warn: Warn,
     header: Option<(TextFormat, usize)>,
     sender: SyncSender<Result<News>>,
     wake: Wake,
@@ -270,7 +275,10 @@ impl Tail {
             let (file, inode) = self.steadily(|| self.open())?;
             return Ok(self.tell(News::Opened(inode, Vec::new())).then_some((file, 0)));
         };
-        let mut file = find(&self.path, &identity, at.offset)?;
+        let Some(mut file) = self.unless_lost(find(&self.path, &identity, at.offset))? else {
+            let (file, inode) = self.steadily(|| self.open())?;
+            return Ok(self.tell(News::Replaced(inode)).then_some((file, 0)));
+        };
         let mut head = read_head(&file).map_err(|e| self.failed(&e))?;
         head.truncate(usize::try_from(at.offset).unwrap_or(usize::MAX));
         if !self.tell(News::Opened(identity.inode, head)) {
@@ -285,6 +293,31 @@ impl Tail {
         Ok(Some((file, at.offset)))
     }
 
+    /// `None`: lines may be lost, and that is told.
+    fn unless_lost<T>(&self, found: Result<T>) -> Result<Option<T>> {
+        match found {
+            Err(e) if self.accepts_loss && e.kind() == ErrorKind::Corrupt => {
+                let message = format!("{}; reading goes on with what is there", e.message());
+                self.warn.tell(&Error::new(ErrorKind::Corrupt, 233, message));
+                Ok(None)
+            }
+            found => found.map(Some),
+        }
+    }
+
+    /// The file that follows one that was replaced, and its inode. `None`: it cannot be opened yet.
+    fn next(&self, file: &File, is_known: bool) -> Result<Option<(File, u64)>> {
+        let next = self.patience.again(|| successor(&self.path, file, is_known))?;
+        self.unless_lost(next.gap.map_or(Ok(()), Err))?;
+        match next.file {
+            Some(next) => {
+                let inode = next.metadata().map_err(|e| self.failed(&e))?.ino();
+                Ok(Some((next, inode)))
+            }
+            None => Ok(self.open().ok()),
+        }
+    }
+
     /// The first record, which ends before `offset`. The file may have another name by now.
     fn read_header(&self, mut file: &File, format: &TextFormat, bytes_max: usize, offset: u64) -> Result<Vec<u8>> {
         let length = offset.min(bytes_max as u64 + 1);
@@ -297,6 +330,8 @@ impl Tail {
     /// Returns when the reader has gone. Errors: the file cannot be read, or has become shorter.
     fn follow(&self, start: GrowingPosition) -> Result<()> {
         let Some((mut file, mut offset)) = self.begin(start)? else { return Ok(()) };
+        // Whether it had its name when it was opened here.
+        let mut is_known = !self.is_replaced(&file)?;
         loop {
             // Looked at first: what was appended before the file was replaced is read behind the look.
             let replaced = self.is_replaced(&file)?;
@@ -316,10 +351,16 @@ impl Tail {
                 }
             }
             if self.steadily(|| file.metadata())?.len() < offset {
-                return Err(lost(&self.path, "has become shorter while it was followed"));
-            }
-            if replaced && let Ok((opened, inode)) = self.open() {
-                (file, offset) = (opened, 0);
+                let cut = Err::<(), _>(lost(&self.path, "has become shorter while it was followed"));
+                self.unless_lost(cut)?;
+                let inode = self.steadily(|| file.rewind().and_then(|()| file.metadata()))?.ino();
+                offset = 0;
+                if !self.tell(News::Replaced(inode)) {
+                    return Ok(());
+                }
+            } else if replaced && let Some((next, inode)) = self.next(&file, is_known)? {
+                (file, offset) = (next, 0);
+                is_known = !self.is_replaced(&file)?;
                 if !self.tell(News::Replaced(inode)) {
                     return Ok(());
                 }

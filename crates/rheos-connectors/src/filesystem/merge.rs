@@ -6,16 +6,17 @@
 //! ```
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use rheos_core::{Error, ErrorKind, Result};
 use rheos_formats::parquet::merge::ParquetMerger;
+use xxhash_rust::xxh3::Xxh3Default;
 
 use super::disk;
 use super::options::{FileFormat, FileOptions};
 use super::paths::shown;
-use super::staged::{Attempt, Staged, StagedPart};
+use super::staged::{Attempt, Checksum, Staged, StagedPart};
 
 /// A staged part, and what it is staged with.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +69,9 @@ pub(crate) fn disappeared(path: &Path, what: &str) -> Error {
     )
 }
 
+/// Bytes that are copied at a time.
+const COPY_BYTES: usize = 256 << 10;
+
 /// Writes the inputs, which lie in `table`, to the file `path`, and that to the disk.
 ///
 /// Errors: `Corrupt` for an input that is missing or was changed.
@@ -80,7 +84,7 @@ pub(crate) fn merge(table: &Path, inputs: &[Input<'_>], path: &Path, options: &F
     disk::sync_file(&out, path)
 }
 
-/// Errors: `Corrupt` (R0215) if the part is not there, or not as it was staged.
+/// Errors: `Corrupt` (R0215) if the part is not there, or is not as long as it was staged.
 pub(crate) fn open(table: &Path, input: &Input<'_>) -> Result<File> {
     let path = table.join(input.staged.hidden_name(input.part));
     let opened = disk::step().and_then(|()| File::open(&path)).and_then(|file| Ok((file.metadata()?.len(), file)));
@@ -94,12 +98,43 @@ pub(crate) fn open(table: &Path, input: &Input<'_>) -> Result<File> {
     }
 }
 
+/// Reads the part once, and leaves it at its beginning.
+///
+/// Errors: `Corrupt` (R0215) if the part is not there, or not as it was staged.
+pub(crate) fn open_whole(table: &Path, input: &Input<'_>) -> Result<File> {
+    copy(table, input, 0, |_| Ok(()))?;
+    open(table, input)
+}
+
+/// Gives the part's bytes from `from` on, by and by. Errors: as [`open_whole`]; those of `give`.
+fn copy(table: &Path, input: &Input<'_>, from: u64, mut give: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let path = table.join(input.staged.hidden_name(input.part));
+    let mut file = open(table, input)?;
+    let (mut buffer, mut hash, mut at) = (vec![0; COPY_BYTES], Box::<Xxh3Default>::default(), 0);
+    loop {
+        let n = match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(Error::io("read", &shown(&path), &e)),
+        };
+        hash.update(&buffer[..n]);
+        let passed_over = usize::try_from(from.saturating_sub(at)).unwrap_or(n).min(n);
+        give(&buffer[passed_over..n])?;
+        at += n as u64;
+    }
+    match input.part.checksum {
+        Some(checksum) if checksum != Checksum(hash.digest()) => {
+            Err(disappeared(&path, "has been damaged (its checksum is another one)"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn append_text(table: &Path, inputs: &[Input<'_>], path: &Path, mut out: File) -> Result<File> {
     for (n, input) in inputs.iter().enumerate() {
-        let mut file = open(table, input)?;
         let from = if n == 0 { 0 } else { input.part.header_bytes };
-        let copied = file.seek(SeekFrom::Start(from)).and_then(|_| io::copy(&mut file, &mut out));
-        copied.map_err(|e| Error::output("write", &shown(path), &e))?;
+        copy(table, input, from, |bytes| out.write_all(bytes).map_err(|e| Error::output("write", &shown(path), &e)))?;
     }
     Ok(out)
 }
@@ -114,7 +149,7 @@ fn append_row_groups(
     let out = io::BufWriter::with_capacity(256 << 10, out);
     let mut merger = ParquetMerger::new(out, options.sink.parquet_compression);
     for input in inputs {
-        let file = open(table, input)?;
+        let file = open_whole(table, input)?;
         let name = || format!("'{}'", table.join(input.staged.hidden_name(input.part)).display());
         merger.append(file).map_err(|e| e.context(name()))?;
     }

@@ -17,6 +17,7 @@ mod input;
 mod ledger;
 mod merge;
 mod metadata;
+mod moved;
 mod options;
 mod parquet;
 mod part;

@@ -61,7 +61,7 @@ pub(crate) const SOURCE: &[OptionDef] = &[
         "source.monitor-interval",
         OptionType::Duration,
         "",
-        "Follows the folder or glob: new files are looked for this often, and the table has no end. Each path is read once. With \
+        "Follows the folder or glob: new files are looked for this often, and the table has no end. Each file is read once. With \
          `source.follow`, how often the file is looked at; `1 s` unless given.",
     ),
     OptionDef::new(
@@ -69,6 +69,13 @@ pub(crate) const SOURCE: &[OptionDef] = &[
         OptionType::Bool,
         "false",
         "Follows one growing csv or json file like `tail -F`: lines are read as they are appended, and the table has no end.",
+    ),
+    OptionDef::new(
+        "source.lost-lines",
+        OptionType::OneOf(&["fail", "accept"]),
+        "fail",
+        "What it does that lines of a followed file may be lost, since it was cut or a rotated file has gone: end the job, or be told, \
+         and reading goes on with what is there.",
     ),
 ];
 
@@ -167,6 +174,8 @@ pub(crate) enum Growth {
     Lines {
         /// Time between two looks.
         interval: Duration,
+        /// Lines that may be lost are told, and do not end the job.
+        accepts_loss: bool,
     },
 }
 
@@ -231,6 +240,10 @@ fn growth(options: &Options) -> Result<Growth> {
             .with_hint("write it as '1 s'"));
     }
     let interval = |ms: i64| Duration::from_millis(ms.unsigned_abs());
+    if options.text("source.lost-lines") == "accept" && !options.bool("source.follow") {
+        return Err(Error::invalid(217, "option 'source.lost-lines' does nothing, since the table follows no file")
+            .with_hint("remove it, or set 'source.follow' = 'true'"));
+    }
     match (options.bool("source.follow"), given) {
         (false, None) => Ok(Growth::Fixed),
         (false, Some(ms)) => Ok(Growth::Files { interval: interval(ms) }),
@@ -238,7 +251,10 @@ fn growth(options: &Options) -> Result<Growth> {
             Err(Error::invalid(234, "option 'source.follow' is 'true', but a Parquet file does not grow by lines")
                 .with_hint("follow the folder of the files by 'source.monitor-interval' = '1 s'"))
         }
-        (true, ms) => Ok(Growth::Lines { interval: interval(ms.unwrap_or(1000)) }),
+        (true, ms) => Ok(Growth::Lines {
+            interval: interval(ms.unwrap_or(1000)),
+            accepts_loss: options.text("source.lost-lines") == "accept",
+        }),
     }
 }
 
@@ -357,7 +373,10 @@ mod tests {
         assert_eq!(growth(&[]).unwrap(), Growth::Fixed);
         let ms = Duration::from_millis;
         assert_eq!(growth(&[("source.monitor-interval", "20 ms")]).unwrap(), Growth::Files { interval: ms(20) });
-        assert_eq!(growth(&[("source.follow", "true")]).unwrap(), Growth::Lines { interval: ms(1000) });
+        assert_eq!(
+            growth(&[("source.follow", "true")]).unwrap(),
+            Growth::Lines { interval: ms(1000), accepts_loss: false }
+        );
         let error = growth(&[("source.monitor-interval", "0 s")]).unwrap_err();
         assert!(error.message().contains("more than zero"), "{error}");
         let error = options(&[("path", "x"), ("format", "parquet"), ("source.follow", "true")]).unwrap_err();

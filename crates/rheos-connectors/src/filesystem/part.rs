@@ -18,10 +18,11 @@ use flate2::write::GzEncoder;
 use rheos_core::{Error, Result};
 use rheos_formats::parquet::write::ParquetWriter;
 use rheos_formats::{TextFormat, csv, json};
+use xxhash_rust::xxh3::Xxh3Default;
 
 use super::options::{Compression, FileFormat, FileOptions};
 use super::paths::shown;
-use super::staged::StagedPart;
+use super::staged::{Checksum, StagedPart};
 use crate::io::patience::Patience;
 use crate::io::steady::SteadyWriter;
 
@@ -59,13 +60,14 @@ enum Packer {
     Zstd(zstd::stream::write::Encoder<'static, Output>),
 }
 
-/// A file that counts what is written to it.
-struct Output(BufWriter<SteadyWriter>, Arc<AtomicU64>);
+/// A file that counts what is written to it, and takes its checksum.
+struct Output(BufWriter<SteadyWriter>, Arc<AtomicU64>, Box<Xxh3Default>);
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = self.0.write(bytes)?;
         self.1.fetch_add(n as u64, Ordering::Relaxed);
+        self.2.update(&bytes[..n]);
         Ok(n)
     }
 
@@ -118,8 +120,8 @@ impl OpenPart {
         let failed = |e: io::Error| write_failed(&path, &e);
         let file = SteadyWriter::create(&path, patience.clone()).map_err(failed)?;
         let written = Arc::<AtomicU64>::default();
-        let mut out = Output(BufWriter::with_capacity(buffer_bytes, file), Arc::clone(&written));
-        let mut staged = StagedPart { n, folder: folder.to_string(), bytes: 0, header_bytes: 0 };
+        let mut out = Output(BufWriter::with_capacity(buffer_bytes, file), Arc::clone(&written), Box::default());
+        let mut staged = StagedPart { n, folder: folder.to_string(), bytes: 0, header_bytes: 0, checksum: None };
         let encoder = match &options.format {
             FileFormat::Parquet => {
                 Encoder::Parquet(ParquetWriter::try_new(out, schema, options.sink.parquet_compression)?)
@@ -178,9 +180,11 @@ impl OpenPart {
             Encoder::Parquet(writer) => writer.finish()?,
             Encoder::Text(_, packer) => packer.finish().map_err(failed)?,
         };
+        let checksum = Checksum(output.2.digest());
         let file = output.0.into_inner().map_err(|e| write_failed(&self.path, e.error()))?;
         file.sync().map_err(failed)?;
         self.staged.bytes = self.written.load(Ordering::Relaxed);
+        self.staged.checksum = Some(checksum);
         Ok(self.staged)
     }
 }

@@ -1,7 +1,9 @@
 //! Which files a path means: a file, a folder or a glob; always in byte order of the paths.
 
+use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -9,6 +11,7 @@ use rheos_core::error::nearest;
 use rheos_core::{Error, ErrorKind, Result};
 
 use super::options::FileOrder;
+use super::position::FileMark;
 
 /// A file to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +21,13 @@ pub(crate) struct InputFile {
     pub(crate) modified: SystemTime,
     /// False for pipes and devices: they have no size and can be read only once.
     pub(crate) regular: bool,
+    pub(crate) inode: u64,
+    /// Where it lies, however the table names it: see [`place_of`]. Absent until it is asked for.
+    pub(crate) place: Option<PathBuf>,
+    /// What it is known by, in a folder that is followed.
+    pub(crate) mark: Option<FileMark>,
+    /// Another file had its path not long ago.
+    pub(crate) again: bool,
 }
 
 impl InputFile {
@@ -30,7 +40,8 @@ impl InputFile {
     fn new(path: PathBuf, metadata: &Metadata) -> Self {
         let regular = metadata.is_file();
         let size_bytes = if regular { metadata.len() } else { 0 };
-        Self { path, size_bytes, modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), regular }
+        let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        Self { path, size_bytes, modified, regular, inode: metadata.ino(), place: None, mark: None, again: false }
     }
 }
 
@@ -117,6 +128,42 @@ pub(crate) fn real_path(path: &Path) -> PathBuf {
     match existing {
         Some((a, real)) => real.join(absolute.strip_prefix(a).unwrap_or(Path::new(""))),
         None => absolute,
+    }
+}
+
+/// Where a file lies, however its path is spelled and from wherever: without links, but for a link that the file itself is, which may
+/// come to name another.
+pub(crate) fn place_of(path: &Path) -> PathBuf {
+    Places::default().of(path)
+}
+
+/// The places of many files.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    /// By the folders as they are named.
+    folders: HashMap<PathBuf, PathBuf>,
+}
+
+impl Places {
+    /// See [`place_of`].
+    pub(crate) fn of(&mut self, path: &Path) -> PathBuf {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return real_path(path) };
+        if let Some(real) = self.folders.get(folder) {
+            return real.join(name);
+        }
+        let real = real_path(folder);
+        let place = real.join(name);
+        self.folders.insert(folder.into(), real);
+        place
+    }
+}
+
+/// The folder that holds all that `path` reads, now or later.
+pub(crate) fn root_of(path: &str) -> PathBuf {
+    match fs::metadata(path) {
+        Err(_) if is_glob(path) => real_path(&fixed_folder(path)),
+        Ok(about) if about.is_dir() => real_path(Path::new(path)),
+        _ => place_of(Path::new(path)),
     }
 }
 

@@ -8,10 +8,17 @@
 //! ```
 
 use std::fmt;
+use std::fs::File;
+use std::io;
 use std::str::FromStr;
+use std::time::UNIX_EPOCH;
 
 use rheos_core::{Error, Result};
 use rheos_formats::InputRange;
+use serde::{Deserialize, Serialize};
+
+use super::paths::InputFile;
+use super::rotation::read_head;
 
 fn unreadable(text: &str, of: &str) -> Error {
     Error::internal(format!("'{text}' is no position in {of}"))
@@ -81,9 +88,9 @@ impl FromStr for RowPosition {
     }
 }
 
-/// What a growing file is known by, also under another name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FileIdentity {
+/// What a file is known by, also under another name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileIdentity {
     pub(super) inode: u64,
     /// How many of its first bytes were looked at; inodes are given out again.
     pub(super) head_bytes: usize,
@@ -103,6 +110,53 @@ impl FileIdentity {
     pub(super) fn begins(&self, head: &[u8]) -> bool {
         head.get(..self.head_bytes).is_some_and(|head| Self::new(self.inode, head) == *self)
     }
+}
+
+/// What a file of a followed folder is known by: another one may take its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileMark {
+    pub(super) identity: FileIdentity,
+    /// As it was when it was found.
+    pub(super) size_bytes: u64,
+    /// The same, in ns since 1970.
+    pub(super) modified_ns: u64,
+}
+
+impl FileMark {
+    /// Reads the file's first bytes.
+    pub(super) fn of(file: &InputFile) -> io::Result<Self> {
+        let head = read_head(&File::open(&file.path)?)?;
+        let length = head.len().min(usize::try_from(file.size_bytes).unwrap_or(usize::MAX));
+        Ok(Self {
+            identity: FileIdentity::new(file.inode, &head[..length]),
+            size_bytes: file.size_bytes,
+            modified_ns: modified_ns(file),
+        })
+    }
+
+    /// Whether it is that file as it was: then nothing of it needs to be read.
+    pub(super) fn is_unchanged(&self, file: &InputFile) -> bool {
+        self.identity.inode == file.inode && self.is_alike(file)
+    }
+
+    fn is_alike(&self, file: &InputFile) -> bool {
+        (self.size_bytes, self.modified_ns) == (file.size_bytes, modified_ns(file))
+    }
+
+    /// Whether it is that file, which may have changed behind its first bytes, or a faithful copy of it. Reads the first bytes of
+    /// one that is not wholly as it was.
+    pub(super) fn is(&self, file: &InputFile) -> io::Result<bool> {
+        if self.is_unchanged(file) {
+            return Ok(true);
+        }
+        let same_file = self.identity.inode == file.inode || self.is_alike(file);
+        Ok(same_file && self.identity.begins(&read_head(&File::open(&file.path)?)?))
+    }
+}
+
+fn modified_ns(file: &InputFile) -> u64 {
+    let since = file.modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A position in a growing file.

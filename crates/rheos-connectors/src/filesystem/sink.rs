@@ -44,6 +44,8 @@ pub(crate) struct FileSink {
     start: Mutex<Start>,
     /// Partitions of a job without state that are not declared complete, and since when they wait, in ms since 1970.
     waiting: Mutex<BTreeMap<String, i64>>,
+    /// The attempt of a job with state that writes.
+    attempt: Mutex<Option<Attempt>>,
 }
 
 impl fmt::Debug for FileSink {
@@ -83,6 +85,7 @@ impl FileSink {
             warn: Mutex::default(),
             start: Mutex::default(),
             waiting: Mutex::default(),
+            attempt: Mutex::default(),
         })
     }
 
@@ -276,6 +279,7 @@ impl Sink for FileSink {
                 Staging::WhenComplete => (None, start.first_part, None),
             }
         };
+        *lock(&self.attempt) = attempt;
         let (target, patience) = (Arc::clone(&self.target), self.patience());
         let writer = PartWriter::new(target, attempt, ctx.worker, first_part, Arc::clone(&closed), patience.clone());
         let now = Instant::now();
@@ -301,7 +305,7 @@ impl Sink for FileSink {
     fn commit(&self, fence: Option<&Fence>, committables: &[Committable]) -> Result<()> {
         let staged = Commit::parse(committables)?;
         let (released, closed): (Vec<_>, Vec<_>) = staged.into_iter().partition(|s| s.attempt.is_some());
-        let mut commit = Commit::new(&self.target);
+        let mut commit = Commit::new(&self.target).of(*lock(&self.attempt));
         if !closed.is_empty() {
             if closed.iter().any(|s| !s.parts.is_empty()) {
                 self.replace()?;

@@ -13,14 +13,15 @@ use rheos_core::{Error, Result};
 use rheos_formats::parquet::read::ParquetFooter;
 use rheos_formats::{DecodeLimits, InputRange, OnError, TextDecoder, TextFormat, infer_text_schema};
 
-use super::broken::BrokenReader;
+use super::broken::{BrokenReader, GONE, gone};
 use super::follow::{GrowingReader, RowDecoder, check_growing};
 use super::input::{read_head, read_header};
 use super::metadata;
+use super::moved;
 use super::options::{Compression, FileFormat, FileOptions, FileOrder, Growth, decoding};
 use super::parquet::{ParquetReader, read_footer};
 use super::partition::{Layout, PartitionReader, Partitioning, with_partition_columns};
-use super::paths::{InputFile, NoFiles, comes_in, input_files, reads_in, shown};
+use super::paths::{InputFile, NoFiles, Places, comes_in, input_files, place_of, reads_in, shown};
 use super::reader::TextReader;
 use super::splits::{FileSplit, Part, line_ranges};
 use super::watch::FolderWatch;
@@ -136,7 +137,7 @@ impl FileSource {
         rheos_formats::parquet::read::check_columns(&footer, &self.file_schema)
             .map_err(|e| e.context(format!("'{}'", shown(&file.path))))?;
         for group in 0..footer.row_groups() {
-            let split = FileSplit { path: file.path.clone(), part: Part::RowGroup(group) };
+            let split = FileSplit::new(file, Part::RowGroup(group));
             let not_before_ms = time.and_then(|column| footer.min_time_ms(group, column));
             splits.push(split.into_split(sequence, footer.row_group_bytes(group), not_before_ms)?);
         }
@@ -161,7 +162,7 @@ impl FileSource {
                 Part::Lines { start, end } => end - start,
                 _ => file.size_bytes,
             };
-            splits.push(FileSplit { path: file.path.clone(), part }.into_split(sequence, size, None)?);
+            splits.push(FileSplit::new(file, part).into_split(sequence, size, None)?);
         }
         Ok(())
     }
@@ -185,7 +186,7 @@ impl FileSource {
             (FileFormat::Text(format), Part::Whole | Part::Lines { .. }, _) => {
                 Box::new(TextReader::try_new(split, size, position, format, options, &self.declared, columns, ctx)?)
             }
-            (FileFormat::Text(format), Part::Growing, Growth::Lines { interval }) => {
+            (FileFormat::Text(format), Part::Growing, Growth::Lines { interval, accepts_loss }) => {
                 let limits =
                     DecodeLimits { on_error: decoding(options.on_error, &ctx), ..limits(options, ctx.batch_rows) };
                 let decoder = RowDecoder {
@@ -194,16 +195,16 @@ impl FileSource {
                     columns: columns.to_vec(),
                     limits,
                 };
-                Box::new(GrowingReader::try_new(split.path, interval, position, decoder, ctx)?)
+                Box::new(GrowingReader::try_new(split.path, (interval, accepts_loss), position, decoder, ctx)?)
             }
             _ => return Err(Error::internal("a split of another format")),
         })
     }
 
     /// The values that hold for all rows of a file: those of its partition, and what it tells about itself.
-    fn constants(&self, path: &Path) -> Result<Vec<ArrayRef>> {
+    fn constants(&self, named: &Path, path: &Path) -> Result<Vec<ArrayRef>> {
         let mut values = match &self.partitioning {
-            Some(partitioning) => partitioning.row(path)?.columns().to_vec(),
+            Some(partitioning) => partitioning.row(named)?.columns().to_vec(),
             None => vec![],
         };
         if self.columns.iter().any(|c| *c >= self.stored) {
@@ -303,19 +304,26 @@ impl Source for FileSource {
             Growth::Files { interval } => return self.watch.look(self, time, interval),
             Growth::Lines { .. } => {
                 let path = check_growing(&self.options)?;
-                let split = FileSplit { path, part: Part::Growing }.into_split(0, 0, None)?;
+                let mut file = InputFile::look(path)?;
+                file.place = Some(place_of(&file.path)).filter(|place| place.to_str().is_some());
+                let split = FileSplit::new(&file, Part::Growing).into_split(0, 0, None)?;
                 return Ok(Discovery { splits: vec![split], finished: true });
             }
             Growth::Fixed => {}
         }
+        // The folder was followed before.
+        if let Some(splits) = self.watch.rest(self, time)? {
+            return Ok(Discovery { splits, finished: true });
+        }
         let files = input_files(&self.options.path, self.options.file_order, NoFiles::Refused)?;
-        let mut splits = vec![];
-        for (n, file) in files.iter().enumerate() {
+        let (mut splits, mut places) = (vec![], Places::default());
+        for (n, mut file) in files.into_iter().enumerate() {
+            file.place = Some(places.of(&file.path)).filter(|place| place.to_str().is_some());
             let sequence = match self.options.file_order {
                 FileOrder::Unknown => u32::try_from(n).unwrap_or(u32::MAX),
                 FileOrder::Name | FileOrder::Modified => 0,
             };
-            self.split_file(file, sequence, time, &mut splits)?;
+            self.split_file(&file, sequence, time, &mut splits)?;
         }
         Ok(Discovery { splits, finished: true })
     }
@@ -329,21 +337,39 @@ impl Source for FileSource {
 
     fn restore_found(&self, entries: &[String]) -> Result<()> {
         match self.options.growth {
-            Growth::Files { .. } => self.watch.restore_found(entries),
-            Growth::Fixed | Growth::Lines { .. } => Ok(()),
+            Growth::Files { .. } | Growth::Fixed => self.watch.restore_found(entries, &self.options),
+            Growth::Lines { .. } => Ok(()),
         }
     }
 
     fn restore(&self, known: &[Split]) -> Result<()> {
         match self.options.growth {
-            Growth::Files { .. } => self.watch.restore(known, self.options.file_order),
-            Growth::Fixed | Growth::Lines { .. } => Ok(()),
+            Growth::Files { .. } | Growth::Fixed => self.watch.restore(known, &self.options),
+            Growth::Lines { .. } => Ok(()),
         }
+    }
+
+    fn resume(&self, open: &[(Split, Option<String>)]) -> Result<()> {
+        let open = open.iter().map(|(split, position)| Ok((FileSplit::parse(split)?, position.as_deref())));
+        moved::check(&self.options, &open.collect::<Result<Vec<_>>>()?)
     }
 
     fn open(&self, split: &Split, position: Option<&str>, ctx: ReaderContext) -> Result<Box<dyn SplitReader>> {
         let size = split.size_bytes;
-        let split = FileSplit::parse(split)?;
+        let mut split = FileSplit::parse(split)?;
+        let named = split.path.clone();
+        split.path = match split.part {
+            // It is followed by its name.
+            Part::Growing => PathBuf::from(&self.options.path),
+            _ => split.open_path(),
+        };
+        if let Some(mark) = &split.mark
+            && let Ok(file) = InputFile::look(split.path.clone())
+            && !mark.is(&file).unwrap_or(true)
+        {
+            // Where nothing of it has been read, it is over; the one in its place is found anew.
+            return gone(&split.path, position.is_none_or(|position| position == GONE), &ctx);
+        }
         if let Part::Broken(reason) = split.part {
             let on_error = decoding(self.options.on_error, &ctx);
             if on_error == OnError::Fail {
@@ -353,7 +379,7 @@ impl Source for FileSource {
             return Ok(Box::new(BrokenReader::try_new(reason, position, Arc::clone(&self.schema), on_error, ctx)?));
         }
         self.watch.set_warn(&ctx.warn);
-        let values = self.constants(&split.path)?;
+        let values = self.constants(&named, &split.path)?;
         let reader = self.open_file(split, size, position, ctx)?;
         Ok(match values.is_empty() {
             true => reader,

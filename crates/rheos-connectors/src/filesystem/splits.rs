@@ -6,13 +6,24 @@ use rheos_core::source::Split;
 use rheos_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::paths::{InputFile, shown};
+use super::paths::{InputFile, place_of, shown};
+use super::position::FileMark;
 
 /// What a reader needs to open a split.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileSplit {
+    /// As the table names it.
     pub(crate) path: PathBuf,
     pub(crate) part: Part,
+    /// See [`place_of`]. Versions before did not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<PathBuf>,
+    /// In a folder that is followed: what the file is known by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mark: Option<FileMark>,
+    /// Another file had its path not long ago.
+    #[serde(skip)]
+    pub(crate) again: bool,
 }
 
 /// A piece of a file.
@@ -37,8 +48,30 @@ pub(crate) enum Part {
 }
 
 impl FileSplit {
+    pub(crate) fn new(file: &InputFile, part: Part) -> Self {
+        let InputFile { path, place, mark, again, .. } = file;
+        Self { path: path.clone(), part, place: place.clone(), mark: *mark, again: *again }
+    }
+
+    /// Where its file lies.
+    pub(crate) fn whereabouts(&self) -> PathBuf {
+        self.place.clone().unwrap_or_else(|| place_of(&self.path))
+    }
+
+    /// Its file's path: as it was spelled, if that still leads there.
+    pub(crate) fn open_path(&self) -> PathBuf {
+        match &self.place {
+            Some(place) if place_of(&self.path) != *place => place.clone(),
+            _ => self.path.clone(),
+        }
+    }
+
     pub(crate) fn into_split(self, sequence: u32, size_bytes: u64, not_before_ms: Option<i64>) -> Result<Split> {
-        let path = shown(&self.path);
+        let mut path = shown(&self.path);
+        if let Some(mark) = self.mark.filter(|_| self.again) {
+            // The splits of the one before may not be done.
+            path = format!("{path}@{}-{}", mark.identity.inode, mark.modified_ns);
+        }
         let id = match &self.part {
             Part::Whole | Part::Growing | Part::Broken(_) => path,
             Part::Lines { start, end } => format!("{path}:{start}-{end}"),

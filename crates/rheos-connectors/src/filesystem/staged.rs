@@ -85,6 +85,34 @@ pub(crate) struct StagedPart {
     /// So many of its first bytes name the columns, and are left out behind another part.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) header_bytes: u64,
+    /// Of all its bytes; versions before did not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) checksum: Option<Checksum>,
+}
+
+/// The xxh3-64 of a file, in 16 hexadecimal digits: JSON readers round large numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub(crate) struct Checksum(pub(crate) u64);
+
+impl fmt::Display for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl From<Checksum> for String {
+    fn from(checksum: Checksum) -> Self {
+        checksum.to_string()
+    }
+}
+
+impl TryFrom<String> for Checksum {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        u64::from_str_radix(&text, 16).map(Self).map_err(|_| format!("'{text}' is no checksum"))
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
@@ -173,13 +201,17 @@ mod tests {
     fn what_checkpoints_hold_is_read_for_ever() {
         // Written by hand, in the form of version 1.
         let whole = r#"{"attempt":"7.2","epoch":12,"worker":1,"workers":4,"suffix":"csv.gz","parts":[{"n":5,"folder":"day=1",
-            "bytes":120,"header_bytes":20},{"n":6,"bytes":8}],"watermark_ms":-5,"replaces_below":3}"#;
+            "bytes":120,"header_bytes":20},{"n":6,"bytes":8,"checksum":"002d06800538d394"}],"watermark_ms":-5,"replaces_below":3}"#;
         let staged = Staged::parse(&Committable(whole.as_bytes().to_vec())).unwrap();
         assert_eq!(staged.attempt, Some(Attempt { run: 7, generation: 2 }));
         assert_eq!((staged.epoch, staged.worker, staged.workers), (12, 1, 4));
         assert_eq!(staged.visible_name(&staged.parts[0]), "day=1/part-1-5.csv.gz");
         assert_eq!(staged.hidden_name(&staged.parts[1]), ".part-7.2-1-6.inprogress");
         assert_eq!((staged.parts[0].header_bytes, staged.parts[1].header_bytes), (20, 0));
+        assert_eq!(
+            staged.parts.iter().map(|p| p.checksum).collect::<Vec<_>>(),
+            [None, Some(Checksum(0x2d_0680_0538_d394))]
+        );
         assert_eq!((staged.watermark_ms, staged.replaces_below), (Some(-5), Some(3)));
         assert_eq!(Staged::parse(&staged.to_committable()).unwrap(), staged);
         let least = br#"{"epoch":0,"worker":0,"workers":1,"suffix":"json"}"#;

@@ -308,6 +308,47 @@ fn a_staged_part_that_is_lost_is_an_error() {
     }
 }
 
+#[test]
+fn a_staged_part_that_was_damaged_is_an_error() {
+    for kind in KINDS {
+        for size in [SMALL, LARGE] {
+            let folder = tempfile::tempdir().unwrap();
+            let first = kind.sink(folder.path(), &[size]);
+            first.begin().unwrap();
+            let epochs = three_epochs(&first);
+            let damaged = folder.path().join(&hidden(folder.path())[1]);
+            let bytes = fs::read(&damaged).unwrap();
+            let flipped = |at: usize| {
+                let mut bytes = bytes.clone();
+                bytes[at] ^= 4;
+                bytes
+            };
+            // Another process ends the commit, which has to look.
+            let sink = kind.sink(folder.path(), &[size]);
+            sink.resume(&epochs.concat()).unwrap();
+            for at in [0, bytes.len() / 2, bytes.len() - 1] {
+                fs::write(&damaged, flipped(at)).unwrap();
+                let error = sink.commit(None, &epochs.concat()).unwrap_err();
+                assert_eq!((error.kind(), error.code().as_str()), (ErrorKind::Corrupt, "R0215"), "{error}");
+                assert!(error.message().contains("has been damaged"), "{error}");
+                assert!(visible(folder.path()).is_empty(), "nothing is half there");
+            }
+            fs::write(&damaged, &bytes).unwrap();
+            // As versions before staged it.
+            let without = |c: &Committable| {
+                let mut staged: serde_json::Value = serde_json::from_slice(&c.0).unwrap();
+                for part in staged["parts"].as_array_mut().into_iter().flatten() {
+                    assert!(part.as_object_mut().unwrap().remove("checksum").is_some());
+                }
+                Committable(serde_json::to_vec(&staged).unwrap())
+            };
+            let old: Vec<_> = epochs.concat().iter().map(without).collect();
+            sink.commit(None, &old).unwrap();
+            assert_eq!(kind.read(folder.path()), (0..60).collect::<Vec<_>>());
+        }
+    }
+}
+
 /// A job as the engine runs it: manifests in memory, which list what was staged and not known to be committed.
 struct Job {
     kind: Kind,

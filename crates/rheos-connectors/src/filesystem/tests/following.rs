@@ -25,7 +25,9 @@ fn look(source: &dyn Source) -> Vec<Split> {
 }
 
 fn ids(splits: &[Split]) -> Vec<(String, u32)> {
-    splits.iter().map(|s| (s.id.rsplit('/').next().unwrap().to_string(), s.sequence)).collect()
+    // What follows the '@' tells it from another file of its name.
+    let name = |id: &str| id.rsplit('/').next().unwrap().split('@').next().unwrap().to_string();
+    splits.iter().map(|s| (name(&s.id), s.sequence)).collect()
 }
 
 fn found(names: &[(&str, u32)]) -> Vec<(String, u32)> {

@@ -326,12 +326,206 @@ fn a_file_that_was_rotated_while_the_job_was_down_is_found_again() {
     fs::rename(path.join("x.json.1"), path.join("x.json.2")).unwrap();
     fs::rename(path.join("x.json"), path.join("x.json.1")).unwrap();
     write(path, "x.json", b"{\"a\":5}\n");
-    let error = go_on(&source, &split, &position, 2).unwrap_err();
-    assert_eq!((error.kind(), error.code().as_str()), (ErrorKind::Corrupt, "R0233"));
-    assert!(error.message().contains("rotated more than once") && error.message().contains("x.json.1'"), "{error}");
-    fs::remove_file(path.join("x.json.2")).unwrap();
-    let error = go_on(&source, &split, &position, 2).unwrap_err();
-    assert!(error.message().contains("x.json' has been replaced since it was read"), "{error}");
+    assert_eq!(go_on(&source, &split, &position, 3).unwrap(), [3, 4, 5]);
+    // What comes between cannot be read, or has gone.
+    let accepting = accepting(path);
+    write(path, "x.json.1.gz", b"no lines");
+    touch(&path.join("x.json.2"), 10);
+    touch(&path.join("x.json.1"), 20);
+    let error = |why: &str| {
+        let error = go_on(&source, &split, &position, 3).unwrap_err();
+        assert_eq!((error.kind(), error.code().as_str()), (ErrorKind::Corrupt, "R0233"));
+        assert!(error.message().contains(why), "{error}");
+        assert!(error.hint().unwrap().contains("'source.lost-lines' = 'accept'"), "{error}");
+    };
+    error("rotated more than once since it was read: it is '");
+    error("x.json.1.gz' came behind it");
+    assert_eq!(go_on(&accepting, &split, &position, 3).unwrap(), [3, 4, 5]);
+    fs::remove_file(path.join("x.json.1.gz")).unwrap();
+    fs::rename(path.join("x.json.2"), path.join("x.json.3")).unwrap();
+    error("x.json.1' is the next that is there, so that one has gone");
+    assert_eq!(go_on(&accepting, &split, &position, 3).unwrap(), [3, 4, 5]);
+    fs::remove_file(path.join("x.json.3")).unwrap();
+    error("x.json' has been replaced since it was read");
+    assert_eq!(go_on(&accepting, &split, &position, 1).unwrap(), [5]);
+    // Cut while it is followed.
+    let split = accepting.discover(None, 1).unwrap().splits.remove(0);
+    let told = Arc::<std::sync::Mutex<Vec<String>>>::default();
+    let to = Arc::clone(&told);
+    let warn = rheos_core::error::Warn::new(Arc::new(move |e: &Error| to.lock().unwrap().push(e.to_string())));
+    let mut reader = accepting.open(&split, None, ReaderContext { warn, ..ReaderContext::detached(10) }).unwrap();
+    let mut until = |done: &dyn Fn(&Seen) -> bool| {
+        let (mut seen, deadline) = (Seen::default(), Instant::now() + Duration::from_secs(60));
+        while !done(&seen) {
+            if let SourcePoll::Batch(batch) = reader.poll().unwrap() {
+                seen.add(&batch);
+            }
+            assert!(Instant::now() < deadline, "nothing comes");
+            std::thread::yield_now();
+        }
+        seen.rows
+    };
+    assert_eq!(until(&|seen| !seen.rows.is_empty()), [5]);
+    fs::OpenOptions::new().write(true).open(path.join("x.json")).unwrap().set_len(0).unwrap();
+    assert_eq!(until(&|_| !told.lock().unwrap().is_empty()), [0; 0]);
+    assert!(
+        told.lock().unwrap()[0]
+            .contains("has become shorter while it was followed, so lines may be lost; reading goes on")
+    );
+    fs::OpenOptions::new().append(true).open(path.join("x.json")).unwrap().write_all(b"{\"a\":6}\n").unwrap();
+    assert_eq!(until(&|seen| !seen.rows.is_empty()), [6]);
+}
+
+/// A source of `x.json` that goes on where lines may be lost.
+fn accepting(folder: &Path) -> FileSource {
+    let options =
+        [JSON, ("source.follow", "true"), ("source.monitor-interval", "1 ms"), ("source.lost-lines", "accept")];
+    FileSource::try_new(&table(&folder.join("x.json"), &schema(&[("a", DataType::Int64)]), &options)).unwrap()
+}
+
+fn touch(path: &Path, seconds: u64) {
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+}
+
+#[test]
+fn a_followed_file_is_the_same_by_another_name_and_another_one_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("logs");
+    fs::create_dir(&path).unwrap();
+    let (_, split, position) = followed(&path);
+    fs::OpenOptions::new().append(true).open(path.join("x.json")).unwrap().write_all(b"{\"a\":3}\n").unwrap();
+    write(folder.path(), "y.json", b"{\"a\":1}\n{\"a\":2}\n{\"a\":4}\n");
+    std::os::unix::fs::symlink(&path, folder.path().join("alias")).unwrap();
+    let open = [(split.clone(), Some(position.clone()))];
+    let follow = |name: &str| {
+        let options = [JSON, ("source.follow", "true"), ("source.monitor-interval", "1 ms")];
+        let source =
+            FileSource::try_new(&table(&folder.path().join(name), &schema(&[("a", DataType::Int64)]), &options))?;
+        source.resume(&open).and_then(|()| go_on(&source, &split, &position, 1))
+    };
+    for name in ["logs/x.json", "logs/../logs/x.json", "alias/x.json"] {
+        assert_eq!(follow(name).unwrap(), [3], "{name}");
+    }
+    let error = follow("y.json").unwrap_err();
+    assert_eq!(error.code(), "R0241");
+    assert!(error.message().contains("logs/x.json', and the table now names '"), "{error}");
+    fs::rename(&path, folder.path().join("moved")).unwrap();
+    assert_eq!(follow("moved/x.json").unwrap(), [3]);
+    let read_once =
+        FileSource::try_new(&table(&folder.path().join("y.json"), &schema(&[("a", DataType::Int64)]), &[JSON]));
+    assert_eq!(read_once.unwrap().resume(&open).unwrap_err().code(), "R0241");
+}
+
+/// A reading of a folder, and what it remembers of it.
+fn folder_source(path: &Path, more: &[(&str, &str)]) -> FileSource {
+    FileSource::try_new(&table(path, &schema(&[("a", DataType::Int64)]), &[&[JSON], more].concat())).unwrap()
+}
+
+const LOOKS: (&str, &str) = ("source.monitor-interval", "1 ms");
+
+fn ids_of(splits: &[Split]) -> Vec<String> {
+    splits.iter().map(|s| s.id.rsplit('/').next().unwrap().split([':', '@']).next().unwrap().to_string()).collect()
+}
+
+#[test]
+fn files_are_known_however_the_folder_is_spelled_and_also_when_it_is_not_followed_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in");
+    fs::create_dir(&path).unwrap();
+    write(&path, "a.json", b"{\"a\":1}\n");
+    write(&path, "b.json", b"{\"a\":2}\n");
+    let first = folder_source(&path, &[LOOKS]);
+    assert_eq!(first.discover(None, 1).unwrap().splits.len(), 2);
+    let found = first.take_found().unwrap().entries;
+    write(&path, "c.json", b"{\"a\":3}\n");
+    std::os::unix::fs::symlink(&path, folder.path().join("alias")).unwrap();
+    // As versions before remembered them.
+    let text = |name: &str| format!("{{\"path\":{:?}}}", path.join(name));
+    let old = vec![text("a.json"), text("b.json"), "{\"next\":2}".to_string()];
+    for entries in [&found, &old] {
+        for name in ["in", "in/", "in/../in", "alias", "alias/*.json"] {
+            for more in [&[LOOKS][..], &[]] {
+                let source = folder_source(&folder.path().join(name), more);
+                source.restore_found(entries).unwrap();
+                let splits = source.discover(None, 1).unwrap();
+                assert_eq!((ids_of(&splits.splits), splits.splits[0].sequence), (vec!["c.json".into()], 2), "{name}");
+                assert_eq!(splits.finished, more.is_empty());
+            }
+        }
+    }
+    // Another place is read from its start, and that is told; but not what is the same, as where a folder was moved.
+    let other = folder.path().join("other");
+    fs::create_dir(&other).unwrap();
+    write(&other, "a.json", b"{\"a\":1}\n");
+    fs::rename(path.join("b.json"), other.join("b.json")).unwrap();
+    let source = folder_source(&other, &[LOOKS]);
+    source.restore_found(&found).unwrap();
+    let splits = source.discover(None, 1).unwrap().splits;
+    assert_eq!(ids_of(&splits), ["a.json"]);
+    let told = Arc::<std::sync::Mutex<Vec<String>>>::default();
+    let to = Arc::clone(&told);
+    let warn = rheos_core::error::Warn::new(Arc::new(move |e: &Error| to.lock().unwrap().push(e.to_string())));
+    source.open(&splits[0], None, ReaderContext { warn, ..ReaderContext::detached(1) }).map(drop).unwrap();
+    assert!(told.lock().unwrap()[0].contains("the 2 files that have been read lie elsewhere"), "{told:?}");
+    // Written by hand: every later version reads it.
+    let mark =
+        r#"{"identity":{"inode":77,"head_bytes":0,"head_hash":3244421341483603138},"size_bytes":8,"modified_ns":5}"#;
+    let written =
+        [format!(r#"{{"file":{{"place":"/x/a.json","mark":{mark}}}}}"#), r#"{"file":{"place":"/x/pipe"}}"#.into()];
+    folder_source(&other, &[LOOKS]).restore_found(&written).unwrap();
+    // What was not read to its end must belong to the table.
+    let half =
+        [(folder_source(&path, &[LOOKS]).discover(None, 1).unwrap().splits.remove(0), Some("byte 0".to_string()))];
+    assert_eq!(source.resume(&half).unwrap_err().code(), "R0241");
+    folder_source(&folder.path().join("alias"), &[]).resume(&half).unwrap();
+}
+
+#[test]
+fn another_file_of_a_known_name_is_new_and_a_changed_or_copied_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    for name in ["a.json", "b.json", "c.json", "d.json"] {
+        write(path, name, b"{\"a\":1}\n{\"a\":2}\n");
+        touch(&path.join(name), 5);
+    }
+    let first = folder_source(path, &[LOOKS]);
+    let splits = first.discover(None, 1).unwrap().splits;
+    let found = first.take_found().unwrap().entries;
+    let replace = |name: &str, bytes: &[u8]| {
+        write(path, ".new", bytes);
+        touch(&path.join(".new"), if name == "c.json" { 5 } else { 6 });
+        fs::rename(path.join(".new"), path.join(name)).unwrap();
+    };
+    replace("a.json", b"{\"a\":7}\n{\"a\":8}\n");
+    fs::OpenOptions::new().append(true).open(path.join("b.json")).unwrap().write_all(b"{\"a\":3}\n").unwrap();
+    replace("c.json", b"{\"a\":1}\n{\"a\":2}\n");
+    let source = folder_source(path, &[LOOKS]);
+    source.restore_found(&found).unwrap();
+    let new = source.discover(None, 1).unwrap().splits;
+    assert_eq!(ids_of(&new), ["a.json"]);
+    assert_ne!(new[0].id, splits[0].id, "that of the old one may not be done");
+    let (seen, _) = read_some(&source, &new[0], None, 10, usize::MAX);
+    assert_eq!(seen.rows, [7, 8]);
+    assert_eq!(source.take_found().unwrap().entries.len(), 2, "it and the next sequence");
+    // What was found of the old one and not read is gone; what was read in part cannot go on in another file.
+    let (seen, end) = read_some(&source, &splits[0], None, 10, usize::MAX);
+    assert_eq!((seen.rows, end), (vec![], None));
+    let error = source.open(&splits[0], Some("byte 8"), ReaderContext::detached(1)).err().unwrap();
+    assert_eq!(error.code(), "R0233");
+    assert!(error.message().contains("was replaced by another file when it had been read in part"), "{error}");
+    // So it is in a process that goes on.
+    replace("a.json", b"{\"a\":9}\n");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let again = loop {
+        let found = source.discover(None, 1).unwrap().splits;
+        if !found.is_empty() {
+            break found;
+        }
+        assert!(Instant::now() < deadline, "nothing is found");
+    };
+    assert_eq!(ids_of(&again), ["a.json"]);
+    assert_ne!(again[0].id, new[0].id);
 }
 
 #[test]
