@@ -158,8 +158,9 @@ impl Uploads {
                 groups: self.groups.clone(),
                 compression: Compression::default(),
             };
-            if let Some(written) = object::write(&context, deltas)? {
+            if let Some(mut written) = object::write(&context, deltas)? {
                 written.store(self.store.as_ref())?;
+                written.release_bytes();
                 self.holdings.add(&written);
             }
             self.next = Epoch(epoch.0 + 1);
@@ -206,12 +207,13 @@ impl Merger {
         is_over: &dyn Fn() -> bool,
     ) -> Result<Option<WrittenObject>, Unmerged> {
         let (store, combiners) = (self.store.as_ref(), &*self.combiners);
-        let merged = compact::merge(store, step, name, Compression::default(), combiners, is_over)?;
+        let mut merged = compact::merge(store, step, name, Compression::default(), combiners, is_over)?;
         if is_over() {
             return Err(Unmerged::Over);
         }
-        if let Some(object) = &merged {
+        if let Some(object) = &mut merged {
             object.store(store).map_err(Unmerged::Store)?;
+            object.release_bytes();
         }
         Ok(merged)
     }

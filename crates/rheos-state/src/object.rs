@@ -84,6 +84,11 @@ impl WrittenObject {
     pub fn store(&self, store: &dyn CheckpointStore) -> Result<()> {
         crate::store::put(store, &object_path(&self.object.name), &self.bytes)
     }
+
+    /// It is stored: lets go of the bytes, and keeps their memory for the next object of this thread.
+    pub fn release_bytes(&mut self) {
+        build::recycle(std::mem::take(&mut self.bytes));
+    }
 }
 
 /// The object of one epoch; `None` if nothing has changed.

@@ -114,6 +114,11 @@ pub trait CheckpointStore: Send + Sync + fmt::Debug {
     /// Errors: also `Corrupt` (R0626) if the file ends before.
     fn read_range(&self, name: &str, range: Range<u64>) -> Result<Option<Vec<u8>>>;
 
+    /// In what pieces a file is best read back, in bytes.
+    fn read_back_bytes(&self) -> u64 {
+        READ_BYTES_MAX
+    }
+
     /// The length of a file; `None` if there is none.
     fn length_bytes(&self, name: &str) -> Result<Option<u64>>;
 
@@ -153,7 +158,7 @@ pub fn put(store: &dyn CheckpointStore, name: &str, bytes: &[u8]) -> Result<()> 
     let mut at = 0;
     let same_length = store.length_bytes(name)? == Some(bytes.len() as u64);
     while same_length && at < bytes.len() {
-        let end = bytes.len().min(at + READ_BYTES_MAX as usize);
+        let end = bytes.len().min(at + store.read_back_bytes() as usize);
         if store.read_range(name, at as u64..end as u64)?.as_deref() != Some(&bytes[at..end]) {
             break;
         }

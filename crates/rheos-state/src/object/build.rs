@@ -1,18 +1,33 @@
 //! Puts an object together, a table at a time.
 
-use arrow::array::Array;
-use arrow::compute::{max, min};
-use arrow::record_batch::RecordBatch;
+use std::cell::Cell;
+use std::ops::Range;
+
 use rheos_checkpoint::manifest::{Checksum, KeyGroupSet, ObjectRef, Segment};
 use rheos_core::key::{KEY_GROUPS_MAX, KeyGroup};
 use rheos_core::state::{Run, TableKind};
 use rheos_core::{Epoch, Error, OperatorId, Result};
 
+use super::rows::{self, Rows};
 use super::segment::{encode_header, kind_word, namespace_column};
-use super::{Compression, Footer, Namespaces, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SegmentHeader, WrittenObject};
-use super::{head, rows};
+use super::{Compression, Footer, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SegmentHeader, WrittenObject, head};
 use crate::names::ObjectName;
 use crate::reach::StoredTombstone;
+
+/// Memory that a thread keeps for its next object, at most.
+const SPARE_BYTES_MAX: usize = 128 << 20;
+
+thread_local! {
+    /// The memory of this thread's last object: fresh memory of that size is cleared by the system, page by page, each time.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The bytes of an object that is stored are not needed any more.
+pub(super) fn recycle(bytes: Vec<u8>) {
+    if bytes.capacity() <= SPARE_BYTES_MAX {
+        SPARE.set(bytes);
+    }
+}
 
 /// What is stored of a table.
 #[derive(Debug)]
@@ -74,7 +89,10 @@ pub(crate) struct ObjectBuilder {
 
 impl ObjectBuilder {
     pub(crate) fn new(name: ObjectName, compression: Compression) -> Self {
-        Self { name, compression, bytes: head(), segments: Vec::new(), headers: Vec::new() }
+        let mut bytes = SPARE.take();
+        bytes.clear();
+        bytes.extend_from_slice(&head());
+        Self { name, compression, bytes, segments: Vec::new(), headers: Vec::new() }
     }
 
     /// Adds a table, in the order of operators and tables. Nothing to say gives no segment.
@@ -89,15 +107,16 @@ impl ObjectBuilder {
             let groups = contents.groups.clone();
             return self.segment(&contents, groups, None);
         }
-        let (row_groups, all) = rows::sorted(&contents.runs).map_err(|e| contents.wrong(e))?;
-        contents.runs.clear();
+        let runs = std::mem::take(&mut contents.runs);
+        let rows = Rows::new(&runs);
+        // What does not shrink fits without growing; behind it stands a footer.
+        self.bytes.reserve(rows.bytes + rows.bytes / 16);
         if contents.kind != TableKind::Keyed {
-            return self.segment(&contents, KeyGroupSet::default(), Some((None, all)));
+            return self.segment(&contents, KeyGroupSet::default(), Some((&rows, 0..rows.len)));
         }
         let mut behind = 0;
-        for (end, groups) in cuts(&row_groups, &contents.groups, all.get_array_memory_size()) {
-            let part = all.slice(behind, end - behind);
-            self.segment(&contents, groups, Some((Some(&row_groups[behind..end]), part)))?;
+        for (end, groups) in cuts(&rows.groups, &contents.groups, rows.bytes) {
+            self.segment(&contents, groups, Some((&rows, behind..end)))?;
             behind = end;
         }
         Ok(())
@@ -107,23 +126,23 @@ impl ObjectBuilder {
         &mut self,
         contents: &Contents,
         groups: KeyGroupSet,
-        part: Option<(Option<&[KeyGroup]>, RecordBatch)>,
+        part: Option<(&Rows<'_>, Range<usize>)>,
     ) -> Result<()> {
         let header = SegmentHeader {
             version: SegmentHeader::version_of(&contents.replaces_by),
             layout: contents.layout.clone(),
             kind: kind_word(contents.kind).to_string(),
-            rows: part.as_ref().map_or(0, |(_, rows)| rows.num_rows() as u64),
-            namespaces: part.as_ref().and_then(|(_, rows)| namespaces(rows)),
+            rows: part.as_ref().map_or(0, |(_, range)| range.len() as u64),
+            namespaces: part.as_ref().and_then(|(rows, range)| rows.namespaces(range.clone())),
             tombstones: contents.tombstones.iter().filter_map(|t| restricted(t, &groups)).collect(),
             replaces_by: contents.replaces_by.clone(),
         };
         self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
         let offset = self.bytes.len();
         self.bytes.extend_from_slice(&encode_header(&header)?);
-        if let Some((row_groups, part)) = part {
+        if let Some((rows, range)) = part {
             let bytes = std::mem::take(&mut self.bytes);
-            self.bytes = rows::encode(row_groups, &part, self.compression, bytes).map_err(|e| contents.wrong(e))?;
+            self.bytes = rows::encode(rows, range, self.compression, bytes).map_err(|e| contents.wrong(e))?;
         }
         let written = &self.bytes[offset..];
         if written.len() as u64 > SEGMENT_BYTES_MAX {
@@ -162,12 +181,6 @@ impl ObjectBuilder {
         };
         Ok(Some(WrittenObject { bytes, object, headers }))
     }
-}
-
-/// Bounds of the namespaces; `None` where a row has none.
-fn namespaces(rows: &RecordBatch) -> Option<Namespaces> {
-    let column = namespace_column(rows).filter(|c| c.null_count() == 0)?;
-    Some(Namespaces { first: min(column)?, last: max(column)? })
 }
 
 /// A tombstone as it stands in a segment of some of the groups.

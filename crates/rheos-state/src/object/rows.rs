@@ -1,9 +1,10 @@
 //! Rows on their way into a segment: in the order of their key groups, without memory that they do not use.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, UInt16Array, make_array};
-use arrow::compute::{concat_batches, interleave_record_batch};
+use arrow::compute::{concat_batches, interleave_record_batch, max, min};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::CompressionType;
@@ -12,22 +13,113 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use rheos_core::key::KeyGroup;
 use rheos_core::state::Run;
 
-use super::Compression;
+use super::segment::namespace_column;
+use super::{Compression, Namespaces};
 
 /// Rows in one batch of a segment, at most.
 const BATCH_ROWS_MAX: usize = 1 << 16;
+/// Bytes of a batch, about: so much memory is had again at once by the next one, and need not be cleared by the system.
+const BATCH_BYTES: usize = 1 << 20;
 /// The name of the first column of keyed tables.
 const GROUP_COLUMN: &str = "key_group";
 
-/// All runs as one, by key group; rows of one group stay in their order. `runs` is not empty and has one schema.
-pub(super) fn sorted(runs: &[Run]) -> Result<(Vec<KeyGroup>, RecordBatch), ArrowError> {
-    let batches: Vec<&RecordBatch> = runs.iter().map(|r| &r.rows).collect();
-    let groups: Vec<KeyGroup> = runs.iter().flat_map(|r| r.key_groups.iter().copied()).collect();
-    if groups.is_sorted() || batches[0].num_columns() == 0 {
-        return Ok((groups, concatenated(&batches)?));
+/// The rows of runs, by key group; those of one group stay in their order.
+///
+/// Nothing is copied before a stretch is asked for: an epoch may change more than a cache or a reused allocation holds.
+pub(super) struct Rows<'a> {
+    batches: Vec<&'a RecordBatch>,
+    /// Of each row, in order; empty for tables that are not keyed.
+    pub(super) groups: Vec<KeyGroup>,
+    /// Where each row lies: run and row. `None`: as they come.
+    places: Option<Vec<(usize, usize)>>,
+    pub(super) len: usize,
+    /// In memory.
+    pub(super) bytes: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// `runs` is not empty and has one schema.
+    pub(super) fn new(runs: &'a [Run]) -> Self {
+        let groups: Vec<KeyGroup> = runs.iter().flat_map(|r| r.key_groups.iter().copied()).collect();
+        let batches: Vec<&RecordBatch> = runs.iter().map(|r| &r.rows).collect();
+        let bytes = batches.iter().flat_map(|b| b.columns()).map(slice_bytes).sum();
+        let len = batches.iter().map(|b| b.num_rows()).sum();
+        if groups.is_sorted() {
+            return Self { batches, groups, places: None, len, bytes };
+        }
+        let (groups, places) = by_group(runs);
+        Self { batches, groups, places: Some(places), len, bytes }
     }
-    let (groups, places) = by_group(runs);
-    Ok((groups, interleave_record_batch(&batches, &places)?))
+
+    pub(super) fn schema(&self) -> SchemaRef {
+        self.batches[0].schema()
+    }
+
+    /// These rows as one batch.
+    fn part(&self, range: Range<usize>) -> Result<RecordBatch, ArrowError> {
+        if self.batches[0].num_columns() == 0 {
+            let options = RecordBatchOptions::new().with_row_count(Some(range.len()));
+            return RecordBatch::try_new_with_options(self.schema(), vec![], &options);
+        }
+        if let Some(places) = &self.places {
+            return interleave_record_batch(&self.batches, &places[range]);
+        }
+        let slices: Vec<_> = self.slices(range).map(|(batch, rows)| batch.slice(rows.start, rows.len())).collect();
+        match slices.as_slice() {
+            [one] => Ok(one.clone()),
+            _ => concat_batches(&self.schema(), &slices),
+        }
+    }
+
+    /// The parts of the batches that hold these rows, where they come as they are.
+    fn slices(&self, range: Range<usize>) -> impl Iterator<Item = (&'a RecordBatch, Range<usize>)> {
+        let mut begin = 0;
+        let batches = self.batches.iter().map(move |batch| {
+            let first = begin;
+            begin += batch.num_rows();
+            let (from, to) = (range.start.clamp(first, begin), range.end.clamp(first, begin));
+            (*batch, from - first..to - first)
+        });
+        batches.filter(|(_, rows)| !rows.is_empty())
+    }
+
+    /// The bounds of these rows' namespaces; `None` where a row has none.
+    pub(super) fn namespaces(&self, range: Range<usize>) -> Option<Namespaces> {
+        let columns = self.batches.iter().map(|b| namespace_column(b)).collect::<Option<Vec<_>>>()?;
+        let mut found: Option<Namespaces> = None;
+        let mut add = |first: i64, last: i64| {
+            let known = found.get_or_insert(Namespaces { first, last });
+            (known.first, known.last) = (known.first.min(first), known.last.max(last));
+        };
+        match &self.places {
+            Some(places) => {
+                for (run, row) in &places[range] {
+                    let column = columns[*run];
+                    let value = column.is_valid(*row).then(|| column.value(*row))?;
+                    add(value, value);
+                }
+            }
+            None => {
+                for (batch, rows) in self.slices(range) {
+                    let column = namespace_column(batch)?.slice(rows.start, rows.len());
+                    let bounds = (column.null_count() == 0).then(|| Some((min(&column)?, max(&column)?)))??;
+                    add(bounds.0, bounds.1);
+                }
+            }
+        }
+        found
+    }
+
+    /// How many rows make a batch of [`BATCH_BYTES`].
+    fn batch_rows(&self) -> usize {
+        let row_bytes = (self.bytes / self.len.max(1)).max(1);
+        (BATCH_BYTES / row_bytes).clamp(1, BATCH_ROWS_MAX)
+    }
+}
+
+/// Of the rows that an array shows, where that is known.
+fn slice_bytes(column: &ArrayRef) -> usize {
+    column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
 }
 
 /// The key groups in ascending order, and where the row of each lies: run and row. A counting sort: there are few groups.
@@ -57,28 +149,16 @@ fn by_group(runs: &[Run]) -> (Vec<KeyGroup>, Vec<(usize, usize)>) {
     (groups, places)
 }
 
-fn concatenated(batches: &[&RecordBatch]) -> Result<RecordBatch, ArrowError> {
-    match batches {
-        [one] => Ok((*one).clone()),
-        _ if batches[0].num_columns() == 0 => {
-            let rows = batches.iter().map(|b| b.num_rows()).sum();
-            let options = RecordBatchOptions::new().with_row_count(Some(rows));
-            RecordBatch::try_new_with_options(batches[0].schema(), vec![], &options)
-        }
-        _ => concat_batches(&batches[0].schema(), batches.iter().copied()),
-    }
-}
-
-/// The rows with their key groups in front, as an Arrow IPC stream behind what `into` holds.
+/// These rows, their key groups in front, as an Arrow IPC stream behind what `into` holds.
 pub(super) fn encode(
-    groups: Option<&[KeyGroup]>,
-    rows: &RecordBatch,
+    rows: &Rows<'_>,
+    range: Range<usize>,
     compression: Compression,
     into: Vec<u8>,
 ) -> Result<Vec<u8>, ArrowError> {
-    let schema = match groups {
-        Some(_) => with_group_column(rows.schema_ref()),
-        None => rows.schema(),
+    let schema = match rows.groups.is_empty() {
+        true => rows.schema(),
+        false => with_group_column(&rows.schema()),
     };
     let codec = match compression {
         Compression::None => None,
@@ -87,18 +167,17 @@ pub(super) fn encode(
     };
     let options = IpcWriteOptions::default().try_with_compression(codec)?;
     let mut writer = StreamWriter::try_new_with_options(into, &schema, options)?;
-    for start in (0..rows.num_rows()).step_by(BATCH_ROWS_MAX) {
-        let length = BATCH_ROWS_MAX.min(rows.num_rows() - start);
-        let part = rows.slice(start, length);
+    for start in range.clone().step_by(rows.batch_rows()) {
+        let end = range.end.min(start + rows.batch_rows());
+        let part = rows.part(start..end)?;
         let mut columns = Vec::with_capacity(schema.fields().len());
-        if let Some(groups) = groups {
-            columns
-                .push(Arc::new(groups[start..start + length].iter().map(|g| g.0).collect::<UInt16Array>()) as ArrayRef);
+        if let Some(groups) = rows.groups.get(start..end) {
+            columns.push(Arc::new(groups.iter().map(|g| g.0).collect::<UInt16Array>()) as ArrayRef);
         }
         for column in part.columns() {
             columns.push(without_unused(column)?);
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(length));
+        let options = RecordBatchOptions::new().with_row_count(Some(end - start));
         writer.write(&RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)?)?;
     }
     writer.into_inner()
