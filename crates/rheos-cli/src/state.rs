@@ -203,7 +203,7 @@ fn equal_to(text: &str, column: &ArrayRef) -> Result<Option<BooleanArray>, Error
         Utf8 | LargeUtf8 | Utf8View if text == EMPTY_TEXT => equal_cast("", column),
         Float32 | Float64 => match text.parse::<f64>() {
             // As keys the two zeros are one.
-            Ok(number) if number == 0.0 => match (equal_cast("0", column)?, equal_cast("-0", column)?) {
+            Ok(0.0) => match (equal_cast("0", column)?, equal_cast("-0", column)?) {
                 (Some(zero), Some(negative)) => Ok(Some(or(&zero, &negative)?)),
                 _ => Ok(None),
             },

@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 /// Checkpoints that are kept, beside savepoints.
 const CHECKPOINTS_KEPT: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
 
+/// A store, and the folders of this machine that it is in.
+type Opened = (Arc<dyn CheckpointStore>, Vec<PathBuf>);
+
 /// Called with what goes wrong without ending the job.
 type Warn = Arc<dyn Fn(&Error) + Send + Sync>;
 
@@ -137,8 +140,7 @@ impl StateOptions {
         Ok(Some(OpenState { options: self, store, folders, context }))
     }
 
-    /// With the folders of this machine that it is in.
-    fn store(&self, set: &StateSettings) -> Result<Option<(Arc<dyn CheckpointStore>, Vec<PathBuf>)>> {
+    fn store(&self, set: &StateSettings) -> Result<Option<Opened>> {
         let place = match (&self.place, &set.dir) {
             (Place::Store(store), _) => return Ok(Some((Arc::clone(store), vec![]))),
             (Place::At(place), _) => place.clone(),

@@ -76,7 +76,7 @@ fn settings_say_where_state_lies() {
 fn output_and_state_have_folders_of_their_own() {
     for (state, copy) in [("state", "out"), ("state", "out/copy"), ("out", "copy"), (".", "../copy")] {
         let sandbox = sandbox();
-        fs::create_dir_all(sandbox.path("empty")).unwrap();
+        ["empty", "copy"].iter().for_each(|folder| fs::create_dir_all(sandbox.path(folder)).unwrap());
         let sql = program("").replace("'in.csv'", "'../in.csv'");
         let mut command = sandbox.command(&["run", "-c", &sql, "--state-dir", state, "--copy-dir", copy]);
         command.current_dir(sandbox.path("empty"));
