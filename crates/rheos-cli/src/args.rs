@@ -18,11 +18,11 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 
     /// No progress and no summary; errors are still shown.
-    #[arg(long, short, global = true, env = "RHEOS_QUIET", value_parser = clap::builder::FalseyValueParser::new(), conflicts_with = "verbose")]
+    #[arg(long, short, global = true, env = "RHEOS_QUIET", value_parser = yes_or_no, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 
     /// Say more: the plan before the run, the counts of each step after it.
-    #[arg(long, short, global = true, env = "RHEOS_VERBOSE", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, short, global = true, env = "RHEOS_VERBOSE", value_parser = yes_or_no)]
     pub(crate) verbose: bool,
 
     /// A file of settings, instead of ./rheos.toml. Its keys are the names of flags.
@@ -41,7 +41,8 @@ Examples:
   rheos bench nexmark --events 1M
 
 Exit codes: 0 done, 1 failed while running, 2 usage, 3 validation failed, 4 not found, 5 exists already,
-65 SQL or data refused, 66 input missing, 69 no job to ask, 75 state dir in use, 78 bad configuration, 130 second Ctrl-C.";
+65 SQL or data refused, 66 input missing, 69 no job to ask, 75 state dir in use, 77 not allowed,
+78 bad configuration, 130 second Ctrl-C.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -163,19 +164,19 @@ pub(crate) struct RunArgs {
     pub(crate) keys: KeyArgs,
 
     /// Go on from this checkpoint (a number), from this savepoint (a name), or from none
-    #[arg(long, value_name = "CHECKPOINT", env = "RHEOS_FROM", requires = "state_dir", value_parser = restore_from)]
+    #[arg(long, value_name = "CHECKPOINT", env = "RHEOS_FROM", value_parser = restore_from)]
     pub(crate) from: Option<RestoreFrom>,
 
     /// Let output show twice, where going back to a checkpoint makes it so
-    #[arg(long, env = "RHEOS_ACCEPT_DUPLICATES", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "RHEOS_ACCEPT_DUPLICATES", value_parser = yes_or_no)]
     pub(crate) accept_duplicates: bool,
 
     /// Let state go that the program has no operator for
-    #[arg(long, env = "RHEOS_ALLOW_DROPPED_STATE", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "RHEOS_ALLOW_DROPPED_STATE", value_parser = yes_or_no)]
     pub(crate) allow_dropped_state: bool,
 
     /// Let open windows fire when the job is stopped
-    #[arg(long, env = "RHEOS_DRAIN", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "RHEOS_DRAIN", value_parser = yes_or_no)]
     pub(crate) drain: bool,
 }
 
@@ -185,6 +186,19 @@ pub(crate) struct KeyArgs {
     /// A file of keys (lines ID:BASE64); state is encrypted with the first
     #[arg(long, value_name = "FILE", env = "RHEOS_ENCRYPTION_KEY_FILE", value_hint = ValueHint::FilePath)]
     pub(crate) encryption_key_file: Option<PathBuf>,
+}
+
+/// A flag's variable, or its value in a file: a typing error must not be taken for a yes.
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text.trim().to_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" | "" => Ok(false),
+        _ => Err("it must be true or false".into()),
+    }
+}
+
+fn savepoint_name(text: &str) -> Result<String, String> {
+    check_savepoint_name(text).map(|()| text.to_string()).map_err(|error| error.to_string())
 }
 
 fn restore_from(text: &str) -> Result<RestoreFrom, String> {
@@ -246,7 +260,7 @@ pub(crate) enum ConfigCommand {
 #[derive(Debug, Args)]
 pub(crate) struct ConfigShowArgs {
     /// Say where each value comes from: a default, a file, the environment or an option
-    #[arg(long, env = "RHEOS_ORIGIN", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "RHEOS_ORIGIN", value_parser = yes_or_no)]
     pub(crate) origin: bool,
 
     /// How the list is printed
@@ -386,11 +400,11 @@ pub(crate) struct SavepointCreateArgs {
     pub(crate) place: PlaceArgs,
 
     /// The savepoint's name: letters, digits, '-', '_' and '.'
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = savepoint_name)]
     pub(crate) name: String,
 
     /// Stop the job with it, so that no output becomes visible that the savepoint does not know of
-    #[arg(long, env = "RHEOS_STOP", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "RHEOS_STOP", value_parser = yes_or_no)]
     pub(crate) stop: bool,
 
     /// How long to wait until it is complete
@@ -457,7 +471,7 @@ pub(crate) struct StateReadArgs {
     #[arg(long, value_name = "TABLE", env = "RHEOS_TABLE")]
     pub(crate) table: Option<String>,
 
-    /// Only rows with this value in a column, which is cast to its type; nothing behind = is NULL; may be repeated
+    /// Only rows with this value in a column, written as jsonl prints it; nothing behind = is NULL, "" an empty text; may be repeated
     #[arg(long = "key", value_name = "COLUMN=VALUE", env = "RHEOS_KEY", value_parser = name_and_value)]
     pub(crate) keys: Vec<(String, String)>,
 

@@ -24,8 +24,19 @@ use rheos::{Error, ErrorKind};
 
 use crate::report::{Failure, code};
 
-/// The flags that a file may set: those of `run` and the ones that all commands share.
-const KEYS: &[&str] = &["parallelism", "output", "batch-rows", "drain", "quiet", "verbose"];
+/// The flags that a file may set: those of `run` and the ones that all commands share, but for what is said of one start only
+/// (`from`, `accept-duplicates`, `allow-dropped-state`).
+const KEYS: &[&str] = &[
+    "parallelism",
+    "output",
+    "batch-rows",
+    "state-dir",
+    "copy-dir",
+    "encryption-key-file",
+    "drain",
+    "quiet",
+    "verbose",
+];
 
 /// A value of a file, and the file.
 #[derive(Debug, Clone)]
@@ -113,11 +124,14 @@ pub(crate) fn with_variable(mut error: clap::Error, args: &[OsString]) -> clap::
     error
 }
 
-/// A command below the root. Only `run` takes all keys: `output` means something else for the others.
+/// The keys that hold for all commands; `run` takes all, but `output`, for one, means something else for the others.
+const EVERYWHERE: &[&str] = &["parallelism", "encryption-key-file"];
+
+/// A command below the root.
 fn with_defaults(command: Command, flags: &BTreeMap<String, Value>) -> Command {
     let run = command.get_name() == "run";
-    let command =
-        command.mut_args(|arg| if run || arg.get_id() == "parallelism" { with_default(arg, flags) } else { arg });
+    let takes = |arg: &Arg| run || arg.get_long().is_some_and(|long| EVERYWHERE.contains(&long));
+    let command = command.mut_args(|arg| if takes(&arg) { with_default(arg, flags) } else { arg });
     command.mut_subcommands(|sub| with_defaults(sub, flags))
 }
 

@@ -71,7 +71,7 @@ impl Source {
     /// Plans the program.
     pub(crate) fn plan(&self, program: SqlProgram) -> Result<Job> {
         program.plan().map_err(|error| {
-            let code = exit_code(error.kind());
+            let code = exit_code(&error);
             self.failure(error, code)
         })
     }
@@ -129,9 +129,10 @@ pub(crate) fn validate(args: &ProgramArgs, cli: &Cli) -> Result<()> {
     let planned = source.with_args(args, code::NOT_VALID)?.plan().and_then(|job| check(&job).map(|()| job));
     let job = planned.map_err(|error| {
         let refused = matches!(error.kind(), ErrorKind::Invalid | ErrorKind::User);
-        let code = if refused { code::NOT_VALID } else { exit_code(error.kind()) };
+        let code = if refused { code::NOT_VALID } else { exit_code(&error) };
         source.failure(error, code)
     })?;
+    job.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
     if !cli.quiet {
         let ends = match job.boundedness() {
             Boundedness::Bounded => "ends with its input",
@@ -149,6 +150,7 @@ pub(crate) fn validate(args: &ProgramArgs, cli: &Cli) -> Result<()> {
 pub(crate) fn explain(args: &ExplainArgs) -> Result<()> {
     let source = Source::load(&args.program)?;
     let job = source.plan(source.with_args(&args.program, code::REFUSED)?)?;
+    job.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
     let mut text = job.explain_as(match args.format {
         ExplainFormat::Text => PlanFormat::Text,
         ExplainFormat::Mermaid => PlanFormat::Mermaid,

@@ -17,6 +17,7 @@ use rheos::ErrorKind;
 /// Exit codes; the docs list them.
 pub(crate) mod code {
     pub(crate) const FAILED: u8 = 1;
+    pub(crate) const USAGE: u8 = 2;
     pub(crate) const NOT_VALID: u8 = 3;
     pub(crate) const NOT_FOUND: u8 = 4;
     pub(crate) const EXISTS: u8 = 5;
@@ -43,7 +44,7 @@ pub(crate) enum Failure {
 impl Failure {
     /// An error without a text; its kind gives the code.
     pub(crate) fn plain(error: rheos::Error) -> Self {
-        let code = exit_code(error.kind());
+        let code = exit_code(&error);
         Self::Plain { error, code }
     }
 }
@@ -59,9 +60,13 @@ impl std::fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// There is no checkpoint or savepoint of that name.
+const NO_CHECKPOINT: &str = "R0608";
+
 /// The exit code of an error that a run came to.
-pub(crate) fn exit_code(kind: ErrorKind) -> u8 {
-    match kind {
+pub(crate) fn exit_code(error: &rheos::Error) -> u8 {
+    match error.kind() {
+        _ if error.code() == NO_CHECKPOINT => code::NOT_FOUND,
         ErrorKind::Invalid | ErrorKind::User | ErrorKind::Corrupt => code::REFUSED,
         ErrorKind::InputMissing => code::INPUT_MISSING,
         ErrorKind::Conflict => code::EXISTS,
@@ -122,8 +127,9 @@ mod tests {
             (ErrorKind::Internal, 1),
         ];
         for (kind, code) in codes {
-            assert_eq!(exit_code(kind), code, "{kind:?}");
+            assert_eq!(exit_code(&rheos::Error::new(kind, 0, "")), code, "{kind:?}");
         }
+        assert_eq!(exit_code(&rheos::Error::invalid(608, "there is no checkpoint 17")), 4);
     }
 
     #[test]

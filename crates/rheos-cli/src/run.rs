@@ -1,7 +1,7 @@
 //! `rheos run`: plans a program, runs it, prints its results in program order, and says at the end how it went.
 
 use anyhow::Result;
-use rheos::{Boundedness, Job, JobReport, Output, RunningJob, StateOptions, StopMode};
+use rheos::{Boundedness, Error, Job, JobReport, Output, RunningJob, StateOptions, StopMode};
 
 use crate::args::{Cli, RunArgs};
 use crate::print::Printer;
@@ -18,6 +18,12 @@ pub(crate) fn run(args: &RunArgs, cli: &Cli) -> Result<()> {
     }
     let job = source.plan(program.state(state_options(args)))?;
     source.check_stdin(&job)?;
+    if args.from.is_some() && !job.keeps_state() {
+        let error = Error::invalid(521, "--from says where to go on, but nothing says where state lies")
+            .with_hint("give --state-dir DIR, or set 'checkpoint.dir'");
+        return Err(Failure::Plain { error, code: code::USAGE }.into());
+    }
+    job.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
     if cli.verbose {
         eprint!("{}", job.explain());
         eprintln!("{} workers", job.parallelism());
@@ -31,7 +37,7 @@ pub(crate) fn run(args: &RunArgs, cli: &Cli) -> Result<()> {
         eprintln!("no state is kept: what a crash interrupts begins anew (--state-dir DIR keeps it)");
     }
     let runs = job.graph().is_some();
-    let letters = job.letters();
+    let (letters, keeps_state) = (job.letters(), job.keeps_state());
     let mut running = job.start().map_err(Failure::plain)?;
     if runs {
         let mode = if args.drain { StopMode::Drain } else { StopMode::Stop };
@@ -50,13 +56,13 @@ pub(crate) fn run(args: &RunArgs, cli: &Cli) -> Result<()> {
         (_, Err(error)) => return Err(error),
         (Err(error), Ok(())) if summary::is_broken_pipe(&error) => return Err(Failure::BrokenPipe.into()),
         (Err(error), Ok(())) => {
-            let code = exit_code(error.kind());
+            let code = exit_code(&error);
             return Err(source.failure(error, code));
         }
         (Ok(report), Ok(())) => report,
     };
     if let Some(report) = report {
-        close(&report, &letters, args, cli);
+        close(&report, &letters, keeps_state, args, cli);
     }
     Ok(())
 }
@@ -99,7 +105,7 @@ fn print_outputs(running: &mut RunningJob, mut printer: Printer, progress: &Prog
     Ok(())
 }
 
-fn close(report: &JobReport, letters: &[(String, String)], args: &RunArgs, cli: &Cli) {
+fn close(report: &JobReport, letters: &[(String, String)], keeps_state: bool, args: &RunArgs, cli: &Cli) {
     if cli.quiet {
         return;
     }
@@ -110,6 +116,6 @@ fn close(report: &JobReport, letters: &[(String, String)], args: &RunArgs, cli: 
     if cli.verbose {
         eprint!("{}", summary::steps(report));
     }
-    eprint!("{}", summary::text(report, signals::stopped(), args.drain));
+    eprint!("{}", summary::text(report, signals::stopped(), args.drain, keeps_state));
     eprint!("{}", summary::letters(report, letters));
 }

@@ -34,7 +34,7 @@ fn create(args: &SavepointCreateArgs, cli: &Cli) -> Result<()> {
             .and_then(|store| request_savepoint(store.as_ref(), &args.name, then, args.timeout)),
     };
     let number = asked.map_err(|error| {
-        let code = if error.code() == NOBODY { code::NOT_REACHED } else { exit_code(error.kind()) };
+        let code = if error.code() == NOBODY { code::NOT_REACHED } else { exit_code(&error) };
         Failure::Plain { error, code }
     })?;
     if !cli.quiet {

@@ -5,15 +5,16 @@ use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::Result;
-use arrow::array::{ArrayRef, BooleanArray, Scalar, StringArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, Scalar, StringArray};
 use arrow::compute::kernels::cmp;
-use arrow::compute::{CastOptions, and, cast_with_options, filter_record_batch, is_null};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::compute::{CastOptions, and, cast_with_options, filter_record_batch, is_null, or};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::ipc::writer::StreamWriter;
 use arrow::record_batch::RecordBatch;
 use rheos::Error;
 use rheos::error::did_you_mean;
 use rheos::state::{CheckpointStore, Manifest, Table, rows, tables};
+use rheos::text::{ColumnText, Style, sql_name};
 use serde_json::{Value, json};
 
 use crate::args::{ListFormat, RowFormat, StateCommand, StateFormat, StateListArgs, StateReadArgs};
@@ -167,17 +168,12 @@ fn selected(batch: &RecordBatch, keys: &[(String, String)]) -> Result<RecordBatc
             )));
         };
         let column = batch.column(at);
-        let wrong = |e: arrow::error::ArrowError| {
-            Error::invalid(682, format!("'{value}' cannot be compared with column '{name}': {e}"))
-                .with_hint(format!("the column is of type {}", field.data_type()))
+        let Some(equal) = equal_to(value, column)? else {
+            let message = format!("'{value}' is no {}, as column '{name}' holds them", sql_name(field.data_type()));
+            return Err(Error::invalid(682, message).with_hint("write the value as '-o jsonl' prints it"));
         };
-        let equal = match value.is_empty() {
-            true => is_null(column),
-            false => value_of(value, column).and_then(|value| cmp::not_distinct(column, &Scalar::new(value))),
-        };
-        let equal = equal.map_err(wrong)?;
         kept = Some(match kept {
-            Some(kept) => and(&kept, &equal).map_err(wrong)?,
+            Some(kept) => and(&kept, &equal)?,
             None => equal,
         });
     }
@@ -187,11 +183,63 @@ fn selected(batch: &RecordBatch, keys: &[(String, String)]) -> Result<RecordBatc
     }
 }
 
-/// A text as a value of a column's type. Errors: it is none.
-fn value_of(text: &str, column: &ArrayRef) -> Result<ArrayRef, arrow::error::ArrowError> {
+/// An empty text, where nothing is NULL.
+const EMPTY_TEXT: &str = "\"\"";
+
+/// Which rows of a column hold the value that a text stands for; `None` where it is no value of the column's type.
+fn equal_to(text: &str, column: &ArrayRef) -> Result<Option<BooleanArray>, Error> {
+    use DataType::*;
+    match column.data_type() {
+        _ if text.is_empty() => Ok(Some(is_null(column)?)),
+        // These have no cast from text: values are compared as they are printed.
+        List(_) | LargeList(_) | FixedSizeList(..) | Struct(_) | Map(..) => match serde_json::from_str(text) {
+            Ok(wanted) => printed_as(&wanted, column).map(Some),
+            Err(_) => Ok(None),
+        },
+        Binary | LargeBinary | BinaryView | FixedSizeBinary(_) => match is_base64(text) {
+            true => printed_as(&Value::from(text), column).map(Some),
+            false => Ok(None),
+        },
+        Utf8 | LargeUtf8 | Utf8View if text == EMPTY_TEXT => equal_cast("", column),
+        Float32 | Float64 => match text.parse::<f64>() {
+            // As keys the two zeros are one.
+            Ok(0.0) => match (equal_cast("0", column)?, equal_cast("-0", column)?) {
+                (Some(zero), Some(negative)) => Ok(Some(or(&zero, &negative)?)),
+                _ => Ok(None),
+            },
+            _ => equal_cast(text, column),
+        },
+        _ => equal_cast(text, column),
+    }
+}
+
+/// As `equal_to`, for types that a text can be cast to.
+fn equal_cast(text: &str, column: &ArrayRef) -> Result<Option<BooleanArray>, Error> {
     let options = CastOptions { safe: false, ..CastOptions::default() };
     let text: ArrayRef = Arc::new(StringArray::from(vec![text]));
-    cast_with_options(&text, column.data_type(), &options)
+    match cast_with_options(&text, column.data_type(), &options) {
+        Ok(value) => Ok(Some(cmp::not_distinct(column, &Scalar::new(value))?)),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Which rows of a column are printed as this JSON.
+fn printed_as(wanted: &Value, column: &ArrayRef) -> Result<BooleanArray, Error> {
+    let values = ColumnText::try_new(column)?;
+    let mut printed = Vec::new();
+    let mut is_wanted = |row: usize| {
+        printed.clear();
+        values.write(row, Style::Json, &mut printed);
+        !column.is_null(row) && serde_json::from_slice::<Value>(&printed).is_ok_and(|value| value == *wanted)
+    };
+    Ok((0..column.len()).map(|row| Some(is_wanted(row))).collect())
+}
+
+/// Whether a text may be bytes as they are printed.
+fn is_base64(text: &str) -> bool {
+    let digits = text.trim_end_matches('=');
+    let is_digit = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
+    text.len().is_multiple_of(4) && text.len() - digits.len() <= 2 && digits.bytes().all(is_digit)
 }
 
 fn print_arrow(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<()> {
@@ -204,4 +252,54 @@ fn print_arrow(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<()> {
     let bytes = bytes().map_err(failed)?;
     let mut out = std::io::stdout().lock();
     out.write_all(&bytes).and_then(|()| out.flush()).map_err(write_failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{BinaryArray, Float64Array, Int64Array, ListArray, StructArray};
+    use arrow::datatypes::{Field, Int64Type};
+
+    use super::*;
+
+    fn found(text: &str, column: &ArrayRef) -> Option<Vec<bool>> {
+        let equal = equal_to(text, column).unwrap();
+        equal.map(|equal| equal.iter().map(|is_equal| is_equal == Some(true)).collect())
+    }
+
+    #[test]
+    fn values_are_found_as_they_are_printed() {
+        let bytes: Vec<Option<&[u8]>> = vec![Some(b"hi"), None, Some(b"ho"), Some(b"")];
+        let bytes: ArrayRef = Arc::new(BinaryArray::from_opt_vec(bytes));
+        assert_eq!(found("aGk=", &bytes), Some(vec![true, false, false, false]));
+        assert_eq!(found("", &bytes), Some(vec![false, true, false, false]));
+        assert_eq!(found("hi", &bytes), None, "that is no base64");
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("")]));
+        assert_eq!(found("a", &texts), Some(vec![true, false, false]));
+        assert_eq!(found("", &texts), Some(vec![false, true, false]));
+        assert_eq!(found("\"\"", &texts), Some(vec![false, false, true]));
+        let floats: ArrayRef = Arc::new(Float64Array::from(vec![0.0, -0.0, 1.5]));
+        for zero in ["0", "-0", "0.0", "-0.0"] {
+            assert_eq!(found(zero, &floats), Some(vec![true, true, false]), "{zero}");
+        }
+        assert_eq!(found("1.5", &floats), Some(vec![false, false, true]));
+        assert_eq!(found("one", &floats), None);
+    }
+
+    #[test]
+    fn rows_and_arrays_are_found_as_json() {
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None]));
+        let field = |name: &str, column: &ArrayRef| Arc::new(Field::new(name, column.data_type().clone(), true));
+        let rows: ArrayRef = Arc::new(StructArray::from(vec![
+            (field("x", &numbers), numbers.clone()),
+            (field("y", &texts), texts.clone()),
+        ]));
+        assert_eq!(found("{\"y\": \"a\", \"x\": 1}", &rows), Some(vec![true, false]));
+        assert_eq!(found("{\"x\":2,\"y\":null}", &rows), Some(vec![false, true]));
+        assert_eq!(found("(1, a)", &rows), None);
+        let lists = ListArray::from_iter_primitive::<Int64Type, _, _>(vec![Some(vec![Some(1), None]), None]);
+        let lists: ArrayRef = Arc::new(lists);
+        assert_eq!(found("[1, null]", &lists), Some(vec![true, false]));
+        assert_eq!(found("null", &lists), Some(vec![false, false]), "NULL is written as nothing");
+    }
 }

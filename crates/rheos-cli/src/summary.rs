@@ -10,8 +10,8 @@ use rheos::{Counter, Job, JobReport};
 /// The share of the late records that the hint's wider watermark would have kept.
 const KEPT_SHARE: f64 = 0.99;
 
-/// The closing lines.
-pub(crate) fn text(report: &JobReport, stopped: bool, drain: bool) -> String {
+/// The closing lines. `stopped`: by a signal.
+pub(crate) fn text(report: &JobReport, stopped: bool, drain: bool, keeps_state: bool) -> String {
     let snapshot = &report.snapshot;
     let count = |counter| snapshot.counters.get(&counter).copied().unwrap_or(0);
     let mut text = String::new();
@@ -76,9 +76,28 @@ pub(crate) fn text(report: &JobReport, stopped: bool, drain: bool) -> String {
     if late > 0 {
         let _ = writeln!(text, "{}{}", plural(late, "late record", "late records"), widen(report));
     }
-    let open = count(Counter::OpenWindows);
+    text.push_str(&stop(report, count(Counter::OpenWindows), stopped, drain, keeps_state));
+    text
+}
+
+/// What a stop means for what is not done.
+fn stop(report: &JobReport, open: u64, stopped: bool, drain: bool, keeps_state: bool) -> String {
+    let mut text = String::new();
     if (stopped || report.stopped) && !drain && open > 0 {
-        let _ = writeln!(text, "stopped with {}; --drain fires them", plural(open, "open window", "open windows"));
+        // Each worker counts those that it has rows of: several may be one.
+        let (windows, they, fires) = match open {
+            1 => ("an open window", "it goes", "it"),
+            _ => ("open windows", "they go", "them"),
+        };
+        let _ = match keeps_state {
+            true => writeln!(text, "stopped with {windows}; {they} on with the job"),
+            false => writeln!(text, "stopped with {windows}; --drain fires {fires}"),
+        };
+    }
+    if report.stopped && !stopped && keeps_state {
+        text.push_str(
+            "stopped with a savepoint; records that were read behind it are counted, too, and are read again\n",
+        );
     }
     text
 }

@@ -95,7 +95,16 @@ impl Error {
             Io::PermissionDenied => "permission denied".to_string(),
             _ => error.to_string(),
         };
-        Self::new(kind, code, format!("cannot {what} '{path}': {cause}"))
+        let hint = match error.kind() {
+            Io::NotFound => "look at the path; one that does not begin with '/' is looked for where Rheos was started",
+            Io::PermissionDenied => "give the user that runs Rheos the permission, or take another path",
+            Io::IsADirectory | Io::NotADirectory => "look at the path: a part of it is not what it should be",
+            Io::AlreadyExists => "take another path, or move away what is there",
+            Io::StorageFull | Io::QuotaExceeded => "make space",
+            Io::InvalidFilename => "take a shorter name",
+            _ => "look at the disk and the path, then start again",
+        };
+        Self::new(kind, code, format!("cannot {what} '{path}': {cause}")).with_hint(hint)
     }
 
     /// Writing, making or removing `path` failed. Without permission it becomes `NotAllowed`, the rest `External`.

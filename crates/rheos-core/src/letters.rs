@@ -31,8 +31,11 @@ pub fn sink_id(name: &str) -> String {
     format!("{name}-{:016x}", xxh3_64(name.as_bytes()))
 }
 
+/// Bytes of a folder's name that are those of a table's: file systems take 255 at most.
+const FOLDER_NAME_BYTES_MAX: usize = 200;
+
 /// The folder of a table's letters, beside those of other tables: its name, with what is no letter, digit, `_` or `-` as
-/// `%` and two digits a byte.
+/// `%` and two digits a byte; of a long one its beginning and a number.
 pub fn folder_name(table: &str) -> String {
     let mut name = String::new();
     for c in table.chars() {
@@ -42,6 +45,10 @@ pub fn folder_name(table: &str) -> String {
             let mut bytes = [0; 4];
             name.extend(c.encode_utf8(&mut bytes).bytes().map(|b| format!("%{b:02X}")));
         }
+    }
+    if name.len() > FOLDER_NAME_BYTES_MAX {
+        name.truncate(name.floor_char_boundary(FOLDER_NAME_BYTES_MAX));
+        name.push_str(&format!("-{:016x}", xxh3_64(table.as_bytes())));
     }
     name
 }
@@ -147,6 +154,9 @@ mod tests {
     fn every_table_has_a_folder_of_its_own() {
         assert_eq!(folder_name("flights_2-ä"), "flights_2-ä");
         assert_eq!(folder_name("../a b%"), "%2E%2E%2Fa%20b%25");
+        assert_eq!(folder_name(&"x".repeat(200)), "x".repeat(200));
+        let long = ["x", "y"].map(|end| folder_name(&format!("{}{end}", "ä".repeat(300))));
+        assert!(long.iter().all(|name| name.len() < 255 && name.starts_with("ää")) && long[0] != long[1], "{long:?}");
     }
 
     #[test]

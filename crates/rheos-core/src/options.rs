@@ -110,7 +110,8 @@ impl OptionDef {
             },
             OptionType::Integer { min, max } => match value.parse::<i64>() {
                 Ok(n) if (min..=max).contains(&n) => Ok(()),
-                _ => Err(refuse("it must be a whole number".into()).with_hint(format!("a number from {min} to {max}"))),
+                _ => Err(refuse(format!("it must be a whole number from {min} to {max}"))
+                    .with_hint(format!("a number from {min} to {max}"))),
             },
             OptionType::Duration => {
                 parse_duration_ms(value).map(drop).map_err(|e| e.context(format!("option '{name}'")))

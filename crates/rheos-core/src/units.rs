@@ -1,6 +1,8 @@
 //! Durations (`200 ms`), sizes (`64 KiB`) and rates (`1000/s`) as users write them. A bare number is refused, with the
 //! unit's name in the message.
 
+use std::time::Duration;
+
 use crate::error::{Error, Result};
 
 fn split(text: &str) -> Option<(f64, String)> {
@@ -31,6 +33,15 @@ pub fn parse_duration_ms(text: &str) -> Result<i64> {
         return Err(refuse("it is longer than 30,000 years"));
     }
     Ok(ms.round() as i64)
+}
+
+/// A duration for messages: `200 ms`, `1.6 s`, `60 s`.
+pub fn shown(duration: Duration) -> String {
+    match duration.as_millis() {
+        ms @ 0..1000 => format!("{ms} ms"),
+        ms if ms.is_multiple_of(1000) => format!("{} s", ms / 1000),
+        _ => format!("{:.1} s", duration.as_secs_f64()),
+    }
 }
 
 /// A size in bytes.
@@ -86,6 +97,8 @@ mod tests {
         assert!(parse_duration_ms("5").unwrap_err().message().contains("unit is missing"));
         assert!(parse_size_bytes("5").unwrap_err().message().contains("unit is missing"));
         assert!(parse_rate_per_s("5").unwrap_err().message().contains("'/s' is missing"));
+        let told = [0, 999, 1000, 1600, 60_000].map(|ms| shown(Duration::from_millis(ms)));
+        assert_eq!(told, ["0 ms", "999 ms", "1 s", "1.6 s", "60 s"]);
         for bad in ["", "ms", "-1 s", "1 fortnight", "1e3 s", "NaN s", "1..2 s", "99999999999999999 d"] {
             assert!(parse_duration_ms(bad).is_err(), "{bad}");
         }

@@ -312,7 +312,7 @@ pub(crate) fn misfit(data_type: &DataType, text: &[u8]) -> Fault {
 }
 
 /// A type by its name in SQL.
-pub(crate) fn sql_name(data_type: &DataType) -> String {
+pub fn sql_name(data_type: &DataType) -> String {
     use DataType::*;
     match data_type {
         Boolean => "BOOLEAN".into(),

@@ -18,6 +18,7 @@ use arrow::datatypes::{
 use rheos_core::temporal::{write_date, write_duration, write_interval, write_time, write_timestamp};
 use rheos_core::{Error, Result};
 
+pub use crate::column::sql_name;
 use crate::value::write_bytes;
 
 /// How a value is written.

@@ -178,6 +178,8 @@ pub(crate) struct Failed {
     pub(crate) error: Error,
     /// Whether it had begun: else nothing has been written.
     pub(crate) had_begun: bool,
+    /// Whether it has read a record.
+    pub(crate) has_read: bool,
     /// Whether it has made a checkpoint.
     pub(crate) has_checkpoint: bool,
 }
@@ -197,13 +199,13 @@ pub(crate) fn run_generation(
     let prepared = config.check().and_then(|()| prepare(graph, config, control, checkpoints));
     let prepared = prepared.map(|shared| shared.map(|shared| JobShared { suspects: suspects.clone(), ..shared }));
     match prepared {
-        Err(error) => Err(Failed { error, had_begun: false, has_checkpoint: false }),
+        Err(error) => Err(Failed { error, had_begun: false, has_read: false, has_checkpoint: false }),
         Ok(None) => Ok(JobReport::of_an_earlier_run()),
         Ok(Some(shared)) => {
             let shared = Arc::new(shared);
             let failed = |error| {
                 let has_checkpoint = shared.has_checkpoint.load(Ordering::SeqCst);
-                Failed { error, had_begun: true, has_checkpoint }
+                Failed { error, had_begun: true, has_read: shared.metrics.snapshot().records_in > 0, has_checkpoint }
             };
             run_prepared(&shared, inbox).map_err(failed)
         }

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use rheos_checkpoint::recovery::{DroppedState, Duplicates, RestoreFrom};
 use rheos_checkpoint::restart::{Place, Restart, Restarts, may_mend};
 use rheos_core::graph::NodeKind;
+use rheos_core::source::Boundedness;
+use rheos_core::units::shown;
 use rheos_core::{Error, ErrorKind, JobGraph, Result};
 
 use crate::control::JobControl;
@@ -30,7 +32,7 @@ const ASIDE_MAX: usize = 10;
 ///
 /// Blocks. A job that keeps state, and whose sources can go back, is started again behind an error that may mend, as
 /// [`RunConfig::restart`] says; `anew` then makes its graph once more, with sources and sinks that no earlier generation has
-/// used. What goes wrong before the first generation has begun ends the job at once.
+/// used. What goes wrong before the first generation has begun ends the job at once, and so does bounded input that is gone by then.
 ///
 /// Errors: what a source, operator or sink reported first; of a job that was started again and again, the first cause of all.
 pub fn run(
@@ -56,13 +58,16 @@ fn run_generations(
     config: &RunConfig,
     control: &JobControl,
 ) -> Result<JobReport> {
-    let can_go_back = is_replayable(&graph);
+    let (can_go_back, is_bounded) = (is_replayable(&graph), is_bounded(&graph));
     let mut suspects = Suspects::default();
     let failed = match run_generation(graph, config, control, &suspects) {
         Ok(report) => return Ok(report),
         Err(failed) => failed,
     };
-    let Some(state) = config.state.as_ref().filter(|_| failed.had_begun && can_go_back) else {
+    // What was never there does not come by waiting: the folder may be the wrong one.
+    let is_absent = failed.error.kind() == ErrorKind::InputMissing && !failed.has_read && !failed.has_checkpoint;
+    let may_go_on = failed.had_begun && can_go_back && !(is_absent && is_bounded);
+    let Some(state) = config.state.as_ref().filter(|_| may_go_on) else {
         return Err(failed.error);
     };
     let mut config = config.clone();
@@ -93,7 +98,7 @@ fn run_generations(
             return Err(cause.context("the job was stopped while it waited to be started again"));
         }
         count += 1;
-        let ended = anew().map_err(|error| Failed { error, had_begun: false, has_checkpoint: false });
+        let ended = anew().map_err(|error| Failed { error, had_begun: false, has_read: false, has_checkpoint: false });
         match ended.and_then(|graph| run_generation(graph, &config, control, &suspects)) {
             // The generation before had come to the end, but for its last commits.
             Ok(report) if report.finished_before => {
@@ -128,25 +133,24 @@ fn is_replayable(graph: &JobGraph) -> bool {
     })
 }
 
+/// Whether the job ends with its input.
+fn is_bounded(graph: &JobGraph) -> bool {
+    graph.nodes().iter().all(|node| match &node.kind {
+        NodeKind::Source { source, .. } => source.boundedness() == Boundedness::Bounded,
+        _ => true,
+    })
+}
+
 /// What is said before a wait.
 fn again(cause: &Error, wait_ms: u64, attempt: u32, config: &RunConfig) -> Error {
     let attempts = config.restart.attempts_max;
     let message = format!(
         "the job has failed, and goes on from its newest checkpoint in {} (restart {attempt} of {attempts}): {}: {}",
-        duration(wait_ms),
+        shown(Duration::from_millis(wait_ms)),
         cause.code(),
         cause.message()
     );
     Error::new(ErrorKind::External, 670, message)
-}
-
-/// `200 ms`, `1.6 s`, `60 s`.
-fn duration(ms: u64) -> String {
-    match ms {
-        0..1000 => format!("{ms} ms"),
-        _ if ms.is_multiple_of(1000) => format!("{} s", ms / 1000),
-        _ => format!("{:.1} s", ms as f64 / 1000.0),
-    }
 }
 
 fn without(cause: &Error, place: &Place) -> Error {

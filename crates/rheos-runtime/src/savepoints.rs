@@ -11,6 +11,7 @@ use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use rheos_checkpoint::journal::EntryNumber;
+use rheos_core::units::shown;
 use rheos_core::{Error, ErrorKind, Result};
 
 use crate::control::lock;
@@ -41,7 +42,7 @@ impl Asked {
             Ok(answer) => answer,
             Err(mpsc::RecvTimeoutError::Disconnected) => Err(ended(&self.name)),
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                let message = format!("the savepoint '{}' is not complete after {} s", self.name, timeout.as_secs());
+                let message = format!("the savepoint '{}' is not complete after {}", self.name, shown(timeout));
                 Err(Error::new(ErrorKind::External, 673, message)
                     .with_hint("it may yet come to be: look at 'rheos savepoint list', and at what the job says"))
             }

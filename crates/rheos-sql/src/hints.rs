@@ -155,6 +155,15 @@ impl Hints {
         Ok(())
     }
 
+    /// The places of the hints that give a time to live, in the order of the text.
+    pub(crate) fn times_to_live(&self) -> impl Iterator<Item = Span> {
+        let selects = self.selects.iter().map(|(_, at, naming)| (at, naming));
+        let all = selects.chain(self.tables.values().map(|(at, naming)| (at, naming)));
+        let mut places: Vec<Span> = all.filter(|(_, n)| n.state_ttl_ms.is_some()).map(|(at, _)| *at).collect();
+        places.sort_unstable_by_key(|at| (at.line, at.column));
+        places.into_iter()
+    }
+
     /// With the time to live that holds where nothing else is said.
     pub(crate) fn or_default(&self, naming: Option<&Naming>) -> Naming {
         let Naming { id, state_ttl_ms } = naming.cloned().unwrap_or_default();

@@ -56,6 +56,8 @@ pub struct Program {
     pub settings: Settings,
     /// Whether the job ends by itself.
     pub boundedness: Boundedness,
+    /// What the program says that is of no effect.
+    pub warnings: Vec<Error>,
 }
 
 /// Something that a program shows.
@@ -229,7 +231,22 @@ impl Planner<'_> {
             true => Boundedness::Unbounded,
             false => Boundedness::Bounded,
         };
-        Ok(Program { graph, explained, outputs: self.outputs, settings: self.settings, boundedness })
+        let warnings = self.warnings();
+        Ok(Program { graph, explained, outputs: self.outputs, settings: self.settings, boundedness, warnings })
+    }
+
+    /// What is said of a time to live, which no step heeds yet: state is kept by windows only, and goes with them.
+    fn warnings(&self) -> Vec<Error> {
+        let no_effect = |what: String| {
+            Error::invalid(
+                686,
+                format!("{what} changes nothing yet: state is kept by windows only, and ends with them"),
+            )
+            .with_hint("take it away")
+        };
+        let set = self.settings.state_ttl_ms.map(|_| no_effect("setting 'state.ttl'".into()));
+        let hints = self.catalog.hints().times_to_live();
+        set.into_iter().chain(hints.map(|at| no_effect(format!("the hint ttl in line {}", at.line)))).collect()
     }
 
     /// Adds what writes the dead letters that no query reads, where the job keeps them. Gives the writers, by operator id, of the

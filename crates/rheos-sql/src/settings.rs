@@ -130,7 +130,7 @@ impl Settings {
         match own_name(name) {
             "parallelism" => match value.parse::<usize>() {
                 Ok(n) if (1..=1024).contains(&n) => self.parallelism = Some(n),
-                _ => return refuse("it must be a whole number", "a number from 1 to 1024"),
+                _ => return refuse("it must be a whole number from 1 to 1024", "a number from 1 to 1024"),
             },
             "checkpoint.copies" => match value {
                 "1" => self.state.copies = Some(1),
@@ -150,7 +150,10 @@ impl Settings {
             },
             "restart.attempts-max" => match value.parse() {
                 Ok(n) => self.restart.attempts_max = n,
-                _ => return refuse("it must be a whole number", "write it as '10', or '0' for no restart"),
+                _ => {
+                    let what = "it must be a whole number from 0 to 4294967295";
+                    return refuse(what, "write it as '10', or '0' for no restart");
+                }
             },
             "restart.backoff" => self.restart.backoff_ms = duration_ms(name, value)?.unsigned_abs(),
             "restart.backoff-max" => self.restart.backoff_ms_max = duration_ms(name, value)?.unsigned_abs(),

@@ -46,6 +46,7 @@ pub struct Job {
     config: RunConfig,
     boundedness: Boundedness,
     again: Option<Again>,
+    warnings: Vec<Error>,
 }
 
 /// Plans a job once more, into a graph of its own; bare `SELECT`s keep their sinks.
@@ -64,7 +65,15 @@ impl Job {
         config: RunConfig,
         boundedness: Boundedness,
     ) -> Self {
-        Self { graph: graph.map(Arc::new), explained: None, outputs, config, boundedness, again: None }
+        Self {
+            graph: graph.map(Arc::new),
+            explained: None,
+            outputs,
+            config,
+            boundedness,
+            again: None,
+            warnings: vec![],
+        }
     }
 
     /// How it is planned once more, where it may be started again: only a job that keeps state is.
@@ -76,6 +85,16 @@ impl Job {
     pub(crate) fn with_explained(mut self, graph: Option<JobGraph>) -> Self {
         self.explained = graph;
         self
+    }
+
+    pub(crate) fn with_warnings(mut self, warnings: Vec<Error>) -> Self {
+        self.warnings = warnings;
+        self
+    }
+
+    /// What the program says that is of no effect.
+    pub fn warnings(&self) -> &[Error] {
+        &self.warnings
     }
 
     /// What would run: one line a node. Empty for a program that runs nothing.

@@ -142,6 +142,9 @@ impl SqlProgram {
             }),
         };
         let program = rheos_sql::plan(&self.text, &options, &self.registry)?;
+        if let (Some(state), Some(graph)) = (&state, &program.graph) {
+            state.check_apart(graph)?;
+        }
         let mut sinks = sinks.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut outputs = Vec::new();
         for output in program.outputs {
@@ -161,6 +164,7 @@ impl SqlProgram {
         apply(&program.settings, &mut config);
         let keeps_state = config.state.is_some();
         let job = Job::new(program.graph, outputs, config, program.boundedness).with_explained(program.explained);
+        let job = job.with_warnings(program.warnings);
         if !keeps_state {
             return Ok(job);
         }

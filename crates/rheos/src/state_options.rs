@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use rheos_checkpoint::recovery::{DroppedState, Duplicates, RestoreFrom};
 use rheos_core::error::{Error, Result};
+use rheos_core::graph::{JobGraph, Node, NodeKind};
+use rheos_core::letters::SINK_PREFIX;
 use rheos_runtime::StateConfig;
 use rheos_sql::StateSettings;
 use rheos_state::store::{CheckpointStore, StoreOptions};
@@ -14,6 +16,9 @@ use serde::{Deserialize, Serialize};
 
 /// Checkpoints that are kept, beside savepoints.
 const CHECKPOINTS_KEPT: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
+
+/// A store, and the folders of this machine that it is in.
+type Opened = (Arc<dyn CheckpointStore>, Vec<PathBuf>);
 
 /// Called with what goes wrong without ending the job.
 type Warn = Arc<dyn Fn(&Error) + Send + Sync>;
@@ -124,7 +129,7 @@ impl StateOptions {
     /// Errors: `InUse` (R0623) while another run has it; those of the store; `Corrupt` for a journal of a later version;
     /// `Invalid` (R0644) for a second copy without a place.
     pub(crate) fn open(self, set: &StateSettings) -> Result<Option<OpenState>> {
-        let Some(store) = self.store(set)? else { return Ok(None) };
+        let Some((store, folders)) = self.store(set)? else { return Ok(None) };
         let journal = rheos_state::journal::read(store.as_ref())?;
         let context = match journal.manifests().next_back() {
             None => PlanContext::default(),
@@ -132,12 +137,12 @@ impl StateOptions {
                 Error::internal(format!("checkpoint {number} has a plan context that cannot be read: {e}"))
             })?,
         };
-        Ok(Some(OpenState { options: self, store, context }))
+        Ok(Some(OpenState { options: self, store, folders, context }))
     }
 
-    fn store(&self, set: &StateSettings) -> Result<Option<Arc<dyn CheckpointStore>>> {
+    fn store(&self, set: &StateSettings) -> Result<Option<Opened>> {
         let place = match (&self.place, &set.dir) {
-            (Place::Store(store), _) => return Ok(Some(Arc::clone(store))),
+            (Place::Store(store), _) => return Ok(Some((Arc::clone(store), vec![]))),
             (Place::At(place), _) => place.clone(),
             (Place::AsSet, Some(dir)) => PathBuf::from(dir),
             (Place::AsSet, None) => return Ok(None),
@@ -155,7 +160,11 @@ impl StateOptions {
             (_, copy) => copy,
         };
         let key_file = self.key_file.clone().or_else(|| set.encryption_key_file.as_ref().map(PathBuf::from));
-        StoreOptions { place, copy, key_file }.open(&self.warn).map(Some)
+        let options = StoreOptions { place, copy, key_file };
+        let store = options.open(&self.warn)?;
+        // A URL is the name of no folder.
+        let folders = std::iter::once(&options.place).chain(&options.copy).filter_map(|f| f.canonicalize().ok());
+        Ok(Some((store, folders.collect())))
     }
 }
 
@@ -170,6 +179,7 @@ pub(crate) struct PlanContext {
 pub(crate) struct OpenState {
     options: StateOptions,
     store: Arc<dyn CheckpointStore>,
+    folders: Vec<PathBuf>,
     pub(crate) context: PlanContext,
 }
 
@@ -178,6 +188,25 @@ impl OpenState {
     /// store takes none.
     pub(crate) fn letters(&self) -> Option<PathBuf> {
         self.store.folder().map(|folder| folder.join("errors"))
+    }
+
+    /// Refuses output that would lie among the state, or around it: who reads the one would find the other.
+    ///
+    /// Errors: `Invalid` (R0644).
+    pub(crate) fn check_apart(&self, graph: &JobGraph) -> Result<()> {
+        let folder = |node: &Node| match &node.kind {
+            NodeKind::Sink(sink) if !node.name.starts_with(SINK_PREFIX) => Some((node.name.clone(), sink.folder()?)),
+            _ => None,
+        };
+        for (name, output) in graph.nodes().iter().filter_map(folder) {
+            let is_near = |state: &&PathBuf| state.starts_with(&output) || output.starts_with(state);
+            if let Some(state) = self.folders.iter().find(is_near) {
+                let (output, state) = (output.display(), state.display());
+                let message = format!("the output of '{name}' in '{output}' and state in '{state}' lie in one another");
+                return Err(Error::invalid(644, message).with_hint("give each a folder of its own"));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn into_config(self) -> Result<StateConfig> {

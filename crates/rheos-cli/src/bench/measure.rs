@@ -55,7 +55,7 @@ pub(crate) fn run(args: &MeasureArgs, cli: &Cli) -> Result<()> {
     let wall = began.elapsed();
     progress.finish();
     let report = ended.map_err(|error| {
-        let code = exit_code(error.kind());
+        let code = exit_code(&error);
         source.failure(error, code)
     })?;
     let (rows, late) = report.map_or((0, 0), |report| {

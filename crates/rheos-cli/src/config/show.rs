@@ -87,6 +87,7 @@ fn default(key: &str) -> String {
         "parallelism" => RunConfig::default().parallelism.to_string(),
         "batch-rows" => RunConfig::default().batch_rows.to_string(),
         "output" => "table on a terminal, jsonl in a pipe".into(),
+        "state-dir" | "copy-dir" | "encryption-key-file" => "none".into(),
         _ => "false".into(),
     }
 }

@@ -192,7 +192,7 @@ sort-4       -     rows    0     128 B    one worker
     missing.expect_code(4).expect_talk("error[R0680]").expect_talk("did you mean 'aggregate-1'?");
     read(&["aggregate-1", "--table", "slice"]).expect_code(4).expect_talk("did you mean 'slices'?");
     read(&["aggregate-1", "--key", "orign=a"]).expect_code(65).expect_talk("error[R0682]").expect_talk("'origin'");
-    read(&["aggregate-1", "--key", "slice=a"]).expect_code(65).expect_talk("the column is of type Int64");
+    read(&["aggregate-1", "--key", "slice=a"]).expect_code(65).expect_talk("'a' is no BIGINT, as column 'slice' holds");
 }
 
 #[test]

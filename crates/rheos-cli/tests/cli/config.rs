@@ -117,7 +117,8 @@ fn the_origin_of_every_value_is_shown() {
     assert_eq!(of("var.A"), ("1", "rheos.toml"));
     assert_eq!(of("var.B"), ("5", "environment RHEOS_VAR"));
     assert_eq!(of("set.timezone"), ("UTC", "rheos.toml"));
-    assert_eq!(rows.len(), 9, "{rows:?}");
+    assert_eq!(of("state-dir"), ("none", "default"));
+    assert_eq!(rows.len(), 12, "{rows:?}");
 }
 
 #[test]
@@ -128,4 +129,37 @@ fn settings_are_shown_as_a_table_without_their_origin_unless_asked() {
     assert_eq!(header(&plain).split_whitespace().collect::<Vec<_>>(), ["SETTING", "VALUE"]);
     let origin = sandbox.run(&["config", "show", "--origin"]);
     assert_eq!(header(&origin).split_whitespace().collect::<Vec<_>>(), ["SETTING", "VALUE", "ORIGIN"]);
+}
+
+#[test]
+fn a_switch_of_the_environment_is_true_or_false() {
+    let show = |word: &str| {
+        let rows = shown(&Sandbox::new(), &[], &[("RHEOS_DRAIN", word)]);
+        rows.into_iter().find(|row| row.0 == "drain").map(|row| row.1)
+    };
+    assert_eq!(show("true").as_deref(), Some("true"));
+    for word in ["true", "1", "Yes", "on", "false", "0", "no", "OFF", ""] {
+        run(&Sandbox::new(), &[], &[("RHEOS_DRAIN", word)]).expect_code(0).expect_data(JSONL);
+    }
+    for variable in ["RHEOS_DRAIN", "RHEOS_ACCEPT_DUPLICATES", "RHEOS_ALLOW_DROPPED_STATE"] {
+        let refused = run(&Sandbox::new(), &[], &[(variable, "maybe")]);
+        refused.expect_code(2).expect_data("").expect_talk(&format!("invalid value 'maybe' for '{variable}'"));
+    }
+    let sandbox = Sandbox::with(&[("rheos.toml", b"drain = \"maybe\"")]);
+    run(&sandbox, &[], &[]).expect_code(78).expect_talk("'drain' in 'rheos.toml' cannot be 'maybe'");
+}
+
+#[test]
+fn a_file_may_say_where_state_lies_and_not_how_one_start_goes_on() {
+    let sandbox = Sandbox::with(&[("rheos.toml", b"state-dir = \"state\"\ncopy-dir = \"copy\"\n")]);
+    run(&sandbox, &[], &[]).expect_code(0).expect_data(JSONL).expect_talk("state in state\n");
+    assert!(sandbox.path("copy/journal").is_dir());
+    run(&sandbox, &["--from", "third"], &[]).expect_code(4).expect_talk("error[R0608]: there is no savepoint 'third'");
+    run(&sandbox, &["--state-dir", "other", "--copy-dir", "second"], &[])
+        .expect_code(0)
+        .expect_talk("state in other\n");
+    for key in ["from = 3", "accept-duplicates = true", "allow-dropped-state = true"] {
+        let sandbox = Sandbox::with(&[("rheos.toml", key.as_bytes())]);
+        run(&sandbox, &[], &[]).expect_code(78).expect_talk("error[R0508]");
+    }
 }

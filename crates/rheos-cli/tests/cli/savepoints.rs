@@ -87,7 +87,7 @@ fn a_job_goes_on_from_a_savepoint_with_other_workers() {
     let back = sandbox.run(&["run", "-c", SQL, "--state-dir", "state", "--from", "first"]);
     back.expect_code(65).expect_talk("error[R0609]: the job cannot go back to savepoint 'first'");
     let missing = sandbox.run(&["run", "-c", SQL, "--state-dir", "state", "--from", "third"]);
-    missing.expect_code(65).expect_talk("error[R0608]: there is no savepoint 'third'");
+    missing.expect_code(4).expect_talk("error[R0608]: there is no savepoint 'third'");
     let listed = sandbox.run(&["savepoint", "list", "state", "-o", "json"]);
     let listed: serde_json::Value = serde_json::from_str(&listed.expect_code(0).stdout).unwrap();
     assert_eq!((&listed[0]["name"], &listed[0]["workers"]), (&"second".into(), &3.into()));
@@ -133,7 +133,7 @@ fn a_job_that_does_not_run_is_not_asked() {
     create(&sandbox, &["a"]).expect_code(66).expect_talk("error[R0624]");
     sandbox.run(&["savepoint", "create", "data", "a"]).expect_code(66).expect_talk("error[R0624]");
     for name in ["17", "none", "a b", ""] {
-        create(&sandbox, &[name]).expect_code(65).expect_talk("error[R0672]");
+        create(&sandbox, &[name]).expect_code(2).expect_talk(&format!("invalid value '{name}' for '<NAME>'"));
     }
     create(&sandbox, &["a", "--timeout", "5"]).expect_code(2).expect_talk("the unit is missing");
     let child = run(&sandbox, "1", &[]);

@@ -260,3 +260,81 @@ fn a_named_query_goes_on_with_its_state_when_other_rows_come_to_it() {
     let listed = sandbox.run(&["state", "list", "state"]);
     assert!(listed.expect_code(0).stdout.contains("tumble"), "{}", listed.stdout);
 }
+
+#[test]
+fn input_that_is_gone_at_the_start_ends_a_job_that_ends_with_its_input() {
+    let rows: String = (0..1_000_000).map(|id| format!("{id}\n")).collect();
+    let sandbox = Sandbox::with(&[("in.csv", format!("id\n{rows}").as_bytes())]);
+    let sql = format!(
+        "CREATE TABLE t (id BIGINT) WITH ('connector' = 'filesystem', 'path' = 'in*.csv', 'format' = 'csv'); \
+         CREATE TABLE o (id BIGINT) {FILES} CREATE TABLE seen (id BIGINT) WITH ('connector' = 'print'); \
+         INSERT INTO o SELECT id FROM t WHERE id % 1000 = 0; INSERT INTO seen SELECT id FROM t"
+    );
+    let args = ["run", "-c", &sql, "--state-dir", "state", "-p", "1"];
+    let mut child = start(sandbox.command(&args));
+    let mut shown = BufReader::new(child.stdout.take().unwrap()).lines();
+    shown.next().unwrap().unwrap();
+    // The pipe is full long before the input has been read.
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(shown.count() < 999_999);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    fs::rename(sandbox.path("in.csv"), sandbox.path("away")).unwrap();
+    let refused = sandbox.run(&args);
+    refused.expect_code(66).expect_talk("error[R0201]").expect_talk("try: look at the path");
+    assert!(!refused.stderr.contains("restart"), "{}", refused.stderr);
+    fs::rename(sandbox.path("away"), sandbox.path("in.csv")).unwrap();
+    sandbox.run(&args).expect_code(0);
+    assert_eq!(written(&sandbox), (0..1_000_000).step_by(1000).collect::<Vec<u64>>());
+}
+
+#[test]
+fn a_table_may_have_a_long_name() {
+    let sandbox = Sandbox::with(&[("in.csv", b"id\n1\nx\n")]);
+    let table = "t".repeat(300);
+    let sql = format!(
+        "CREATE TABLE {table} (id BIGINT) WITH ('connector' = 'filesystem', 'path' = 'in.csv', 'format' = 'csv'); \
+         SELECT id FROM {table}"
+    );
+    sandbox.run(&["run", "-c", &sql, "--state-dir", "state"]).expect_code(0).expect_data("{\"id\":1}\n");
+}
+
+#[test]
+fn a_stop_says_what_becomes_of_open_windows_and_a_time_to_live_that_it_changes_nothing() {
+    let sandbox = Sandbox::new();
+    let sql = format!(
+        "SET 'state.ttl' = '1 d'; {NUMBERS} CREATE TABLE o (n BIGINT) {FILES} CREATE TABLE seen (id BIGINT) WITH \
+         ('connector' = 'print'); INSERT INTO seen SELECT /*+ ttl('2 d') */ id FROM n"
+    );
+    let validated = sandbox.run(&["validate", "-c", &sql]);
+    validated.expect_code(0).expect_talk("warning: setting 'state.ttl' changes nothing yet");
+    validated.expect_talk("warning: the hint ttl in line 1 changes nothing yet");
+    assert_eq!(validated.stderr.matches("warning").count(), 2, "{}", validated.stderr);
+    let none = sandbox.run(&["validate", "-c", &sql.replace("'1 d'", "'0 s'").replace("/*+ ttl('2 d') */", "")]);
+    assert!(!none.expect_code(0).stderr.contains("warning"), "{}", none.stderr);
+    let sql = "CREATE TABLE n (id BIGINT, at TIMESTAMP, WATERMARK FOR at AS at) WITH ('connector' = 'datagen', \
+         'rows-per-second' = '1000/s', 'fields.id.kind' = 'sequence'); CREATE TABLE seen (id BIGINT) WITH \
+         ('connector' = 'print'); CREATE TABLE o (n BIGINT) WITH ('connector' = 'blackhole'); INSERT INTO seen SELECT id \
+         FROM n; INSERT INTO o SELECT count(*) FROM TABLE(TUMBLE(TABLE n, DESCRIPTOR(at), INTERVAL '365000' DAY)) \
+         GROUP BY window_start, window_end";
+    let stopped = |end: &dyn Fn(u32)| {
+        let mut child = start(sandbox.command(&["run", "-c", sql, "--state-dir", "state", "-p", "1"]));
+        let mut rows = BufReader::new(child.stdout.take().unwrap()).lines();
+        rows.next().unwrap().unwrap();
+        let reader = std::thread::spawn(move || rows.for_each(drop));
+        end(child.id());
+        reader.join().unwrap();
+        let mut talk = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut talk).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{talk}");
+        assert!(talk.contains("stopped with an open window; it goes on with the job\n"), "{talk}");
+        talk
+    };
+    let by_signal = stopped(&|id| {
+        assert!(Command::new("kill").args(["-INT", &id.to_string()]).status().unwrap().success());
+    });
+    assert!(!by_signal.contains("savepoint"), "{by_signal}");
+    let by_savepoint = stopped(&|_| {
+        sandbox.run(&["savepoint", "create", "state", "done", "--stop"]).expect_code(0);
+    });
+    assert!(by_savepoint.contains("stopped with a savepoint; records that were read behind it"), "{by_savepoint}");
+}

@@ -61,10 +61,42 @@ fn settings_say_where_state_lies() {
             "R0650",
         ),
         ("SET 'checkpoint.dir' = 'ftp://host/x';", "R0641"),
+        ("SET 'checkpoint.dir' = 's3:/bucket/x';", "R0641"),
+        ("SET 'checkpoint.dir' = '~/x';", "R0641"),
+        ("SET 'checkpoint.dir' = 'x'; SET 'checkpoint.copy-dir' = 's3:/bucket/x';", "R0641"),
     ] {
         sandbox.run(&["run", "-c", &program(settings)]).expect_talk(&format!("error[{code}]"));
-        assert!(!sandbox.path("x").exists(), "{settings}");
+        for folder in ["x", "s3:", "~"] {
+            assert!(!sandbox.path(folder).exists(), "{settings}");
+        }
     }
+}
+
+#[test]
+fn output_and_state_have_folders_of_their_own() {
+    for (state, copy) in [("state", "out"), ("state", "out/copy"), ("out", "copy"), (".", "../copy")] {
+        let sandbox = sandbox();
+        ["empty", "copy"].iter().for_each(|folder| fs::create_dir_all(sandbox.path(folder)).unwrap());
+        let sql = program("").replace("'in.csv'", "'../in.csv'");
+        let mut command = sandbox.command(&["run", "-c", &sql, "--state-dir", state, "--copy-dir", copy]);
+        command.current_dir(sandbox.path("empty"));
+        let refused = crate::process::finish(crate::process::start(command), b"");
+        refused.expect_code(65).expect_talk("error[R0644]: the output of 'sink:o' in '");
+        assert!(!sandbox.path("empty/out/.commits").exists(), "{state}, {copy}");
+    }
+}
+
+#[test]
+fn where_to_go_on_needs_state_and_names_what_there_is() {
+    let sandbox = sandbox();
+    let sql = program("SET 'checkpoint.dir' = 'state';");
+    sandbox.run(&["run", "-c", &sql]).expect_code(0);
+    for (from, what) in [("9999", "checkpoint 9999"), ("nosuch", "savepoint 'nosuch'")] {
+        let refused = sandbox.run(&["run", "-c", &sql, "--from", from]);
+        refused.expect_code(4).expect_talk(&format!("error[R0608]: there is no {what}"));
+    }
+    let refused = sandbox.run(&["run", "-c", &program(""), "--from", "2"]);
+    refused.expect_code(2).expect_talk("error[R0521]").expect_talk("give --state-dir DIR");
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn open_windows_are_counted_at_a_stop_and_fire_at_a_drain() {
         child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(0), "{talk}");
         assert_eq!(stdout, rows, "{talk}");
-        assert_eq!(talk.contains("stopped with 1 open window"), !drain, "{talk}");
+        assert_eq!(talk.contains("stopped with an open window; --drain fires it\n"), !drain, "{talk}");
     }
 }
 

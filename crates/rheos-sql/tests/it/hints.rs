@@ -92,6 +92,25 @@ fn a_time_to_live_goes_with_the_steps_that_keep_state() {
 }
 
 #[test]
+fn a_time_to_live_says_that_it_changes_nothing() {
+    let warnings = |program: &str| -> Vec<String> {
+        let program = plan(&format!("{TABLES}{program}")).unwrap_or_else(|e| panic!("{program}: {e}"));
+        program
+            .warnings
+            .iter()
+            .map(|w| format!("{} {}", w.code(), w.message().split(" changes").next().unwrap()))
+            .collect()
+    };
+    let lines = TABLES.lines().count() as u64 + u64::from(TABLES.ends_with('\n'));
+    assert_eq!(warnings(&windows("/*+ id('x') */", 60, "true")), Vec::<String>::new());
+    assert_eq!(warnings(&windows("/*+ ttl('2 h') */", 60, "true")), [format!("R0686 the hint ttl in line {lines}")]);
+    let both = format!("SET 'state.ttl' = '1 d';\n{}", windows("/*+ ttl('2 h'), id('x') */", 60, "true"));
+    let expected = ["R0686 setting 'state.ttl'".to_string(), format!("R0686 the hint ttl in line {}", lines + 1)];
+    assert_eq!(warnings(&both), expected);
+    assert_eq!(warnings(&format!("SET 'state.ttl' = '0 s';{}", windows("", 60, "true"))), Vec::<String>::new());
+}
+
+#[test]
 fn queries_that_come_and_go_leave_the_state_of_the_others() {
     let table =
         |name: &str| format!("CREATE TABLE {name} (n BIGINT) WITH ('connector' = 'memory', 'path' = '{name}');");

@@ -6,7 +6,7 @@
 //! ```
 //! Copies are told apart by what they hold, so encryption lies below: each store has salts of its own.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use rheos_core::{Error, Result};
@@ -41,10 +41,12 @@ impl StoreOptions {
 
     /// The store, for the one run that uses it. `note` is told of what does not end the run.
     ///
-    /// Errors: as of [`LocalStore::open`], [`RemoteStore::open`] and [`KeyRing::read`]; `Invalid` (R0642) if the copy belongs to
-    /// another job, (R0646) if one of the two was used without the other and then the other without it, (R0644) if it is in the same
-    /// place.
+    /// Errors: as of [`LocalStore::open`], [`RemoteStore::open`] and [`KeyRing::read`]; `Invalid` (R0641) for what
+    /// looks like a URL and is none, (R0642) if the copy belongs to another job, (R0646) if one of the two was used without the other
+    /// and then the other without it, (R0644) if it is in the same place.
     pub fn open(&self, note: &Note) -> Result<Arc<dyn CheckpointStore>> {
+        check_name(&self.place)?;
+        self.copy.iter().try_for_each(|copy| check_name(copy))?;
         if let Some(copy) =
             self.copy.as_ref().filter(|copy| is_within(copy, &self.place) || is_within(&self.place, copy))
         {
@@ -75,6 +77,7 @@ impl StoreOptions {
     ///
     /// Errors: as of [`LocalStore::view`], [`RemoteStore::view`] and [`KeyRing::read`].
     pub fn view(&self, note: &Note) -> Result<Arc<dyn CheckpointStore>> {
+        check_name(&self.place)?;
         let keys = self.keys(note)?;
         let store: Arc<dyn CheckpointStore> = match url(&self.place) {
             Some(url) => Arc::new(RemoteStore::view(url)?),
@@ -95,6 +98,31 @@ fn url(place: &Path) -> Option<&str> {
     place.to_str().filter(|text| is_url(text))
 }
 
+/// Refuses what would make a folder of a strange name. Errors: `Invalid` (R0641).
+fn check_name(place: &Path) -> Result<()> {
+    let first = match place.components().next() {
+        Some(Component::Normal(first)) if url(place).is_none() => first.to_string_lossy(),
+        _ => return Ok(()),
+    };
+    let wrong =
+        |what: &str, hint: String| Err(Error::invalid(641, format!("'{}' {what}", place.display())).with_hint(hint));
+    match first.strip_suffix(':') {
+        Some(scheme) if is_scheme(scheme) => wrong(
+            "is no URL, and looks like one",
+            format!("write {scheme}://bucket/prefix, or './{first}' for a folder"),
+        ),
+        _ if first.starts_with('~') => {
+            wrong("begins with '~', which only a shell replaces", "write the whole path of the folder".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a word may stand before `://`.
+fn is_scheme(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.chars().all(|c| c.is_ascii_alphanumeric())
+}
+
 /// Whether a place is another, or lies below it. Folders may have several names.
 fn is_within(inner: &Path, outer: &Path) -> bool {
     match (url(inner), url(outer)) {
@@ -108,5 +136,22 @@ fn is_within(inner: &Path, outer: &Path) -> bool {
             inner.is_ok_and(|inner| outer.is_ok_and(|outer| inner.starts_with(outer)))
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_url_and_a_home_are_no_folders() {
+        for place in ["s3:/bucket/x", "s3:", "~/x", "~", "~joe/x", "gs:/b"] {
+            assert_eq!(check_name(Path::new(place)).unwrap_err().code(), "R0641", "{place}");
+        }
+        for place in
+            ["s3://bucket/x", "./s3:/x", "/s3:/x", "a:b/c", "state", "./~", "a~", "../x", "2024-01-01T00:00:00:"]
+        {
+            assert_eq!(check_name(Path::new(place)), Ok(()), "{place}");
+        }
     }
 }

@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rheos_checkpoint::journal::EntryNumber;
+use rheos_core::units::shown;
 use rheos_core::{Error, ErrorKind, Result};
 use rheos_runtime::{AfterSavepoint, Asked, JobControl};
 use rheos_state::names::{ANSWERS, REQUESTS};
@@ -176,7 +177,7 @@ pub fn request_savepoint(
         }
     }
     if is_taken_up {
-        let message = format!("the savepoint '{name}' is not complete after {} s", timeout.as_secs());
+        let message = format!("the savepoint '{name}' is not complete after {}", shown(timeout));
         return Err(Error::new(ErrorKind::External, 673, message)
             .with_hint("it may yet come to be: look at 'rheos savepoint list', and at what the job says"));
     }

@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rheos_checkpoint::journal::EntryNumber;
+use rheos_core::units::shown;
 use rheos_core::{Error, ErrorKind, Result};
 use rheos_runtime::{AfterSavepoint, JobControl};
 use rheos_state::store::LocalStore;
@@ -33,6 +34,9 @@ const CONNECTIONS_MAX: usize = 8;
 
 /// How long a line may take that is being written.
 const LINE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How much later than asked for the job may tell that it was not in time.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// How often threads look whether the job is over.
 const LOOK: Duration = Duration::from_millis(50);
@@ -147,30 +151,34 @@ pub fn create_savepoint(folder: &Path, name: &str, then: AfterSavepoint, timeout
     let path = folder.join(SOCKET);
     let failed = |e: std::io::Error| match e.kind() {
         Io::NotFound | Io::ConnectionRefused => nobody(&format!("'{}'", folder.display())),
+        // It was closed before the request was taken up.
+        Io::ConnectionReset | Io::BrokenPipe => ended(name),
         _ => cannot("ask by", &path, &e),
     };
     let short = Short::of(folder, SOCKET)?;
     let mut stream = UnixStream::connect(&short.path).map_err(failed)?;
     // The job keeps the time; a job that hangs does not.
-    let patience = timeout.saturating_add(LINE_TIMEOUT * 2);
+    let patience = timeout.saturating_add(GRACE);
     stream.set_read_timeout(Some(patience)).map_err(failed)?;
     stream.set_write_timeout(Some(LINE_TIMEOUT)).map_err(failed)?;
     stream.write_all(&request.line()?).map_err(failed)?;
     let mut answer = Vec::new();
     let read = stream.take(LINE_BYTES_MAX).read_to_end(&mut answer);
     match read {
-        Ok(0) => {
-            Err(Error::new(ErrorKind::External, 614, format!("the job ended before it made the savepoint '{name}'"))
-                .with_hint("'rheos savepoint list' shows whether it came to be; start the job and ask again"))
-        }
+        Ok(0) => Err(ended(name)),
         Ok(_) => Answer::parse(&answer),
         Err(e) if matches!(e.kind(), Io::WouldBlock | Io::TimedOut) => {
-            let message = format!("the job has not answered for {} s", patience.as_secs());
+            let message = format!("the job has not answered for {}", shown(patience));
             Err(Error::new(ErrorKind::External, 673, message)
                 .with_hint("the savepoint may yet come to be: look at 'rheos savepoint list'"))
         }
         Err(e) => Err(failed(e)),
     }
+}
+
+fn ended(name: &str) -> Error {
+    Error::new(ErrorKind::External, 614, format!("the job ended before it made the savepoint '{name}'"))
+        .with_hint("'rheos savepoint list' shows whether it came to be; start the job and ask again")
 }
 
 fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Error {
@@ -226,6 +234,20 @@ mod tests {
         assert_eq!(ask(&folder).unwrap_err().code(), "R0671");
         let left: Vec<_> = fs::read_dir(&folder).unwrap().map(|f| f.unwrap().file_name()).collect();
         assert_eq!(left, ["journal"]);
+    }
+
+    #[test]
+    fn a_job_that_ends_while_it_is_asked_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("journal")).unwrap();
+        let listener = UnixListener::bind(folder.path().join(SOCKET)).unwrap();
+        // The rest of the request is left unread: the asker's connection is reset.
+        let closes = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+        });
+        assert_eq!(ask(folder.path()).unwrap_err().code(), "R0614");
+        closes.join().unwrap();
     }
 
     #[test]
