@@ -366,7 +366,7 @@ impl SourceOperator {
         let rows = bad.len() as u64;
         match (self.table.on_error(), &mut self.letters) {
             (OnError::Skip, _) => {
-                let at = |letter: &DeadLetter| letter.position.map(|at| format!(", {at}")).unwrap_or_default();
+                let at = |letter: &DeadLetter| letter.position.map(|at| format!(", position {at}")).unwrap_or_default();
                 let note = bad.first().map(|l| format!("'{split}'{}: {}", at(l), l.reason)).unwrap_or_default();
                 self.counters.add_skipped(rows);
                 self.counters.note_skipped(move || note.clone());

@@ -350,7 +350,7 @@ fn a_record_that_ends_generations_is_put_aside_as_its_table_wants_it() {
     let (ended, committed, letters) = run_file(", 'on-error' = 'skip'", 1500);
     let report = ended.unwrap();
     assert_eq!((committed, letters, report.sources[0].skipped), (others, vec![], 1));
-    assert!(report.skipped[0].contains(&format!("the record at byte {offset} of '")), "{:?}", report.skipped);
+    assert!(report.skipped[0].contains(&format!("n.csv', position {offset}: it has ended")), "{:?}", report.skipped);
 
     let (ended, committed, letters) = run_file(", 'on-error' = 'fail'", 1500);
     let error = ended.unwrap_err();

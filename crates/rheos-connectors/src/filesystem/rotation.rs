@@ -139,7 +139,7 @@ pub(super) fn successor(path: &Path, file: &File, is_known: bool) -> Result<Succ
     match opened {
         Ok((inode, file)) if inode == found.ino() => Ok(Successor { file: Some(file), gap }),
         // It was rotated just now: who asks again finds it.
-        Ok(_) => Err(Error::new(ErrorKind::External, 200, format!("'{}' was rotated once more", shown(path)))),
+        Ok(_) => Err(Error::io("read", &shown(path), &io::Error::other("it was rotated once more"))),
         Err(e) => Err(Error::io("read", &shown(next), &e)),
     }
 }
