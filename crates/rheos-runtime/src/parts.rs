@@ -180,6 +180,11 @@ impl WorkerParts {
         }
     }
 
+    /// Whether all nodes are done with all epochs.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state.borrow().open.values().all(|(_, epoch)| *epoch == Epoch(u64::MAX))
+    }
+
     /// A node is done with all epochs.
     pub(crate) fn close_all(&self, node: NodeId) {
         self.close_before(node, Epoch(u64::MAX));
