@@ -435,7 +435,8 @@ fn run_worker(worker: &mut Worker, shared: Arc<JobShared>) {
     let sources = worker.dataflow::<EpochTime, _, _>(|scope| build(scope, &shared, &parts, operators, &probe));
     let mut seen: Vec<EpochTime> = Vec::new();
     // A source that nobody reads is not seen at the sinks, but owes its part of the last epoch all the same.
-    while !(probe.done() && parts.is_over()) && !shared.control.failed() {
+    let is_over = || probe.done() && parts.is_over();
+    while !is_over() && !shared.control.failed() {
         worker.step_or_park(Some(Duration::from_millis(100)));
         probe.with_frontier(|frontier| {
             if seen.as_slice() == &frontier[..] {
