@@ -1,7 +1,7 @@
 //! The job graph: what runs, and how rows go from one node to the next. SQL and the Rust API both build it.
 //!
 //! Invariant: nodes are in topological order (an edge comes from a smaller id), and ids are stable: they are made of
-//! meaning (kind, facts, inputs), never of positions or of what else the job does ([`identity`]).
+//! meaning (kind, facts, inputs), never of positions or of what else the job does (the module `identity`).
 
 mod identity;
 
