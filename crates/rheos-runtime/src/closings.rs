@@ -1,9 +1,10 @@
-//! With which watermarks operators have left an epoch.
+//! With which watermarks sources and operators have left an epoch.
 //!
 //! A frontier tells the smallest epoch that is open anywhere above, and the watermark to which all have come; not that some of
 //! them have come to it in a later epoch only. What those have let go behind the watermark is not in the checkpoint of the earlier
 //! epoch: a restore lets it go once more. So an operator that is still in that epoch must not fire beyond it: it
-//! would expect no rows from there any more, and after a restore to fewer workers take what comes for late.
+//! would expect no rows from there any more, and after a restore to fewer workers take what comes for late. Sources are no
+//! exception: one input of a join may be in the next epoch, and at its end, while the other is still in this one.
 //!
 //! ```text
 //!             epoch 5 ends
@@ -30,7 +31,7 @@ pub(crate) const EPOCHS_OPEN_MAX: u64 = 1024;
 pub(crate) struct Closings {
     /// By node: the nodes above it, at any distance.
     above: Vec<Vec<NodeId>>,
-    /// By node: the watermarks with which its operators have left epochs.
+    /// By node: the watermarks with which it has left epochs, the least of all workers.
     left: Vec<Mutex<BTreeMap<Epoch, Watermark>>>,
     /// How often an operator has left an epoch: while it stays, all limits do.
     version: AtomicU64,
@@ -49,7 +50,7 @@ impl Closings {
         Self { above, left, version: AtomicU64::new(0) }
     }
 
-    /// An operator of `node` leaves the epochs from `first` on, before `next`; what it sends in `next` is not before `watermark`. To
+    /// A source or operator of `node` leaves the epochs from `first` on, before `next`; what it sends in `next` is not before `watermark`. To
     /// be called before others can see that it has left.
     pub(crate) fn close(&self, node: NodeId, first: Epoch, next: Epoch, watermark: Watermark) {
         let mut left = lock(&self.left[node.0]);

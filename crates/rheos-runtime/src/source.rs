@@ -231,6 +231,9 @@ impl SourceOperator {
             for (counter, n) in self.counter_ids.iter().zip(new.numbers()) {
                 self.parts.count(self.epoch, *counter, n);
             }
+            if self.shared.config.state.is_some() {
+                self.shared.closings.close(self.node, self.epoch, epoch, watermark);
+            }
             self.parts.cut(self.node, self.epoch, epoch, watermark, splits);
             self.epoch = epoch;
         }
