@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use rheos_checkpoint::recovery::SegmentId;
 use rheos_core::{Error, ErrorKind, Result};
-use rheos_state::compact::{self, Policy, Step, Unmerged};
+use rheos_state::compact::{self, Combiners, Policy, Step, Unmerged};
 use rheos_state::holdings::Holdings;
 use rheos_state::names::ObjectName;
 
@@ -123,7 +123,7 @@ impl Wait {
 
 impl Merging {
     /// Lets go of what is dead on the way.
-    pub(crate) fn next_step(&mut self, holdings: &mut Holdings, now_ms: u64) -> Option<Step> {
+    pub(crate) fn next_step(&mut self, holdings: &mut Holdings, combiners: Combiners<'_>, now_ms: u64) -> Option<Step> {
         if self.held_up.is_some_and(|wait| now_ms < wait.until_ms) {
             return None;
         }
@@ -134,7 +134,7 @@ impl Merging {
             }
             let stuck =
                 self.stuck.iter().filter(|(_, wait)| now_ms < wait.until_ms).map(|(id, _)| id.clone()).collect();
-            let compaction = compact::choose(holdings, &Policy::default(), &BTreeSet::new(), &stuck);
+            let compaction = compact::choose(holdings, &Policy::default(), &BTreeSet::new(), &stuck, combiners);
             compaction.drop_dead(holdings);
             self.steps = compaction.steps.into();
         }

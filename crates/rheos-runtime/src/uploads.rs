@@ -88,9 +88,14 @@ impl Uploads {
         if rewrites.is_empty() {
             return Ok(());
         }
-        let nothing =
-            Policy { runs_max: usize::MAX, merge_min: usize::MAX, dead_bytes_free: u64::MAX, ..Policy::default() };
-        let compaction = compact::choose(&self.holdings, &nothing, rewrites, &BTreeSet::new());
+        let nothing = Policy {
+            runs_max: usize::MAX,
+            merge_min: usize::MAX,
+            merge_all_min: usize::MAX,
+            dead_bytes_free: u64::MAX,
+            ..Policy::default()
+        };
+        let compaction = compact::choose(&self.holdings, &nothing, rewrites, &BTreeSet::new(), &*self.combiners);
         for step in &compaction.steps {
             let name = self.merged_name();
             let merged = self.merger().merge(step, name, &|| false)?;
@@ -122,7 +127,7 @@ impl Uploads {
 
     /// The next merge that is due, if any: what it reads stays held until it is told. `now_ms`: a clock that only goes forward.
     pub(crate) fn next_step(&mut self, now_ms: u64) -> Option<(Step, ObjectName)> {
-        let step = self.merging.next_step(&mut self.holdings, now_ms)?;
+        let step = self.merging.next_step(&mut self.holdings, &*self.combiners, now_ms)?;
         let name = self.merged_name();
         self.merging.begin(name);
         Some((step, name))

@@ -10,6 +10,8 @@
 //!   ([`Combine`](rheos_core::state::Combine)), it adds them up.
 //! * Runs of like size are merged (size-tiered), so that a table has at most [`Policy::runs_max`] of them, and a row is
 //!   rewritten about once each time its table has grown by [`Policy::merge_min`].
+//! * Where rows are put together, a merge of all runs makes the table smaller: it is made when what has come since the last one is
+//!   as large as what that one left. Smaller merges before would write rows that are replaced soon after.
 //! * Objects that are mostly dead are emptied: what lives in them is written anew, so that the objects together have at most
 //!   twice the bytes that live, by estimate: where a tombstone cuts through a segment, namespaces count as evenly spread.
 //!
@@ -44,6 +46,8 @@ pub struct Policy {
     pub runs_max: usize,
     /// Runs of like size that are merged, at least.
     pub merge_min: usize,
+    /// Runs of a table whose rows are put together, that are merged when they are all of its runs, at least.
+    pub merge_all_min: usize,
     /// Runs below this size are alike, in bytes.
     pub run_bytes_min: u64,
     /// What may be dead beside as much as lives, in bytes.
@@ -54,7 +58,14 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { runs_max: 10, merge_min: 4, run_bytes_min: 64 << 10, dead_bytes_free: 4 << 20, step_bytes: 64 << 20 }
+        Self {
+            runs_max: 24,
+            merge_min: 12,
+            merge_all_min: 4,
+            run_bytes_min: 64 << 10,
+            dead_bytes_free: 4 << 20,
+            step_bytes: 64 << 20,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use rheos_core::state::TableKind;
 use rheos_core::{Epoch, OperatorId, WorkerId};
 
 use super::tiers::{self, Tier};
-use super::{Compaction, Part, Policy, Step};
+use super::{Combiners, Compaction, Part, Policy, Step};
 use crate::groups::counted;
 use crate::holdings::{Held, Holdings};
 use crate::reach::{Horizon, Reach};
@@ -20,12 +20,13 @@ use crate::restore::is_gone;
 /// `rewrites`: operator and table of split tables that came from several workers, as [`rheos_checkpoint::rescale::plan`] says;
 /// their units become one. With rewrites, the compaction is installed before anything else is taken in, so that the worker's
 /// first report has them: its tombstones reach all units. `stuck`: segments that cannot be merged, as one that is damaged; what
-/// is older is merged for itself then, and so is what is newer.
+/// is older is merged for itself then, and so is what is newer. `combiners`: as of [`merge`](super::merge()).
 pub fn choose(
     holdings: &Holdings,
     policy: &Policy,
     rewrites: &BTreeSet<(OperatorId, String)>,
     stuck: &BTreeSet<SegmentId>,
+    combiners: Combiners<'_>,
 ) -> Compaction {
     let mut tables: BTreeMap<(&OperatorId, &str, WorkerId), Vec<&Held>> = BTreeMap::new();
     for held in holdings.segments() {
@@ -42,7 +43,8 @@ pub fn choose(
             continue;
         }
         for table in units {
-            table.merge(&table.like_runs(policy), &mut gone, &mut parts);
+            let shrinks = table.is_upserted() || combiners(operator, table.name().1).is_some();
+            table.merge(&table.like_runs(policy, shrinks), &mut gone, &mut parts);
         }
     }
     empty_objects(holdings, policy, &tables, &mut gone, &mut parts);
@@ -174,11 +176,16 @@ impl<'a> Table<'a> {
         take(&entries, groups, &older, gone, parts);
     }
 
-    /// The entries of a stretch of like runs.
-    fn like_runs(&self, policy: &Policy) -> Vec<usize> {
+    /// Whether rows take the place of earlier ones.
+    fn is_upserted(&self) -> bool {
+        self.entries.last().is_some_and(|newest| !newest.held.header.replaces_by.is_empty())
+    }
+
+    /// The entries of a stretch of like runs. `shrinks`: whether a merge puts rows together.
+    fn like_runs(&self, policy: &Policy, shrinks: bool) -> Vec<usize> {
         let entangled = self.entangled();
         let tiers: Vec<Tier> = entangled.iter().map(|e| self.tier(e)).collect();
-        tiers::choose(&tiers, policy).map_or(Vec::new(), |range| entangled[range].concat())
+        tiers::choose(&tiers, policy, shrinks).map_or(Vec::new(), |range| entangled[range].concat())
     }
 
     /// The living entries in stretches whose epochs do not overlap, oldest first. A merge takes whole stretches, so that

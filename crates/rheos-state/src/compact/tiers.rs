@@ -17,10 +17,14 @@ pub(super) struct Tier {
 /// The runs to merge into one; `tiers` from the oldest to the newest.
 ///
 /// Searched from the newest: a run joins newer ones if it is not larger than they are together. If no such stretch is long
-/// enough and there are too many runs, the cheapest stretch that is long enough.
-pub(super) fn choose(tiers: &[Tier], policy: &Policy) -> Option<Range<usize>> {
+/// enough and there are too many runs, the cheapest stretch that is long enough. `shrinks`: a merge puts rows together; then a
+/// shorter stretch will do, if it has all runs.
+pub(super) fn choose(tiers: &[Tier], policy: &Policy, shrinks: bool) -> Option<Range<usize>> {
     let alike = (1..=tiers.len()).rev().map(|end| alike_before(tiers, end, policy));
-    let long = |range: &Range<usize>| depth(&tiers[range.clone()]) >= policy.merge_min.max(2);
+    let long = |range: &Range<usize>| {
+        let enough = if shrinks && *range == (0..tiers.len()) { policy.merge_all_min } else { policy.merge_min };
+        depth(&tiers[range.clone()]) >= enough.max(2)
+    };
     alike.into_iter().find(long).or_else(|| cheapest(tiers, policy))
 }
 
@@ -64,13 +68,21 @@ pub(super) fn depth(tiers: &[Tier]) -> usize {
 mod tests {
     use super::*;
 
+    const POLICY: Policy = Policy {
+        runs_max: 10,
+        merge_min: 4,
+        merge_all_min: 3,
+        run_bytes_min: 64 << 10,
+        dead_bytes_free: 0,
+        step_bytes: 64 << 20,
+    };
+
     fn tiers(sizes: &[u64]) -> Vec<Tier> {
         sizes.iter().map(|s| Tier { bytes: *s << 20, depth: 1, layout: Some("a/v1".into()) }).collect()
     }
 
     #[test]
     fn like_runs_are_merged_and_larger_ones_are_left() {
-        let policy = Policy::default();
         for (sizes, expected) in [
             (&[][..], None),
             (&[1, 1, 1], None),
@@ -82,49 +94,86 @@ mod tests {
             (&[64, 4, 2, 1, 1], Some(1..5)),
             (&[64, 16, 4, 1], None),
         ] {
-            assert_eq!(choose(&tiers(sizes), &policy), expected, "{sizes:?}");
+            assert_eq!(choose(&tiers(sizes), &POLICY, false), expected, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn what_shrinks_is_merged_whole_when_as_much_has_come_as_there_was() {
+        for (sizes, expected) in [
+            (&[2, 1, 1][..], Some(0..3)),
+            (&[3, 1, 1], None),
+            (&[2, 2], None),
+            // Three are not four, where they are not all.
+            (&[9, 1, 1, 1], None),
+            (&[9, 1, 1, 1, 1], Some(1..5)),
+        ] {
+            assert_eq!(choose(&tiers(sizes), &POLICY, true), expected, "{sizes:?}");
         }
     }
 
     #[test]
     fn too_many_runs_are_merged_where_it_is_cheapest() {
-        let policy = Policy::default();
         let sizes: Vec<u64> = (0..11).rev().map(|n| 3_u64.pow(n)).collect();
         // Eleven runs, each three times the next: the last two are the cheapest pair.
-        assert_eq!(choose(&tiers(&sizes), &policy), Some(9..11));
-        assert_eq!(choose(&tiers(&sizes[1..]), &policy), None);
+        assert_eq!(choose(&tiers(&sizes), &POLICY, true), Some(9..11));
+        assert_eq!(choose(&tiers(&sizes[1..]), &POLICY, true), None);
     }
 
     #[test]
     fn runs_of_other_layouts_are_not_merged() {
         let mut mixed = tiers(&[1; 6]);
         mixed[2].layout = Some("a/v2".into());
-        assert_eq!(choose(&mixed, &Policy::default()), None);
+        assert_eq!(choose(&mixed, &POLICY, true), None);
         mixed[2].layout = None;
-        assert_eq!(choose(&mixed, &Policy::default()), None);
+        assert_eq!(choose(&mixed, &POLICY, true), None);
         mixed.truncate(2);
         mixed[1].depth = 3;
-        assert_eq!(choose(&mixed, &Policy::default()), Some(0..2));
+        assert_eq!(choose(&mixed, &POLICY, false), Some(0..2));
+    }
+
+    /// Carries out all merges that are due. Gives the bytes that they read and write; `merged`: the size of a result.
+    fn settle(runs: &mut Vec<Tier>, policy: &Policy, shrinks: bool, merged: impl Fn(u64) -> u64) -> (u64, u64) {
+        let (mut read, mut written) = (0, 0);
+        while let Some(range) = choose(runs, policy, shrinks) {
+            let bytes: u64 = runs[range.clone()].iter().map(|t| t.bytes).sum();
+            read += bytes;
+            written += merged(bytes);
+            let merged = Tier { bytes: merged(bytes), ..runs[range.start].clone() };
+            runs.splice(range, [merged]);
+        }
+        assert!(runs.len() <= policy.runs_max, "{} runs", runs.len());
+        (read, written)
     }
 
     #[test]
-    fn a_run_a_time_never_more_than_ten() {
+    fn every_row_is_written_a_few_times() {
         // Every epoch adds a run; each merge is carried out. The sizes come from a fixed sequence.
-        let (policy, mut runs, mut state, mut written, mut added) = (Policy::default(), tiers(&[]), 1_u64, 0, 0);
-        for _ in 0..5000 {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            let size = 1 + (state >> 60);
-            runs.extend(tiers(&[size]));
-            added += size << 20;
-            while let Some(range) = choose(&runs, &policy) {
-                let bytes = runs[range.clone()].iter().map(|t| t.bytes).sum();
-                written += bytes;
-                let merged = Tier { bytes, ..runs[range.start].clone() };
-                runs.splice(range, [merged]);
+        // About 40 GB in runs of 8 MB on average: log4(5000) is 6.1, log12(5000) is 3.4, and merges are not always of equals.
+        for (policy, times) in [(POLICY, 14), (Policy::default(), 6)] {
+            let (mut runs, mut state, mut written, mut added) = (tiers(&[]), 1_u64, 0, 0);
+            for _ in 0..5000 {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                let size = 1 + (state >> 60);
+                runs.extend(tiers(&[size]));
+                added += size << 20;
+                written += settle(&mut runs, &policy, false, |bytes| bytes).1;
             }
-            assert!(runs.len() <= 10, "{} runs", runs.len());
+            assert!(written < times * added, "every row was written {} times", written / added);
         }
-        // About 40 GB in runs of 8 MB on average: log4(5000) is 6.1, and merges are not always of equals.
-        assert!(written < 14 * added, "every row was written {} times", written / added);
+    }
+
+    #[test]
+    fn a_table_that_changes_by_a_tenth_is_rewritten_half_as_fast_as_it_changes() {
+        // 1000 MB that live; each epoch replaces the 100 MB that have not changed for longest.
+        let (mut runs, mut read, mut written, mut stored_max) = (tiers(&[1000]), 0, 0, 0);
+        for _ in 0..1000 {
+            runs.extend(tiers(&[100]));
+            let (r, w) = settle(&mut runs, &Policy::default(), true, |bytes| bytes.min(1000 << 20));
+            (read, written) = (read + r, written + w);
+            stored_max = stored_max.max(runs.iter().map(|t| t.bytes).sum());
+        }
+        let added = 1000 * (100 << 20);
+        assert_eq!((read / (added / 10), written / (added / 10), stored_max >> 20), (20, 10, 1900));
     }
 }

@@ -101,6 +101,7 @@ impl Job {
             policy: Policy {
                 runs_max: 3,
                 merge_min: 2,
+                merge_all_min: 2,
                 run_bytes_min: 600,
                 dead_bytes_free: 30_000,
                 step_bytes: 3_000,
@@ -204,7 +205,8 @@ impl Job {
     }
 
     fn compact(&mut self, worker: u32, rewrites: &BTreeSet<(OperatorId, String)>) -> bool {
-        let compaction = compact::choose(&self.workers[worker as usize], &self.policy, rewrites, &BTreeSet::new());
+        let compaction =
+            compact::choose(&self.workers[worker as usize], &self.policy, rewrites, &BTreeSet::new(), &|_, _| None);
         compaction.drop_dead(&mut self.workers[worker as usize]);
         compaction.steps.iter().for_each(|step| self.merge(worker, step));
         !compaction.is_empty()
@@ -221,7 +223,7 @@ impl Job {
     /// An epoch ends while merges that were chosen before are under way.
     fn run_epoch_beside_merges(&mut self, changes: &[Change], steps: usize) {
         let choose = |holdings: &mut Holdings| {
-            let compaction = compact::choose(holdings, &self.policy, &BTreeSet::new(), &BTreeSet::new());
+            let compaction = compact::choose(holdings, &self.policy, &BTreeSet::new(), &BTreeSet::new(), &|_, _| None);
             compaction.drop_dead(holdings);
             compaction.steps
         };
@@ -362,8 +364,9 @@ fn a_damaged_segment_is_left_out_and_the_others_are_merged() {
     }
     let bad = job.workers[0].segments()[1].id();
     assert!(job.store.flip_bit(&format!("objects/{}", bad.object), bad.offset as usize + 50, 0));
-    let choose =
-        |job: &Job, stuck: &BTreeSet<_>| compact::choose(&job.workers[0], &job.policy, &BTreeSet::new(), stuck).steps;
+    let choose = |job: &Job, stuck: &BTreeSet<_>| {
+        compact::choose(&job.workers[0], &job.policy, &BTreeSet::new(), stuck, &|_, _| None).steps
+    };
     let step = choose(&job, &BTreeSet::new()).remove(0);
     let name = job.name(0, Some(99));
     match compact::merge(&job.store, &step, name, Compression::Lz4, &|_, _| None, &|| false) {
