@@ -165,22 +165,46 @@ pub(super) fn encode(
         Compression::Lz4 => Some(CompressionType::LZ4_FRAME),
         Compression::Zstd => Some(CompressionType::ZSTD),
     };
+    let starts = range.clone().step_by(rows.batch_rows());
+    let mut batches = starts.map(|start| stored_batch(rows, start..range.end.min(start + rows.batch_rows()), &schema));
+    let Some(first) = batches.next().transpose()? else {
+        return StreamWriter::try_new(into, &schema)?.into_inner();
+    };
+    // One batch tells of the others: what does not shrink costs time here, and again where it is read.
+    let codec = match first.num_rows() < range.len() && !shrinks(&first, codec)? {
+        true => None,
+        false => codec,
+    };
     let options = IpcWriteOptions::default().try_with_compression(codec)?;
     let mut writer = StreamWriter::try_new_with_options(into, &schema, options)?;
-    for start in range.clone().step_by(rows.batch_rows()) {
-        let end = range.end.min(start + rows.batch_rows());
-        let part = rows.part(start..end)?;
-        let mut columns = Vec::with_capacity(schema.fields().len());
-        if let Some(groups) = rows.groups.get(start..end) {
-            columns.push(Arc::new(groups.iter().map(|g| g.0).collect::<UInt16Array>()) as ArrayRef);
-        }
-        for column in part.columns() {
-            columns.push(without_unused(column)?);
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(end - start));
-        writer.write(&RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)?)?;
-    }
+    writer.write(&first)?;
+    batches.try_for_each(|batch| writer.write(&batch?))?;
     writer.into_inner()
+}
+
+/// Rows as they are stored.
+fn stored_batch(rows: &Rows<'_>, range: Range<usize>, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let part = rows.part(range.clone())?;
+    let mut columns = Vec::with_capacity(schema.fields().len());
+    if let Some(groups) = rows.groups.get(range.clone()) {
+        columns.push(Arc::new(groups.iter().map(|g| g.0).collect::<UInt16Array>()) as ArrayRef);
+    }
+    for column in part.columns() {
+        columns.push(without_unused(column)?);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(range.len()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+}
+
+/// Whether a codec makes a batch smaller by a tenth at least.
+fn shrinks(batch: &RecordBatch, codec: Option<CompressionType>) -> Result<bool, ArrowError> {
+    let length = |codec| -> Result<usize, ArrowError> {
+        let options = IpcWriteOptions::default().try_with_compression(codec)?;
+        let mut writer = StreamWriter::try_new_with_options(Vec::new(), &batch.schema(), options)?;
+        writer.write(batch)?;
+        Ok(writer.into_inner()?.len())
+    };
+    Ok(codec.is_some() && length(codec)? < length(None)? / 10 * 9)
 }
 
 fn with_group_column(rows: &SchemaRef) -> SchemaRef {
