@@ -53,8 +53,9 @@ WITH ('connector' = 'datagen', {pace}'fields.id.kind' = 'sequence', 'fields.at.k
       'fields.payload.length' = '{width}');
 CREATE TABLE gone (k BIGINT, n BIGINT, highest STRING) WITH ('connector' = 'blackhole');
 """
-# All keys once, then in each stretch of `block` rows the next tenth of them, again and again.
-STATE = """CREATE VIEW keyed AS SELECT CASE WHEN id < {keys} THEN id ELSE (id / {block} * {tenth} + id % {tenth}) % {keys} END AS k, payload, at
+# All keys once; then a window of a twentieth of them, which moves by as much in each stretch of `block` rows: whenever such a
+# stretch begins, it touches a tenth of the keys.
+STATE = """CREATE VIEW keyed AS SELECT CASE WHEN id < {keys} THEN id ELSE (id * {half} / {block} + id % {half}) % {keys} END AS k, payload, at
 FROM t;
 INSERT INTO gone SELECT k, count(*), max(payload) FROM TABLE(TUMBLE(TABLE keyed, DESCRIPTOR(at), INTERVAL '36500' DAY))
 GROUP BY k, window_start, window_end;
@@ -88,7 +89,7 @@ def lateness_ms(ticks, n, now):
 def program(options, gb, block, pace):
     width = max(1, round(gb * GB / options.keys)) if gb else 100
     text = SOURCE.format(pace=pace, width=min(width, 65_536))
-    return text + (STATE.format(keys=options.keys, tenth=options.keys // 10, block=max(1, block)) if gb else NO_STATE)
+    return text + (STATE.format(keys=options.keys, half=options.keys // 20, block=max(1, block)) if gb else NO_STATE)
 
 
 class Skipped(Exception):

@@ -34,8 +34,9 @@ use crate::store::CheckpointStore;
 
 /// The version of objects that this version of Rheos writes; each segment has a version of its own.
 pub const VERSION: u32 = 1;
-/// Segments of keyed tables are cut at key groups when they have come to this size in memory, in bytes.
-pub const SEGMENT_BYTES: usize = 16 << 20;
+/// Segments of keyed tables are cut at key groups when they have come to this size in memory, in bytes. Who needs some key groups
+/// reads whole segments: a step of a merge takes some megabytes of each run.
+pub const SEGMENT_BYTES: usize = 2 << 20;
 /// Longest segment that is read, in bytes.
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 32;
 /// Longest footer that is read, in bytes.
