@@ -20,6 +20,8 @@ use super::{Compression, Namespaces};
 const BATCH_ROWS_MAX: usize = 1 << 16;
 /// Bytes of a batch, about: so much memory is had again at once by the next one, and need not be cleared by the system.
 const BATCH_BYTES: usize = 1 << 20;
+/// One row in so many is looked at, before all are compressed.
+const SAMPLED: usize = 16;
 /// The name of the first column of keyed tables.
 const GROUP_COLUMN: &str = "key_group";
 
@@ -170,8 +172,8 @@ pub(super) fn encode(
     let Some(first) = batches.next().transpose()? else {
         return StreamWriter::try_new(into, &schema)?.into_inner();
     };
-    // One batch tells of the others: what does not shrink costs time here, and again where it is read.
-    let codec = match first.num_rows() < range.len() && !shrinks(&first, codec)? {
+    // What does not shrink costs time here, and again where it is read. Some rows tell of the others.
+    let codec = match first.num_rows() >= SAMPLED && !shrinks(&first.slice(0, first.num_rows() / SAMPLED), codec)? {
         true => None,
         false => codec,
     };
