@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """What keeping state costs: three tables of docs/benchmarks.md.
 
-    benches/checkpoints.py cost     [--state-gb 0,1,4] [--interval-ms 1000] [--seconds 10] [--rounds 3]
+    benches/checkpoints.py cost     [--state-gb 0,1,4] [--interval-ms 1000] [--seconds 10] [--rounds 3] [--changed 0.1]
     benches/checkpoints.py recovery [--state-mb 100,1000] [--rounds 5]
     benches/checkpoints.py latency  [--intervals-ms 200,1000] [--seconds 10] [--rounds 3]
     each: [--binary target/release/rheos] [--work DIR] [--workers 2] [--results FILE]
 
 cost: a window that never fires keeps a text for each of a million keys (--keys), in all so many GB. Each interval touches a
-tenth of the keys and leaves the others alone. What is looked at begins when all keys have come once and are stored. Two runs of
+tenth of the keys (--changed) and leaves the others alone. What is looked at begins when all keys have come once and are stored. Two runs of
 each kind, with and without a state directory:
   paced      rows come at the rate that touches a tenth of the keys an interval. A second stream of 1,000 rows a second goes
              through the same workers to stdout: how late its rows are is the pause that a checkpoint makes on the data path.
@@ -53,8 +53,8 @@ WITH ('connector' = 'datagen', {pace}'fields.id.kind' = 'sequence', 'fields.at.k
       'fields.payload.length' = '{width}');
 CREATE TABLE gone (k BIGINT, n BIGINT, highest STRING) WITH ('connector' = 'blackhole');
 """
-# All keys once; then a window of a twentieth of them, which moves by as much in each stretch of `block` rows: whenever such a
-# stretch begins, it touches a tenth of the keys.
+# All keys once; then a window of half of what is to change, which moves by as much in each stretch of `block` rows: wherever such
+# a stretch begins, it touches that many keys.
 STATE = """CREATE VIEW keyed AS SELECT CASE WHEN id < {keys} THEN id ELSE (id * {half} / {block} + id % {half}) % {keys} END AS k, payload, at
 FROM t;
 INSERT INTO gone SELECT k, count(*), max(payload) FROM TABLE(TUMBLE(TABLE keyed, DESCRIPTOR(at), INTERVAL '36500' DAY))
@@ -89,7 +89,12 @@ def lateness_ms(ticks, n, now):
 def program(options, gb, block, pace):
     width = max(1, round(gb * GB / options.keys)) if gb else 100
     text = SOURCE.format(pace=pace, width=min(width, 65_536))
-    return text + (STATE.format(keys=options.keys, half=options.keys // 20, block=max(1, block)) if gb else NO_STATE)
+    return text + (STATE.format(keys=options.keys, half=max(1, changed(options) // 2), block=max(1, block)) if gb else NO_STATE)
+
+
+def changed(options):
+    """Keys that an interval touches."""
+    return max(1, round(options.keys * options.changed))
 
 
 class Skipped(Exception):
@@ -224,7 +229,7 @@ def free_mib():
 
 def paced(options, gb, state, folder):
     """Figures of one paced run."""
-    per_interval = options.keys // 10
+    per_interval = changed(options)
     rate = per_interval * 1000 // options.interval_ms
     text = program(options, gb, per_interval, f"'rows-per-second' = '{rate}/s', ") + TICKS
     with Run(options, folder, text, state, options.interval_ms) as run:
@@ -260,7 +265,7 @@ class Results:
 
     def __init__(self, options):
         self.options, binary = options, options.binary.stat()
-        self.of = [binary.st_size, int(binary.st_mtime), options.workers, options.keys, options.interval_ms, options.seconds]
+        self.of = [binary.st_size, int(binary.st_mtime), options.workers, options.keys, options.changed, options.interval_ms, options.seconds]
         options.results.parent.mkdir(parents=True, exist_ok=True)
         lines = options.results.read_text().splitlines() if options.results.exists() else []
         self.found = {json.dumps(line["key"]): line for line in map(json.loads, lines)}
@@ -313,7 +318,7 @@ def about(options):
         disk_mib_s = 256 / (time.monotonic() - began)
     print(f"{version}, {datetime.date.today():%d %B %Y}; {cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores, "
           f"{memory:.0f} GiB, Linux {platform.release()}, load before {os.getloadavg()[0]:.2f}; the disk takes {disk_mib_s:.0f} MiB/s; "
-          f"{options.workers} workers, {options.keys:,} keys, interval {options.interval_ms} ms, {options.seconds} s looked at\n", flush=True)
+          f"{options.workers} workers, {options.keys:,} keys, {options.changed:g} of them changed in an interval of {options.interval_ms} ms, {options.seconds} s looked at\n", flush=True)
 
 
 def cost(options, results):
@@ -363,7 +368,7 @@ def recovery(options, results):
 
 def recover(options, mb, folder):
     """Figures of each start behind a kill."""
-    per_interval = options.keys // 10
+    per_interval = changed(options)
     rate = per_interval * 1000 // options.interval_ms
     text = program(options, mb / 1000, per_interval, f"'rows-per-second' = '{rate}/s', ") + TICKS
     with Run(options, folder, text, True, options.interval_ms) as run:
@@ -422,6 +427,7 @@ def main():
     common.add_argument("--work", type=pathlib.Path, default=None, help="where state and output lie while it runs")
     common.add_argument("--workers", type=int, default=2)
     common.add_argument("--keys", type=int, default=1_000_000)
+    common.add_argument("--changed", type=float, default=0.1, help="share of the keys that an interval touches")
     common.add_argument("--interval-ms", type=int, default=1000, help="checkpoint.interval")
     common.add_argument("--seconds", type=int, default=10, help="that are looked at, of each run")
     common.add_argument("--results", type=pathlib.Path, default="target/checkpoints.jsonl", help="lines of JSON; added to")
@@ -441,6 +447,8 @@ def main():
     one.set_defaults(run=latency)
     options = parser.parse_args()
     options.binary = options.binary.resolve()
+    if options.work:
+        options.work.mkdir(parents=True, exist_ok=True)
     about(options)
     options.run(options, Results(options))
 
