@@ -314,6 +314,14 @@ pub(crate) struct PlaceArgs {
     pub(crate) keys: KeyArgs,
 }
 
+/// The second copy of a state directory that is changed.
+#[derive(Debug, Args)]
+pub(crate) struct CopyArgs {
+    /// Where the second copy of the state lies, if there is one
+    #[arg(long, value_name = "DIR|URL", env = "RHEOS_COPY_DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) copy_dir: Option<PathBuf>,
+}
+
 /// `rheos checkpoint list`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckpointArgs {
@@ -360,9 +368,8 @@ pub(crate) struct CheckpointDeleteArgs {
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
 
-    /// Where the second copy of the state lies, if there is one
-    #[arg(long, value_name = "DIR|URL", env = "RHEOS_COPY_DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) copy_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) copy: CopyArgs,
 
     /// A checkpoint's number or a savepoint's name
     pub(crate) checkpoint: String,
@@ -374,9 +381,8 @@ pub(crate) struct CheckpointEncryptArgs {
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
 
-    /// Where the second copy of the state lies, if there is one
-    #[arg(long, value_name = "DIR|URL", env = "RHEOS_COPY_DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) copy_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) copy: CopyArgs,
 }
 
 /// `rheos savepoint`.
@@ -418,9 +424,8 @@ pub(crate) struct SavepointDeleteArgs {
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
 
-    /// Where the second copy of the state lies, if there is one
-    #[arg(long, value_name = "DIR|URL", env = "RHEOS_COPY_DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) copy_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) copy: CopyArgs,
 
     /// The savepoint's name
     #[arg(value_name = "NAME")]

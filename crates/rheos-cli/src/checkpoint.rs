@@ -3,7 +3,6 @@
 mod verify;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -15,8 +14,8 @@ use rheos::state::{
 use serde_json::{Value, json};
 
 use crate::args::{
-    CheckpointArgs, CheckpointCommand, CheckpointDeleteArgs, CheckpointEncryptArgs, CheckpointOneArgs, Cli, ListFormat,
-    PlaceArgs,
+    CheckpointArgs, CheckpointCommand, CheckpointDeleteArgs, CheckpointEncryptArgs, CheckpointOneArgs, Cli, CopyArgs,
+    ListFormat, PlaceArgs,
 };
 use crate::list::{columns, document};
 use crate::program::print_text;
@@ -195,7 +194,7 @@ pub(crate) fn spread(kind: TableKind) -> &'static str {
 }
 
 fn delete(args: &CheckpointDeleteArgs, cli: &Cli) -> Result<()> {
-    let store = take(&args.place, args.copy_dir.as_ref())?;
+    let store = take(&args.place, &args.copy)?;
     let journal = read_journal(store.as_ref()).map_err(Failure::plain)?;
     let (number, _) = found(&journal, Some(&args.checkpoint))?;
     let freed = delete_one(store.as_ref(), number).map_err(Failure::plain)?;
@@ -206,10 +205,10 @@ fn delete(args: &CheckpointDeleteArgs, cli: &Cli) -> Result<()> {
 }
 
 /// The state directory, which no run may use meanwhile.
-pub(crate) fn take(place: &PlaceArgs, copy: Option<&PathBuf>) -> Result<Arc<dyn CheckpointStore>, Failure> {
+pub(crate) fn take(place: &PlaceArgs, copy: &CopyArgs) -> Result<Arc<dyn CheckpointStore>, Failure> {
     // A look first: the folder must not be made.
     let _ = open(place)?;
-    StoreOptions { copy: copy.cloned(), ..options(place) }.open(&note()).map_err(Failure::plain)
+    StoreOptions { copy: copy.copy_dir.clone(), ..options(place) }.open(&note()).map_err(Failure::plain)
 }
 
 fn encrypt(args: &CheckpointEncryptArgs, cli: &Cli) -> Result<()> {
@@ -217,7 +216,7 @@ fn encrypt(args: &CheckpointEncryptArgs, cli: &Cli) -> Result<()> {
         let error = rheos::Error::invalid(650, "nothing says what to encrypt with");
         return Err(Failure::plain(error.with_hint("give a file of keys, with --encryption-key-file")).into());
     }
-    let store = take(&args.place, args.copy_dir.as_ref())?;
+    let store = take(&args.place, &args.copy)?;
     let files = rewrite(store.as_ref()).map_err(Failure::plain)?;
     let damaged = damaged_files(store.as_ref()).map_err(Failure::plain)?;
     if damaged > 0 {
@@ -229,7 +228,7 @@ fn encrypt(args: &CheckpointEncryptArgs, cli: &Cli) -> Result<()> {
     }
     if !cli.quiet {
         eprintln!("{files} files are encrypted with the first key; the others are not needed for them any more");
-        if args.copy_dir.is_none() {
+        if args.copy.copy_dir.is_none() {
             eprintln!("a second copy is not looked at unless --copy-dir names it");
         }
     }

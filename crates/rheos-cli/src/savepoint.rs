@@ -80,7 +80,7 @@ fn json_of((number, name, manifest): &Savepoint<'_>) -> Value {
 }
 
 fn delete(args: &SavepointDeleteArgs, cli: &Cli) -> Result<()> {
-    let store = take(&args.place, args.copy_dir.as_ref())?;
+    let store = take(&args.place, &args.copy)?;
     let journal = read_journal(store.as_ref()).map_err(Failure::plain)?;
     let freed = delete_one(store.as_ref(), number_of(&journal, &args.name)?).map_err(Failure::plain)?;
     if !cli.quiet {

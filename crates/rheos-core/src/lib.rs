@@ -22,6 +22,7 @@ pub mod lateness;
 pub mod letters;
 pub mod operator;
 pub mod options;
+pub mod place;
 pub mod sink;
 pub mod source;
 pub mod state;

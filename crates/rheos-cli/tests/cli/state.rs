@@ -186,7 +186,8 @@ fn what_a_job_writes_is_not_its_input() {
     below.expect_code(5).expect_talk("error[R0410]").expect_talk("where the job keeps its state").expect_talk("try: ");
     let copy = ["run", "-c", &sql("in", "out"), "--state-dir", "state", "--copy-dir", "in/copy"];
     sandbox.run(&copy).expect_code(5).expect_talk("error[R0410]");
-    for (path, to) in [("in", "in"), ("in", "in/o"), ("in/*.csv", "in"), ("in/**/*.csv", "in/o")] {
+    for (path, to) in [("in", "in"), ("in", "in/o"), ("in/*.csv", "in"), ("in/**/*.csv", "in/o"), ("in", "new/../in/o")]
+    {
         let own = sandbox.run(&["run", "-c", &sql(path, to)]);
         own.expect_code(5).expect_talk("error[R0410]").expect_talk("its own output for ever");
     }

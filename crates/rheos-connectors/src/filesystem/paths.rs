@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rheos_core::error::nearest;
+use rheos_core::place::resolved;
 use rheos_core::{Error, ErrorKind, Result};
 
 use super::options::FileOrder;
@@ -120,15 +121,10 @@ pub(crate) fn comes_in(path: &str, folder: &Path, extension: &str) -> bool {
     glob::Pattern::new(&pattern).is_ok_and(|pattern| pattern.matches_path_with(&part, options))
 }
 
-/// The path without links and dots, as far as it exists.
+/// The path without links and dots, also where it does not exist yet.
 pub(crate) fn real_path(path: &Path) -> PathBuf {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
-    let existing = absolute.ancestors().find_map(|a| Some((a, a.canonicalize().ok()?)));
-    match existing {
-        Some((a, real)) => real.join(absolute.strip_prefix(a).unwrap_or(Path::new(""))),
-        None => absolute,
-    }
+    resolved(&std::path::absolute(path).unwrap_or_else(|_| path.into()), |there| there.canonicalize().ok())
 }
 
 /// Where a file lies, however its path is spelled and from wherever: without links, but for a link that the file itself is, which may
@@ -347,12 +343,20 @@ mod tests {
             ("links/*.csv", "out"),
             ("alias", "out"),
             ("out", "alias"),
+            ("in", "new/../in/sub"),
+            ("out", "new/x/../../alias/day=2"),
+            ("new/../alias/*.csv", "out"),
         ] {
             assert!(reads(path, sink), "{path} {sink}");
         }
-        for (path, sink) in
-            [("in", "out"), ("in/a.csv", "in/sub"), ("in/*.csv", "in/sub"), ("in", "in/.hidden"), ("in", "inner")]
-        {
+        for (path, sink) in [
+            ("in", "out"),
+            ("in/a.csv", "in/sub"),
+            ("in/*.csv", "in/sub"),
+            ("in", "in/.hidden"),
+            ("in", "inner"),
+            ("in", "in/new/../../out"),
+        ] {
             assert!(!reads(path, sink), "{path} {sink}");
         }
     }
@@ -368,6 +372,8 @@ mod tests {
             ("in", "in"),
             ("in", "in/new"),
             ("in", "alias/sub"),
+            ("in", "new/../in/new"),
+            ("alias", "new/../in"),
             ("alias/*.csv", "in"),
             ("in/*", "in"),
             ("in/**/*.csv", "in/a/b"),
@@ -383,6 +389,7 @@ mod tests {
             ("in/log-*.csv", "in"),
             ("in/*.json", "in"),
             ("in", "inner"),
+            ("in", "in/new/../../out"),
         ] {
             assert!(!comes(path, sink), "{path} {sink}");
         }

@@ -30,6 +30,15 @@ use super::{Lowering, column, edge};
 const SETS_MAX: usize = 256;
 const KEYS_MAX: usize = 48;
 
+/// What is grouped: lowered once, whatever the number of sets, and once put into its windows.
+struct Grouped<'a> {
+    input: &'a LogicalPlan,
+    /// Its window may be pending.
+    stream: Stream,
+    /// A row for each window that a row is in.
+    rows: Stream,
+}
+
 impl Lowering<'_> {
     pub(super) fn grouping_sets(
         &mut self,
@@ -48,18 +57,31 @@ impl Lowering<'_> {
             return Err(self.at_keyword(error, Keyword::GROUP));
         }
         let stream = self.lower(input)?;
+        let rows = self.assigned(stream.clone())?;
+        self.by_sets(sets, &exprs, aggregates, &Grouped { input, stream, rows }, output, what)
+    }
+
+    /// The aggregates by each of the sets, which are made of `exprs`.
+    fn by_sets(
+        &mut self,
+        sets: Vec<Vec<Expr>>,
+        exprs: &[Expr],
+        aggregates: &[Expr],
+        grouped: &Grouped<'_>,
+        output: &DFSchema,
+        what: &str,
+    ) -> Result<Stream> {
+        let Grouped { input, stream, rows } = grouped;
         let logical = input.schema();
         // Only what is in all sets can tell the window of every row of the result.
         let common: Vec<_> = exprs.iter().filter(|e| sets.iter().all(|s| s.contains(e))).cloned().collect();
-        let common_keys = self.keys(&common, &stream, logical)?;
-        let is_windowed = has_window(&common_keys) && self.tells_windows(&stream, &common_keys, logical)?;
-        let stream = self.assigned(stream)?;
-        let width = stream.schema.fields().len();
+        let common_keys = self.keys(&common, stream, logical)?;
+        let is_windowed = has_window(&common_keys) && self.tells_windows(stream, &common_keys, logical)?;
         let (mut keys, mut is_part) = (vec![], false);
         let mut fields: Vec<(Option<_>, Arc<Field>)> = vec![];
         for (i, expr) in exprs.iter().enumerate() {
             let window = match expr {
-                Expr::Column(c) => stream.window_column(logical.index_of_column(c).map_err(|e| self.df(e))?),
+                Expr::Column(c) => rows.window_column(logical.index_of_column(c).map_err(|e| self.df(e))?),
                 _ => None,
             };
             is_part |= window.is_some();
@@ -77,18 +99,18 @@ impl Lowering<'_> {
         fields.push((None, Arc::new(id.as_ref().clone().with_name(ID))));
         keys.push(Key::Column(Expr::Column(Column::new_unqualified(ID))));
         if !aggregates.is_empty() && sets.iter().any(Vec::is_empty) && !is_windowed {
-            return self.with_totals(sets, &exprs, aggregates, input, output);
+            return self.with_totals(sets, exprs, aggregates, grouped, output);
         }
         let mut branches = vec![];
-        for (set, id_of_set) in sets.iter().zip(ids(&sets, &exprs)) {
+        for (set, id_of_set) in sets.iter().zip(ids(&sets, exprs)) {
             let id = ScalarValue::UInt64(Some(id_of_set)).cast_to(id.data_type()).map_err(|e| self.df(e))?;
-            branches.push(edge(self.branch(&stream, set, &exprs, output, logical, id)?, Exchange::Forward));
+            branches.push(edge(self.branch(rows, set, exprs, output, logical, id)?, Exchange::Forward));
         }
         let node = self.graph.add("union", NodeKind::Union, branches);
         let schema = Arc::clone(&self.graph.node(node).schema);
-        let mut slots = stream.slots.clone();
-        slots.extend((width..schema.fields().len()).map(Slot::Column));
-        let rows = Stream { node, schema, slots, ..stream };
+        let mut slots = rows.slots.clone();
+        slots.extend((rows.schema.fields().len()..schema.fields().len()).map(Slot::Column));
+        let rows = Stream { node, schema, slots, ..rows.clone() };
         let added = DFSchema::new_with_metadata(fields, Default::default()).map_err(|e| self.df(e))?;
         let logical = logical.join(&added).map_err(|e| self.df(e))?;
         self.aggregated(rows, &keys, aggregates, &logical, output)
@@ -100,7 +122,7 @@ impl Lowering<'_> {
         sets: Vec<Vec<Expr>>,
         exprs: &[Expr],
         aggregates: &[Expr],
-        input: &LogicalPlan,
+        grouped: &Grouped<'_>,
         output: &DFSchema,
     ) -> Result<Stream> {
         let names = unique(output.fields().iter().map(|f| f.name().clone()));
@@ -110,9 +132,8 @@ impl Lowering<'_> {
         let of_aggregates = DFSchema::new_with_metadata(of_aggregates, Default::default()).map_err(|e| self.df(e))?;
         let mut edges = vec![];
         for (_, id) in sets.iter().zip(ids(&sets, exprs)).filter(|(set, _)| set.is_empty()) {
-            let stream = self.lower(input)?;
-            let stream = self.assigned(stream)?;
-            let totals = self.aggregated(stream, &[], aggregates, input.schema(), &of_aggregates)?;
+            let totals =
+                self.aggregated(grouped.rows.clone(), &[], aggregates, grouped.input.schema(), &of_aggregates)?;
             let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> = vec![];
             for (i, name) in names.iter().enumerate() {
                 let data_type = shape.field(i).data_type();
@@ -131,7 +152,7 @@ impl Lowering<'_> {
         }
         let rest: Vec<_> = sets.into_iter().filter(|set| !set.is_empty()).collect();
         if !rest.is_empty() {
-            let rest = self.grouping_sets(&GroupingSet::GroupingSets(rest), aggregates, input, output, "GROUP BY")?;
+            let rest = self.by_sets(rest, exprs, aggregates, grouped, output, "GROUP BY")?;
             edges.push(edge(self.shaped(rest, &shape)?, Exchange::Forward));
         }
         let node = self.graph.add("union", NodeKind::Union, edges);

@@ -209,6 +209,52 @@ fn a_window_over_a_window_takes_the_columns_of_the_first() {
 }
 
 #[test]
+fn grouping_sets_leave_no_step_that_nobody_reads_and_none_twice() {
+    let tumbled = "TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' HOUR)";
+    let sessions = "SESSION(TABLE flown PARTITION BY o, DESCRIPTOR(ts), INTERVAL '1' HOUR)";
+    let flown = "CREATE TABLE flown (o STRING, c STRING, d INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'memory');";
+    for (query, sources) in [
+        ("SELECT a, sum(b) FROM (VALUES (1, 2), (3, 4)) AS t(a, b) GROUP BY ROLLUP (a)".to_string(), 1),
+        ("SELECT sum(b) FROM (VALUES (1, 2)) AS t(a, b) GROUP BY GROUPING SETS ((), ())".to_string(), 1),
+        ("SELECT origin, sum(distance) FROM flights WHERE distance > 3 GROUP BY CUBE (origin, carrier)".to_string(), 1),
+        ("SELECT origin, sum(distance) FROM flights GROUP BY GROUPING SETS ((origin), (), ())".to_string(), 1),
+        ("SELECT origin FROM flights WHERE distance > 3 GROUP BY ROLLUP (origin)".to_string(), 1),
+        (format!("SELECT window_start, auction, sum(price) FROM {tumbled} GROUP BY window_start, window_end, ROLLUP (auction)"), 1),
+        (format!("SELECT o, window_start, sum(d) FROM {sessions} GROUP BY GROUPING SETS ((o, window_start, window_end), ())"), 1),
+        (format!("SELECT o, window_start, sum(d) FROM {sessions} GROUP BY GROUPING SETS ((o), (window_start, window_end), ())"), 1),
+        (
+            format!(
+                "SELECT o, sum(d) FROM (SELECT o, d, row_number() OVER (PARTITION BY window_start, window_end, o ORDER BY d) AS n FROM {sessions}) \
+                 WHERE n < 3 GROUP BY ROLLUP (o)"
+            ),
+            1,
+        ),
+        (
+            "SELECT a, sum(b) FROM (SELECT origin AS a, distance AS b FROM flights UNION ALL SELECT 'x', 1) GROUP BY ROLLUP (a)".to_string(),
+            2,
+        ),
+    ] {
+        let graph = plan(&format!("{TABLES}{flown}{query}")).unwrap_or_else(|e| panic!("{query}: {e}")).graph.unwrap();
+        let unread = graph.ids().filter(|n| graph.readers(*n).is_empty());
+        let unread: Vec<_> = unread.map(|n| graph.node(n).name.as_str()).collect();
+        assert_eq!(unread, ["sink:result"], "{query}");
+        let of_kind = |kind: &str| graph.nodes().iter().filter(|n| n.name.starts_with(kind)).count();
+        assert_eq!(of_kind("source:"), sources, "{query}");
+        for kind in ["filter", "assign", "late", "rank", "top"] {
+            assert!(of_kind(kind) <= 1, "{kind} in {query}");
+        }
+    }
+    // So each late row is told once.
+    let late = format!(
+        "{TABLES}{flown}SELECT o, sum(d) FROM TUMBLE(TABLE flown, DESCRIPTOR(ts), INTERVAL '1' HOUR) GROUP BY ROLLUP (o);
+         SELECT * FROM flown$late"
+    );
+    let graph = plan(&late).unwrap().graph.unwrap();
+    let side = graph.nodes().iter().find(|n| n.name == "late:flown").unwrap();
+    assert_eq!(side.inputs.len(), 1);
+}
+
+#[test]
 fn inserts_share_sources_and_sinks() {
     let text = format!(
         "{TABLES}INSERT INTO out SELECT auction, url FROM bid WHERE price > 3;

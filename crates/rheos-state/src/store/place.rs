@@ -6,9 +6,10 @@
 //! ```
 //! Copies are told apart by what they hold, so encryption lies below: each store has salts of its own.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path, PathBuf, absolute};
 use std::sync::Arc;
 
+use rheos_core::place::resolved;
 use rheos_core::{Error, Result};
 
 use super::history::check_one_history;
@@ -123,7 +124,7 @@ fn is_scheme(word: &str) -> bool {
     word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.chars().all(|c| c.is_ascii_alphanumeric())
 }
 
-/// Whether a place is another, or lies below it. Folders may have several names.
+/// Whether a place is another, or lies below it. Folders may have several names, and need not be there yet.
 fn is_within(inner: &Path, outer: &Path) -> bool {
     match (url(inner), url(outer)) {
         (Some(inner), Some(outer)) => {
@@ -131,9 +132,8 @@ fn is_within(inner: &Path, outer: &Path) -> bool {
             folder(inner).starts_with(&folder(outer))
         }
         (None, None) => {
-            let real = |path: &Path| std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
-            let (inner, outer) = (real(inner), real(outer));
-            inner.is_ok_and(|inner| outer.is_ok_and(|outer| inner.starts_with(outer)))
+            let real = |path: &Path| absolute(path).map(|path| resolved(&path, |there| there.canonicalize().ok()));
+            real(inner).is_ok_and(|inner| real(outer).is_ok_and(|outer| inner.starts_with(outer)))
         }
         _ => false,
     }
@@ -153,5 +153,31 @@ mod tests {
         {
             assert_eq!(check_name(Path::new(place)), Ok(()), "{place}");
         }
+    }
+
+    #[test]
+    fn a_copy_in_the_same_place_is_known_through_links_and_before_it_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("state")).unwrap();
+        std::os::unix::fs::symlink(at("state"), at("alias")).unwrap();
+        let within = |inner: &str, outer: &str| is_within(&at(inner), &at(outer));
+        for (inner, outer) in [
+            ("state", "state"),
+            ("state/copy", "state"),
+            ("alias/copy", "state"),
+            ("state/copy", "alias"),
+            ("new/../state", "state"),
+            ("new/../alias/copy", "state"),
+            ("new/x/..", "new"),
+        ] {
+            assert!(within(inner, outer), "{inner} {outer}");
+        }
+        for (inner, outer) in [("copy", "state"), ("state/../copy", "state"), ("state/new/../../copy", "alias")] {
+            assert!(!within(inner, outer), "{inner} {outer}");
+        }
+        let url = |text: &str| PathBuf::from(text);
+        assert!(is_within(&url("s3://b/x/copy/"), &url("s3://b/x")) && !is_within(&url("s3://b/xy"), &url("s3://b/x")));
+        assert!(!is_within(&url("s3://b/x"), &at("state")));
     }
 }

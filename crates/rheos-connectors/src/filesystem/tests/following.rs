@@ -98,8 +98,6 @@ fn new_files_of_a_glob_go_on_with_the_sequence_in_their_order() {
 
 #[test]
 fn a_new_file_that_cannot_be_read_is_one_bad_record() {
-    use rheos_core::letters::LetterBox;
-
     let folder = tempfile::tempdir().unwrap();
     let source = source(folder.path(), &[CSV, OFTEN]);
     assert!(source.discover(None, 1).unwrap().splits.is_empty());

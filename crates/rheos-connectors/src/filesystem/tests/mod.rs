@@ -14,6 +14,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 use rheos_core::connector::TableDefinition;
+use rheos_core::letters::LetterBox;
 use rheos_core::sink::{Committable, EpochEnd, Sink, SinkWriter, Staging, WriterContext};
 use rheos_core::source::{ReaderContext, Source, SourcePoll, Split};
 use rheos_core::{Batch, CreditPool, Epoch, Error, ErrorKind, Result, Ticket};
@@ -24,7 +25,9 @@ mod metadata;
 mod partitions;
 mod positions;
 mod reading;
+mod remembered;
 mod restoring;
+mod rotated;
 mod writing;
 
 use super::sink::FileSink;
@@ -195,4 +198,55 @@ fn write_parquet(folder: &Path) -> std::path::PathBuf {
     writer.write(&batch).unwrap();
     writer.close().unwrap();
     path
+}
+
+/// Rows and skipped records of one split: up to some poll, and from the position that is taken there.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Seen {
+    rows: Vec<i64>,
+    skipped: u64,
+}
+
+impl Seen {
+    fn add(&mut self, batch: &RecordBatch) {
+        self.rows.extend_from_slice(batch.column(0).as_primitive::<Int64Type>().values());
+    }
+
+    fn join(&mut self, more: Seen) {
+        self.rows.extend(more.rows);
+        self.skipped += more.skipped;
+    }
+}
+
+/// Asks a reader `polls` times, or to the end; gives the position there.
+fn read_some(
+    source: &dyn Source,
+    split: &Split,
+    position: Option<&str>,
+    batch_rows: usize,
+    mut polls: usize,
+) -> (Seen, Option<String>) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let letters = Arc::new(LetterBox::default());
+    let ctx = ReaderContext { letters: Some(Arc::clone(&letters)), ..ReaderContext::detached(batch_rows) };
+    let mut reader = source.open(split, position, ctx.clone()).unwrap();
+    let mut seen = Seen::default();
+    // The box is emptied before the position is asked for.
+    let skipped = || ctx.counters.skipped.load(Ordering::Relaxed) + letters.take().len() as u64;
+    while polls > 0 {
+        match reader.poll().unwrap() {
+            SourcePoll::Batch(batch) => seen.add(&batch),
+            SourcePoll::Finished => return (Seen { skipped: skipped(), ..seen }, None),
+            SourcePoll::Pending => std::thread::yield_now(),
+        }
+        assert!(Instant::now() < deadline, "the reader hangs");
+        polls = polls.saturating_sub(1);
+    }
+    (Seen { skipped: skipped(), ..seen }, Some(reader.position()))
+}
+
+/// Sets when a file was changed, in seconds since 1970.
+fn touch(path: &Path, seconds: u64) {
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
 }

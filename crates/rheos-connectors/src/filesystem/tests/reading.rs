@@ -212,8 +212,6 @@ fn random_bytes_are_refused_or_skipped() {
 
 #[test]
 fn what_is_left_of_a_packed_file_that_is_cut_off_is_one_bad_record() {
-    use rheos_core::letters::LetterBox;
-
     let folder = tempfile::tempdir().unwrap();
     let text: String = std::iter::once("a\n".into()).chain((0..200_000).map(|n| format!("{n}\n"))).collect();
     let mut packed = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
@@ -263,8 +261,6 @@ fn what_is_left_of_a_packed_file_that_is_cut_off_is_one_bad_record() {
 /// Bytes of a page are overwritten: what comes before is read, what is left of the row group is one bad record.
 #[test]
 fn what_is_left_of_a_damaged_row_group_is_one_bad_record() {
-    use rheos_core::letters::LetterBox;
-
     let folder = tempfile::tempdir().unwrap();
     let mut bytes = fs::read(write_parquet(folder.path())).unwrap();
     let data = bytes.len() / 4;
