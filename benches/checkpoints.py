@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""What keeping state costs: three tables of docs/benchmarks.md.
+"""What keeping state costs: tables of docs/benchmarks.md.
 
     benches/checkpoints.py cost     [--state-gb 0,1,4] [--interval-ms 1000] [--seconds 10] [--rounds 3] [--changed 0.1]
+    benches/checkpoints.py control  [--state-gb 1] [--interval-ms 1000] [--seconds 10] [--rounds 3] [--changed 0.1]
     benches/checkpoints.py recovery [--state-mb 100,1000] [--rounds 5]
     benches/checkpoints.py latency  [--intervals-ms 200,1000] [--seconds 10] [--rounds 3]
     each: [--binary target/release/rheos] [--work DIR] [--workers 2] [--results FILE]
@@ -15,6 +16,9 @@ each kind, with and without a state directory:
   as fast as possible
              rows per second, merging of old state and all; in turn, the drop is the median over the rounds. As many rows touch a
              tenth of the keys as an interval has at the rate without state.
+control: what of that no program can avoid that keeps state so. As fast as possible without a state directory, in turn alone and beside
+a process that only moves bytes: each interval it copies as many as change, writes them to a file, syncs it and reads it back; and
+for each of these bytes, as merging does at least, it reads two that were written before and writes one, synced and read back.
 recovery: such a job is killed (SIGKILL) when its state is complete, and started again: the time to the first row on stdout.
 latency: a generator of 1,000 rows a second, a csv table that commits with each checkpoint. A row is due at its number / rate behind
 the first, and has arrived when its file has its visible name; how long it waits to be written counts.
@@ -25,7 +29,9 @@ other options begin anew. What the machine has no memory or disk for is skipped,
 
 import argparse
 import datetime
+import itertools
 import json
+import multiprocessing
 import os
 import pathlib
 import platform
@@ -260,6 +266,63 @@ def fast(options, gb, block, state, folder):
     return {"rows_per_s": made / took_s, "cpu_s_per_m": cpu_s / made * 1e6}
 
 
+def move_bytes(folder, n, interval_s, behind_s):
+    """Moves bytes until it is ended; see the top. `behind_s`: how far behind its schedule it is."""
+    changed_bytes, piece = os.urandom(n), bytearray(MIB)
+
+    def read(name, length):
+        with open(folder / name, "rb", buffering=0) as file:
+            while length > 0 and (got := file.readinto(piece)):
+                length -= got
+
+    def write(name, content):
+        with open(folder / name, "wb", buffering=0) as file:
+            view = memoryview(content)
+            while view:
+                view = view[file.write(view):]
+            os.fsync(file.fileno())
+        read(name, len(content))
+
+    write("merged-0", changed_bytes)
+    begun = time.monotonic()
+    for number in itertools.count(1):
+        write(f"changed-{number % 2}", bytearray(changed_bytes))
+        read("changed-1", n)
+        read(f"merged-{(number + 1) % 2}", n)
+        write(f"merged-{number % 2}", changed_bytes)
+        behind_s.value = time.monotonic() - begun - number * interval_s
+        time.sleep(max(0.0, -behind_s.value))
+
+
+def beside_moves(options, gb, folder):
+    """As `fast` without state, beside a process that moves bytes."""
+    behind_s = multiprocessing.Value("d", 0.0)
+    n = int(gb * GB * options.changed)
+    mover = multiprocessing.Process(target=move_bytes, args=(folder, n, options.interval_ms / 1000, behind_s), daemon=True)
+    mover.start()
+    try:
+        return fast(options, gb, options.keys, False, folder) | {"behind_s": max(0.0, behind_s.value)}
+    finally:
+        mover.kill()
+        mover.join()
+
+
+def control(options, results):
+    rows = []
+    for gb in options.state_gb:
+        pairs = []
+        for n in range(options.rounds):
+            alone = results.take(["alone", gb, n], lambda f: fast(options, gb, options.keys, False, f), gb)
+            beside = results.take(["beside", gb, n], lambda f: beside_moves(options, gb, f), gb)
+            if None not in (alone, beside):
+                pairs.append((alone, beside))
+        if pairs:
+            drops = [(1 - beside["rows_per_s"] / alone["rows_per_s"]) * 100 for alone, beside in pairs]
+            rates = [spread([pair[at]["rows_per_s"] for pair in pairs], "{:,.0f}") for at in (0, 1)]
+            rows.append([f"{gb:g}", *rates, spread(drops, "{:.1f}"), f"{max(b['behind_s'] for _, b in pairs):.1f}"])
+    table(["as for state GB", "rows/s alone", "beside moved bytes", "drop %", "s behind"], rows)
+
+
 class Results:
     """What has been measured, as lines of JSON: what it is, and the figures or why there are none."""
 
@@ -437,6 +500,10 @@ def main():
     one.add_argument("--state-gb", type=numbers, default=[0, 1, 4])
     one.add_argument("--rounds", type=int, default=3, help="as fast as possible")
     one.set_defaults(run=cost)
+    one = what.add_parser("control", parents=[common])
+    one.add_argument("--state-gb", type=numbers, default=[1])
+    one.add_argument("--rounds", type=int, default=3)
+    one.set_defaults(run=control)
     one = what.add_parser("recovery", parents=[common])
     one.add_argument("--state-mb", type=numbers, default=[100, 1000])
     one.add_argument("--rounds", type=int, default=5, help="kills")
