@@ -172,8 +172,10 @@ pub(super) fn encode(
     let Some(first) = batches.next().transpose()? else {
         return StreamWriter::try_new(into, &schema)?.into_inner();
     };
-    // What does not shrink costs time here, and again where it is read. Some rows tell of the others.
-    let codec = match first.num_rows() >= SAMPLED && !shrinks(&first.slice(0, first.num_rows() / SAMPLED), codec)? {
+    // What does not shrink costs time here, and again where it is read. Some rows tell of the others; of a small batch they would
+    // be so few that the schema beside them hides it.
+    let is_large = first.num_rows() >= SAMPLED && first.get_array_memory_size() >= BATCH_BYTES / 2;
+    let codec = match is_large && !shrinks(&first.slice(0, first.num_rows() / SAMPLED), codec)? {
         true => None,
         false => codec,
     };
