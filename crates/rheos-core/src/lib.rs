@@ -9,6 +9,7 @@
 //! Everything here is plain data or a trait. Absent on purpose: threads, I/O, clocks, tokio, Timely, SQL. That is what
 //! lets one operator run under the dataflow runtime, under the test harness and under simulation unchanged.
 
+pub mod change;
 pub mod clock;
 pub mod connector;
 pub mod credit;
