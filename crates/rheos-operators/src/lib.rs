@@ -21,6 +21,7 @@ pub mod choice;
 mod chunk_queue;
 mod evaluation;
 pub mod filter;
+#[allow(dead_code, reason = "the aggregate without windows is to use it")]
 mod keyed;
 pub mod late;
 pub mod lenient;
