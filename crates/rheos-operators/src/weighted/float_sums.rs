@@ -159,7 +159,7 @@ impl Sums for FloatSums {
         ]
     }
 
-    fn state(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+    fn state(&mut self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
         let rest = slots.iter().map(|slot| self.rest.get(slot).filter(|rest| !rest.is_nothing()).map(Rest::encoded));
         Ok(vec![
             Arc::new(Float64Array::from(at_slots(&self.high, slots))),

@@ -7,6 +7,7 @@ use rheos_core::{Error, Result};
 use super::columns::{Columns, Pick};
 use super::count::Count;
 use super::extremes::extremes;
+use super::incremental::Incremental;
 use super::kept::Kept;
 use super::recomputed::Recomputed;
 use super::shared::{SharedSet, Wish, place};
@@ -47,7 +48,10 @@ pub(super) fn plan(at: usize, call: &AggregateCall, retracts: bool, sets: &mut V
             Ok(Call::Distinct { place: place(sets, &reader, &wish)?, reader, of_values: numbers })
         }
         Some(numbers) => Ok(Call::Own(numbers)),
-        None => recomputed(call, retracts, sets, wish),
+        None => match Incremental::of(call)? {
+            Some(accumulators) if !retracts => Ok(Call::Own(Box::new(accumulators))),
+            _ => recomputed(call, retracts, sets, wish),
+        },
     }
 }
 
