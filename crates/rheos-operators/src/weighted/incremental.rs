@@ -17,8 +17,23 @@ use crate::evaluation::{coerce, data_error};
 
 /// The functions; those whose name ends with `_` by the beginning of theirs.
 const FUNCTIONS: [&str; 17] = [
-    "approx_distinct", "approx_median", "approx_percentile_cont", "approx_percentile_cont_with_weight",
-    "bit_and", "bit_or", "bit_xor", "bool_and", "bool_or", "corr", "covar_samp", "covar_pop", "regr_", "stddev", "stddev_pop", "var", "var_pop",
+    "approx_distinct",
+    "approx_median",
+    "approx_percentile_cont",
+    "approx_percentile_cont_with_weight",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "bool_and",
+    "bool_or",
+    "corr",
+    "covar_samp",
+    "covar_pop",
+    "regr_",
+    "stddev",
+    "stddev_pop",
+    "var",
+    "var_pop",
 ];
 
 /// See the module.
@@ -71,7 +86,8 @@ impl Accumulate for Incremental {
         });
         by_group.sort_unstable();
         let indices = UInt32Array::from_iter_values(by_group.iter().map(|(_, row)| *row));
-        let columns = rows.arguments.iter().map(|column| Ok(take(column, &indices, None)?)).collect::<Result<Vec<_>>>()?;
+        let columns =
+            rows.arguments.iter().map(|column| Ok(take(column, &indices, None)?)).collect::<Result<Vec<_>>>()?;
         let mut start = 0;
         for group in by_group.chunk_by(|(a, _), (b, _)| a == b) {
             let slot = group[0].0 as usize;

@@ -11,7 +11,7 @@
 //! | the same, of rows that go | its values, the smallest or largest on top ([`values`], [`heap`]) |
 //! | `count`, `sum`, `avg` with `DISTINCT` | its values, and numbers of those that are there |
 //! | moments, bits and sketches, of append-only input | DataFusion's accumulator ([`incremental`]) |
-| every other | its values; DataFusion's accumulator runs over them anew ([`recomputed`]) |
+//! | every other | its values; DataFusion's accumulator runs over them anew ([`recomputed`]) |
 //!
 //! Groups are slots (`keyed::slots`). Invariant: what a call gives of a group depends on the multiset of its rows only, so rows
 //! that are taken away again leave no trace; within an epoch weights may be negative for a while. Functions by order of arrival
@@ -169,7 +169,6 @@ impl Calls {
         }
         self.sets.iter_mut().for_each(|set| set.values.clear(slots));
     }
-
 
     /// The columns of [`state`](Self::state), with names that differ.
     pub(crate) fn state_fields(&self) -> Vec<Field> {
