@@ -1,4 +1,4 @@
-//! Functions of DataFusion that keep little of their rows (moments, bits, sketches), over input that nothing is taken away from: an
+//! Functions of DataFusion that keep little of their rows (bits, sketches), over input that nothing is taken away from: an
 //! accumulator a group, which rows are added to as they come.
 //!
 //! Only for accumulators whose `evaluate` and `state` leave them as they are; the tests ask each of them again and again.
@@ -15,8 +15,8 @@ use super::rows::Rows;
 use crate::aggregate::AggregateCall;
 use crate::evaluation::{coerce, data_error};
 
-/// The functions; those whose name ends with `_` by the beginning of theirs.
-const FUNCTIONS: [&str; 17] = [
+/// The functions.
+const FUNCTIONS: [&str; 7] = [
     "approx_distinct",
     "approx_median",
     "approx_percentile_cont",
@@ -24,16 +24,6 @@ const FUNCTIONS: [&str; 17] = [
     "bit_and",
     "bit_or",
     "bit_xor",
-    "bool_and",
-    "bool_or",
-    "corr",
-    "covar_samp",
-    "covar_pop",
-    "regr_",
-    "stddev",
-    "stddev_pop",
-    "var",
-    "var_pop",
 ];
 
 /// See the module.
@@ -48,9 +38,7 @@ pub(super) struct Incremental {
 impl Incremental {
     /// `None` for other functions.
     pub(super) fn of(call: &AggregateCall) -> Result<Option<Self>> {
-        let name = call.function().name();
-        let is_known = FUNCTIONS.iter().any(|known| name == *known || known.ends_with('_') && name.starts_with(known));
-        if !is_known || call.is_distinct() {
+        if !FUNCTIONS.contains(&call.function().name()) || call.is_distinct() {
             return Ok(None);
         }
         Ok(Some(Self { call: call.clone(), state_fields: call.state_fields()?, groups: vec![] }))

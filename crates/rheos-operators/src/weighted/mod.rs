@@ -6,17 +6,18 @@
 //!
 //! | function | what a group keeps |
 //! |---|---|
-//! | `count`, `sum`, `avg` | numbers that weights are added to ([`count`], [`summed`]) |
+//! | `count`, `sum`, `avg`, `bool_and`, `bool_or`, variances and their like | numbers that weights are added to ([`count`], [`summed`], [`bools`], [`moments`]) |
+//! | the same with `DISTINCT` | its values, and numbers of those that are there |
 //! | `min`, `max`, `any_value`, `first_value`, `last_value`, of append-only input | one row ([`kept`]), one number ([`extremes`]) |
-//! | the same, of rows that go | its values, the smallest or largest on top ([`values`], [`heap`]) |
-//! | `count`, `sum`, `avg` with `DISTINCT` | its values, and numbers of those that are there |
-//! | moments, bits and sketches, of append-only input | DataFusion's accumulator ([`incremental`]) |
+//! | those, of rows that go | its values, the smallest or largest on top ([`values`], [`heap`]) |
+//! | bits and sketches, of append-only input | DataFusion's accumulator ([`incremental`]) |
 //! | every other | its values; DataFusion's accumulator runs over them anew ([`recomputed`]) |
 //!
 //! Groups are slots (`keyed::slots`). Invariant: what a call gives of a group depends on the multiset of its rows only, so rows
 //! that are taken away again leave no trace; within an epoch weights may be negative for a while. Functions by order of arrival
 //! are the exception; they are refused where rows go.
 
+mod bools;
 mod columns;
 mod count;
 mod expansion;
@@ -25,6 +26,7 @@ mod float_sums;
 mod heap;
 mod incremental;
 mod kept;
+mod moments;
 mod plan;
 mod recomputed;
 mod rows;

@@ -4,11 +4,13 @@ use arrow::datatypes::DataType;
 use rheos_core::types::display;
 use rheos_core::{Error, Result};
 
+use super::bools::Bools;
 use super::columns::{Columns, Pick};
 use super::count::Count;
 use super::extremes::extremes;
 use super::incremental::Incremental;
 use super::kept::Kept;
+use super::moments::Moments;
 use super::recomputed::Recomputed;
 use super::shared::{SharedSet, Wish, place};
 use super::summed::{Outcome, Summed};
@@ -64,7 +66,9 @@ fn numbers(call: &AggregateCall) -> Option<Box<dyn Accumulate>> {
         "sum" => summed(Outcome::Sum),
         // DataFusion's average of decimals is another.
         "avg" if !result.is_decimal() || call.function().inner().is::<DecimalAverage>() => summed(Outcome::Average),
-        _ => None,
+        "bool_and" => Some(Box::new(Bools::new(true))),
+        "bool_or" => Some(Box::new(Bools::new(false))),
+        other => Some(Box::new(Moments::of(other, call.input_types())?)),
     }
 }
 
