@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 
+use crate::change::Changes;
 use crate::credit::{Batch, Wake};
 use crate::error::{Result, Warn};
 pub use crate::fence::{Admission, Committable, Fence, FenceRecord, Known, Owner, Refusal, ReleaseNumber};
@@ -84,6 +85,12 @@ pub trait SinkWriter {
 pub trait Sink: Send + Sync + fmt::Debug {
     /// The columns that it takes.
     fn schema(&self) -> SchemaRef;
+
+    /// What kinds of change it takes. A batch has a column of weights then, the last, where rows change at all; the schema
+    /// says nothing of it.
+    fn accepts(&self) -> Changes {
+        Changes::Append
+    }
 
     /// Before anything else: who is told of what goes wrong and is tried again.
     fn set_warn(&self, warn: &Warn) {

@@ -74,6 +74,10 @@ impl OperatorFactory for LenientFactory {
     fn describe(&self) -> Vec<(String, String)> {
         self.inner.describe()
     }
+
+    fn growth(&self) -> Option<String> {
+        self.inner.growth()
+    }
 }
 
 struct Lenient {
