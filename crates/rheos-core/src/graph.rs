@@ -210,7 +210,10 @@ impl JobGraph {
     pub fn is_endless(&self, id: NodeId) -> bool {
         let node = self.node(id);
         let is_endless = |source: &Arc<dyn Source>| source.boundedness() == Boundedness::Unbounded;
+        // What feeds a side output may not be known yet.
+        let is_unfed = matches!(&node.kind, NodeKind::Side(_)) && node.inputs.is_empty();
         matches!(&node.kind, NodeKind::Source { source, .. } if is_endless(source))
+            || is_unfed
             || node.inputs.iter().any(|edge| self.is_endless(edge.from))
     }
 

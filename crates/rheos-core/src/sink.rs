@@ -43,6 +43,8 @@ pub struct WriterContext {
     pub generation: Generation,
     /// What has to be staged at an epoch's end; the same for all writers of a job.
     pub staging: Staging,
+    /// Columns that no two rows which are there at a time agree in, where some are known.
+    pub key: Option<Vec<usize>>,
     /// Wakes the worker when a writer that was not ready has room, or a pending stage is done.
     pub wake: Wake,
 }
@@ -50,7 +52,8 @@ pub struct WriterContext {
 impl WriterContext {
     /// The context of the only worker of a job without state, and without an engine behind it: for tests.
     pub fn detached() -> Self {
-        Self { worker: 0, workers: 1, generation: Generation(1), staging: Staging::WhenComplete, wake: Arc::new(|| ()) }
+        let (staging, wake) = (Staging::WhenComplete, Arc::new(|| ()));
+        Self { worker: 0, workers: 1, generation: Generation(1), staging, key: None, wake }
     }
 }
 

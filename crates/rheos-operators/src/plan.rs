@@ -109,10 +109,8 @@ pub fn at_end(graph: &mut JobGraph, input: NodeId) -> Result<(NodeId, SchemaRef)
     let column = |at: usize| Arc::new(Column::new(rows.field(at).name(), at)) as Arc<dyn PhysicalExpr>;
     let columns: Vec<_> = (0..width(&rows)).collect();
     let keys = columns.iter().map(|at| (column(*at), rows.field(*at).name().clone())).collect();
-    // By the key all changes of a row come to one worker, and there are fewer columns to hash.
-    let key = graph.node(input).key.clone().filter(|key| !key.is_empty()).unwrap_or_else(|| columns.clone());
     let spec = GroupAggregateSpec::new(Arc::clone(&rows), keys, vec![], GroupEmits::RowsAtEnd);
-    group_aggregate(graph, input, spec, key)
+    group_aggregate(graph, input, spec, columns)
 }
 
 /// One row for each window that a row is in. Shape: the input's columns, then the window's three.

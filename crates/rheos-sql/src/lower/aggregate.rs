@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The window is told from the group keys: a key that is a window's column is not a key of the operator. Without one the
-//! window is all of the input, which must end then.
+//! window is all of the input, which must end then; or the results change as rows come (see [`changes`](super::changes)).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,6 +60,13 @@ impl Lowering<'_> {
         if self.needs_rows(&stream, &keys, aggregates, logical)? || !self.is_session_of(&stream, &keys, logical)? {
             stream = self.assigned(stream)?;
             keys = self.keys(groups, &stream, logical)?;
+        }
+        if stream.has_weights() || (!has_window(&keys) && self.wants_changes(input)?) {
+            // What changes may change after its window has ended: the window is a key like any other.
+            let mut stream = self.assigned(stream)?;
+            stream.window_columns.clear();
+            let keys = self.keys(groups, &stream, logical)?;
+            return self.changing(stream, &keys, aggregates, logical, output);
         }
         if !has_window(&keys) {
             self.check_end(input, what, is_part)?;
@@ -241,17 +248,18 @@ impl Lowering<'_> {
         let Some(length_us) = length_us.filter(|_| stream.pending.is_none()) else { return Ok(stream) };
         let length = Arc::new(Literal::new(ScalarValue::DurationMicrosecond(Some(length_us))));
         let other = Arc::new(BinaryExpr::new(column(&stream.schema, at), operator, length));
-        let width = stream.schema.fields().len();
-        let mut columns: Vec<_> = (0..width).map(|i| column(&stream.schema, i)).collect();
-        columns.push(other);
-        let names = unique(stream.names().into_iter().chain([missing.name().to_string()]));
-        let (node, schema) = plan::project(self.graph, stream.node, columns.into_iter().zip(names).collect())?;
+        let width = stream.width();
+        let mut columns = stream.columns();
+        columns.push((other, missing.name().to_string()));
+        let names = unique(columns.iter().map(|(_, n)| n.clone()));
+        let columns = columns.into_iter().zip(names).map(|((e, _), n)| (e, n)).collect();
+        let (node, schema) = plan::project(self.graph, stream.node, columns)?;
         let window_columns = stream.window_columns.iter().copied().chain([(width, missing)]).collect();
         Ok(Stream { node, schema, window_columns, ..stream })
     }
 
     /// The rows with the columns that the aggregate needs and no others; every key is one of them.
-    fn narrow(&mut self, stream: &Stream, keys: &[Key], aggregates: &[Expr], logical: &DFSchema) -> Result<Narrow> {
+    pub(super) fn narrow(&mut self, stream: &Stream, keys: &[Key], aggregates: &[Expr], logical: &DFSchema) -> Result<Narrow> {
         let names = stream.names();
         let mut needed: Vec<usize> = vec![];
         for expr in aggregates {
@@ -272,7 +280,7 @@ impl Lowering<'_> {
         }
         needed.sort_unstable();
         needed.dedup();
-        if needed.is_empty() && !stream.schema.fields().is_empty() {
+        if needed.is_empty() && stream.width() > 0 {
             needed.push(0);
         }
         let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> =
@@ -310,7 +318,7 @@ impl Lowering<'_> {
         columns: Vec<(Arc<dyn PhysicalExpr>, String)>,
         moved: &BTreeMap<usize, usize>,
     ) -> Result<Stream> {
-        if columns.len() == stream.schema.fields().len() && moved.len() == columns.len() {
+        if columns.len() == stream.width() && moved.len() == columns.len() {
             return Ok(stream.clone());
         }
         let names = unique(columns.iter().map(|(_, n)| n.clone()));
@@ -328,7 +336,7 @@ impl Lowering<'_> {
     }
 
     /// One aggregate function over the rows.
-    fn call(&self, expr: &Expr, stream: &Stream, logical: &DFSchema) -> Result<AggregateCall> {
+    pub(super) fn call(&self, expr: &Expr, stream: &Stream, logical: &DFSchema) -> Result<AggregateCall> {
         let Expr::AggregateFunction(function) = expr.clone().unalias_nested().data else {
             return Err(Error::internal(format!("{expr} is no aggregate")));
         };
@@ -357,10 +365,10 @@ pub(super) fn has_window(keys: &[Key]) -> bool {
 }
 
 /// The rows that an aggregate reads.
-struct Narrow {
-    stream: Stream,
+pub(super) struct Narrow {
+    pub(super) stream: Stream,
     /// Where the keys are.
-    keys: Vec<usize>,
+    pub(super) keys: Vec<usize>,
     window: AggregateWindow,
 }
 

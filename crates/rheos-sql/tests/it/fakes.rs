@@ -137,6 +137,7 @@ pub(crate) fn options() -> PlanOptions {
         settings: BTreeMap::new(),
         query_time_ms: 1_356_998_400_000,
         letters: None,
+        results: ResultRows::Final,
         result_sink: Arc::new(|_, schema| Arc::new(FakeSink { schema })),
     }
 }
