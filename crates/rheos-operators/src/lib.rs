@@ -38,6 +38,8 @@ pub mod sessions;
 pub mod sort;
 mod state;
 pub mod unnest;
+#[allow(dead_code, reason = "the aggregate without windows is to use it")]
+mod weighted;
 pub mod window_aggregate;
 pub mod window_join;
 pub mod window_rank;
