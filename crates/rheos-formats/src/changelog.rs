@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, StringArray, UInt32Array, make_comparator};
+use arrow::array::{ArrayRef, StringArray, UInt32Array, make_comparator};
 use arrow::compute::{SortOptions, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -60,7 +60,7 @@ fn same_key(rows: &RecordBatch, key: Option<&[usize]>) -> Result<impl Fn(usize, 
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{AsArray, Int64Array};
+    use arrow::array::{Array, AsArray, Int64Array};
     use arrow::datatypes::Int64Type;
 
     use super::*;

@@ -256,7 +256,7 @@ fn check_repeatable<'a>(
     let Some(expr) = exprs.into_iter().find(|expr| is_volatile(expr)) else { return Ok(()) };
     let mut name = None;
     let walked = expr.apply(|part| {
-        let call = part.downcast_ref::<ScalarFunctionExpr>().filter(|call| part.is_volatile_node() && name.is_none());
+        let call = part.downcast_ref::<ScalarFunctionExpr>().filter(|_| part.is_volatile_node() && name.is_none());
         name = name.take().or_else(|| call.map(|call| call.name().to_string()));
         Ok(TreeNodeRecursion::Continue)
     });

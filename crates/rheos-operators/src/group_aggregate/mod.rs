@@ -16,9 +16,9 @@ mod state;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use datafusion_physical_expr::PhysicalExpr;
-use rheos_core::change::{has_weights, with_weights, without_weights};
+use rheos_core::change::{has_weights, with_weights};
 use rheos_core::operator::OperatorInit;
 use rheos_core::window::WindowSpec;
 use rheos_core::{Error, Operator, OperatorFactory, Result};
@@ -164,9 +164,4 @@ impl OperatorFactory for GroupAggregateFactory {
         let keys: Vec<_> = self.keys.fields().iter().map(|field| field.name().as_str()).collect();
         Some(format!("a group for each {}", keys.join(", ")))
     }
-}
-
-/// The columns of the input without its weights.
-fn plain_input(spec: &GroupAggregateSpec) -> Arc<Schema> {
-    without_weights(&spec.input)
 }

@@ -24,11 +24,6 @@ impl TimeToLive {
         Self { ttl_ms, last_ms: vec![], waiting: VecDeque::new() }
     }
 
-    /// Whether slots end.
-    pub(crate) fn is_set(&self) -> bool {
-        self.ttl_ms.is_some()
-    }
-
     /// When a slot was touched last.
     pub(crate) fn last_ms(&self, slot: u32) -> i64 {
         self.last_ms.get(slot as usize).copied().unwrap_or(UNTOUCHED_MS)
@@ -58,7 +53,9 @@ impl TimeToLive {
     /// Notes what a checkpoint says of slots: in any order, before any touch.
     pub(crate) fn restore(&mut self, mut touches: Vec<(i64, u32)>) {
         touches.sort_unstable();
-        touches.into_iter().for_each(|(ms, slot)| drop(self.touch(slot, ms)));
+        for (ms, slot) in touches {
+            self.touch(slot, ms);
+        }
     }
 
     /// A slot is free, and may be given away.

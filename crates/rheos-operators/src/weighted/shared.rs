@@ -136,7 +136,7 @@ impl SharedSet {
     ) -> Result<(Vec<ArrayRef>, Vec<u32>, &[i64])> {
         let turns = &self.turns[lane];
         let rows = Arc::new(arrow::array::UInt32Array::from(turns.rows.clone()));
-        let columns = columns.iter().map(|c| Ok(take(c, &rows, None)?)).collect::<Result<Vec<_>>>()?;
+        let columns = columns.iter().map(|c| Ok(take(c, rows.as_ref(), None)?)).collect::<Result<Vec<_>>>()?;
         let slots = turns.rows.iter().map(|row| slots[*row as usize]).collect();
         Ok((reader.inputs_from(&columns, turns.rows.len())?, slots, &turns.weights))
     }

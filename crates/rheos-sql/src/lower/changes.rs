@@ -17,7 +17,7 @@ use rheos_core::source::Boundedness;
 use rheos_operators::{GroupAggregateSpec, GroupEmits, plan};
 
 use super::aggregate::Key;
-use super::stream::{Slot, Stream, unique};
+use super::stream::{Stream, unique};
 use super::{Lowering, Takes, Task, column};
 use crate::event_time;
 use crate::settings::EmitMode;

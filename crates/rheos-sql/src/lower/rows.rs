@@ -1,20 +1,17 @@
 //! Order and number of rows: `ORDER BY`, `LIMIT`; and windows put into the rows.
 
-use std::sync::Arc;
-
 use arrow::datatypes::SchemaRef;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{Column, DFSchema};
 use datafusion_expr::logical_plan::{FetchType, Limit, SkipType};
 use datafusion_expr::{Expr, LogicalPlan, SortExpr};
-use datafusion_physical_expr::PhysicalExpr;
 use rheos_core::NodeId;
 use rheos_core::error::{Error, Result};
 use rheos_operators::{LatePort, SortKey, SortLimit, plan};
 use sqlparser::keywords::Keyword;
 
 use super::stream::{Pending, Slot, Stream, unique};
-use super::{Lowering, column, column_index};
+use super::{Lowering, column_index};
 use crate::windows::WindowColumn;
 
 impl Lowering<'_> {
