@@ -23,6 +23,7 @@ mod chunk_queue;
 mod evaluation;
 pub mod filter;
 pub mod group_aggregate;
+mod joining;
 mod keyed;
 pub mod late;
 pub mod lenient;

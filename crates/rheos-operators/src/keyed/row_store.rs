@@ -59,14 +59,7 @@ struct Chunk {
 
 impl RowStore {
     pub(crate) fn new(schema: SchemaRef) -> Self {
-        Self {
-            schema,
-            places: vec![],
-            free: vec![],
-            chunks: vec![],
-            free_chunks: vec![],
-            waiting: Default::default(),
-        }
+        Self { schema, places: vec![], free: vec![], chunks: vec![], free_chunks: vec![], waiting: Default::default() }
     }
 
     pub(crate) fn schema(&self) -> &SchemaRef {
@@ -100,7 +93,8 @@ impl RowStore {
 
     /// Frees the slot of a row. What it took is given back by the next [`push`](Self::push) or [`tidy`](Self::tidy).
     pub(crate) fn remove(&mut self, slot: u32) {
-        let Place { chunk: at, row } = std::mem::replace(&mut self.places[slot as usize], Place { chunk: NONE, row: 0 });
+        let Place { chunk: at, row } =
+            std::mem::replace(&mut self.places[slot as usize], Place { chunk: NONE, row: 0 });
         self.free.push(slot);
         let Some(chunk) = &mut self.chunks[at as usize] else { return };
         chunk.slots[row as usize] = NONE;
@@ -261,7 +255,6 @@ mod tests {
     use arrow::array::{Int64Array, StringArray};
     use arrow::datatypes::{Field, Schema};
     use proptest::prelude::*;
-    use rheos_testkit::scale;
 
     use super::*;
 
@@ -283,7 +276,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(scale(64))]
+        #![proptest_config(rheos_testkit::cases(64))]
 
         /// A map of the standard library is the truth.
         #[test]
