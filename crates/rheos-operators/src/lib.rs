@@ -24,6 +24,7 @@ mod evaluation;
 pub mod filter;
 pub mod group_aggregate;
 mod joining;
+#[allow(dead_code, reason = "the aggregate without windows is to use it")]
 mod keyed;
 pub mod late;
 pub mod lenient;

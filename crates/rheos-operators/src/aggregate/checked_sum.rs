@@ -198,7 +198,6 @@ where
         });
         if overflow { overflow_error(&self.result, "the sum") } else { Ok(()) }
     }
-
 }
 
 /// A sum in the type of the result. Errors: it does not fit.

@@ -78,7 +78,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(rheos_testkit::scale::cases(64))]
+        #![proptest_config(rheos_testkit::cases(64))]
 
         /// Integers times powers of two, which i128 adds up exactly.
         #[test]

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        #![proptest_config(rheos_testkit::scale::cases(64))]
+        #![proptest_config(rheos_testkit::cases(64))]
 
         /// An ordered set of the standard library is the truth.
         #[test]

@@ -10,9 +10,9 @@ use arrow::datatypes::{DataType, Field};
 use arrow::row::{RowConverter, SortField};
 use rheos_core::Result;
 
-use super::{Accumulate, spread};
 use super::columns::{Columns, Pick};
 use super::rows::Rows;
+use super::{Accumulate, spread};
 use crate::evaluation::coerce;
 
 /// See the module.
@@ -90,7 +90,8 @@ impl Accumulate for Kept {
 
     fn state_fields(&self) -> Vec<Field> {
         let columns = self.columns.types.iter().enumerate();
-        let mut fields: Vec<Field> = columns.map(|(i, (t, _))| Field::new(format!("kept{i}"), t.clone(), true)).collect();
+        let mut fields: Vec<Field> =
+            columns.map(|(i, (t, _))| Field::new(format!("kept{i}"), t.clone(), true)).collect();
         fields.push(Field::new("there", DataType::Boolean, false));
         fields
     }
@@ -113,6 +114,7 @@ impl Accumulate for Kept {
     }
 
     fn size(&self) -> usize {
-        self.rows.capacity() * size_of::<Option<Vec<u8>>>() + self.rows.iter().flatten().map(Vec::capacity).sum::<usize>()
+        self.rows.capacity() * size_of::<Option<Vec<u8>>>()
+            + self.rows.iter().flatten().map(Vec::capacity).sum::<usize>()
     }
 }

@@ -7,7 +7,7 @@
 //! | function | what a group keeps |
 //! |---|---|
 //! | `count`, `sum`, `avg` | numbers that weights are added to ([`count`], [`summed`]) |
-//! | `min`, `max`, `any_value`, `first_value`, `last_value`, of append-only input | one row ([`kept`]) |
+//! | `min`, `max`, `any_value`, `first_value`, `last_value`, of append-only input | one row ([`kept`]), one number ([`extremes`]) |
 //! | the same, of rows that go | its values, the smallest or largest on top ([`values`], [`heap`]) |
 //! | `count`, `sum`, `avg` with `DISTINCT` | its values, and numbers of those that are there |
 //! | every other | its values; DataFusion's accumulator runs over them anew ([`recomputed`]) |
@@ -19,6 +19,7 @@
 mod columns;
 mod count;
 mod expansion;
+mod extremes;
 mod float_sums;
 mod heap;
 mod kept;
@@ -42,8 +43,8 @@ use rheos_core::{Error, Result};
 use self::columns::Columns;
 use self::recomputed::Recomputed;
 use self::rows::Rows;
-use self::shared::{Place, SharedSet};
 pub(crate) use self::shared::ValueTable;
+use self::shared::{Place, SharedSet};
 pub(crate) use self::values::ValueChanges;
 use crate::aggregate::AggregateCall;
 use crate::evaluation::coerce;

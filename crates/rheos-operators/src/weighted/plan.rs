@@ -6,6 +6,7 @@ use rheos_core::{Error, Result};
 
 use super::columns::{Columns, Pick};
 use super::count::Count;
+use super::extremes::extremes;
 use super::kept::Kept;
 use super::recomputed::Recomputed;
 use super::shared::{SharedSet, Wish, place};
@@ -74,7 +75,12 @@ fn one_row(
 ) -> Result<Call> {
     check_order(call, &columns)?;
     if !retracts {
-        return Ok(Call::Own(Box::new(Kept::try_new(columns, pick, result)?)));
+        let is_extreme = columns.types.len() == 1 && columns.complete == [result];
+        let numbers = if is_extreme { extremes(&columns.types[result], pick) } else { None };
+        return Ok(Call::Own(match numbers {
+            Some(numbers) => numbers,
+            None => Box::new(Kept::try_new(columns, pick, result)?),
+        }));
     }
     if matches!(pick, Pick::First | Pick::Last) {
         return Err(by_arrival(call));

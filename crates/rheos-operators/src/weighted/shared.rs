@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array};
 use arrow::compute::{SortOptions, max, take};
 use arrow::datatypes::{DataType, Field, Int64Type};
 use datafusion_physical_expr::PhysicalExpr;
@@ -135,8 +135,8 @@ impl SharedSet {
         slots: &[u32],
     ) -> Result<(Vec<ArrayRef>, Vec<u32>, &[i64])> {
         let turns = &self.turns[lane];
-        let rows = Arc::new(arrow::array::UInt32Array::from(turns.rows.clone()));
-        let columns = columns.iter().map(|c| Ok(take(c, rows.as_ref(), None)?)).collect::<Result<Vec<_>>>()?;
+        let rows = UInt32Array::from(turns.rows.clone());
+        let columns = columns.iter().map(|c| Ok(take(c, &rows, None)?)).collect::<Result<Vec<_>>>()?;
         let slots = turns.rows.iter().map(|row| slots[*row as usize]).collect();
         Ok((reader.inputs_from(&columns, turns.rows.len())?, slots, &turns.weights))
     }

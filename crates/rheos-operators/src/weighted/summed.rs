@@ -3,9 +3,9 @@
 use std::fmt::Debug;
 
 use arrow::array::ArrayRef;
+use arrow::array::PrimitiveArray;
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field, Int64Type};
-use arrow::array::PrimitiveArray;
 use rheos_core::Result;
 use std::sync::Arc;
 

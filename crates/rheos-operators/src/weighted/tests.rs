@@ -5,7 +5,7 @@ mod fixture;
 mod model;
 
 use proptest::prelude::*;
-use rheos_testkit::scale::cases;
+use rheos_testkit::cases;
 
 use self::fixture::{all_calls, calls_like_nexmark, pool};
 use self::model::{Model, Step, steps};
@@ -22,7 +22,9 @@ fn fixed_steps(retracts: bool, count: usize) -> Vec<Step> {
             0 => Step::Checkpoint,
             1 => Step::Restore,
             2 if retracts => Step::Drop(any(3) as usize),
-            _ => Step::Rows((0..any(25)).map(|_| (any(3) as usize, any(40) as usize, any(3) as i64 + 1, any(2) == 0)).collect()),
+            _ => Step::Rows(
+                (0..any(25)).map(|_| (any(3) as usize, any(40) as usize, any(3) as i64 + 1, any(2) == 0)).collect(),
+            ),
         })
         .collect()
 }

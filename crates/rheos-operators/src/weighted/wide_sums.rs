@@ -133,7 +133,8 @@ where
     }
 
     fn averages(&self, slots: &[u32], counts: &[i64]) -> Result<ArrayRef> {
-        let each = slots.iter().zip(counts).map(|(slot, count)| (*count > 0).then(|| (self.sums[*slot as usize], *count)));
+        let each =
+            slots.iter().zip(counts).map(|(slot, count)| (*count > 0).then(|| (self.sums[*slot as usize], *count)));
         match (&self.result, &self.wide) {
             (DataType::Decimal128(p, s), DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale)) => {
                 let of = |(sum, count): (W::Native, i64)| average((sum.widened(), *scale), count.into(), (*p, *s));
@@ -142,9 +143,8 @@ where
             }
             // Durations: without the fraction. An average lies between its values, so it fits.
             (DataType::Duration(_), _) => {
-                let of = |(sum, count): (W::Native, i64)| {
-                    T::Native::narrow(sum.div_wrapping(W::Native::from_weight(count)))
-                };
+                let of =
+                    |(sum, count): (W::Native, i64)| T::Native::narrow(sum.div_wrapping(W::Native::from_weight(count)));
                 let averages = each.map(|group| group.and_then(of)).collect::<PrimitiveArray<T>>();
                 Ok(Arc::new(averages.with_data_type(self.result.clone())))
             }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Decimal128Array, DurationMicrosecondArray, Float64Array, Int64Array, ListArray, StringArray,
-    TimestampMicrosecondArray, UInt64Array,
+    ArrayRef, BooleanArray, Decimal128Array, DurationMicrosecondArray, Float64Array, Int64Array, ListArray,
+    StringArray, TimestampMicrosecondArray, UInt64Array,
 };
 use arrow::datatypes::{Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -35,9 +35,12 @@ pub(super) fn pool() -> RecordBatch {
         ("e", Arc::new(decimals(8, 1 << 70).collect::<Decimal128Array>().with_precision_and_scale(28, 3).unwrap())),
         ("ts", Arc::new(ints(11, 9).map(|v| v.map(|v| v * 1_000_000)).collect::<TimestampMicrosecondArray>())),
         ("dur", Arc::new(ints(12, 9).map(|v| v.map(|v| v * 777)).collect::<DurationMicrosecondArray>())),
-        ("l", Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(
-            ints(13, 4).map(|v| v.map(|v| (0..v).map(Some).collect::<Vec<_>>())),
-        ))),
+        (
+            "l",
+            Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(
+                ints(13, 4).map(|v| v.map(|v| (0..v).map(Some).collect::<Vec<_>>())),
+            )),
+        ),
         ("w", Arc::new((0..40).map(|i| Some(1.0 + any(i, 14, 3) as f64)).collect::<Float64Array>())),
         ("n", Arc::new(Int64Array::from_iter_values((0..40).map(|i| any(i, 15, 10))))),
     ];
