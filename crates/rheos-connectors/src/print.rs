@@ -113,13 +113,8 @@ impl Sink for PrintSink {
             Target::Stdout => Box::new(io::stdout()),
             Target::Stderr => Box::new(io::stderr()),
         };
-        let printer = Printer {
-            format: self.format,
-            prefix: self.prefix.clone(),
-            header_done: false,
-            key: ctx.key,
-            out,
-        };
+        let printer =
+            Printer { format: self.format, prefix: self.prefix.clone(), header_done: false, key: ctx.key, out };
         Ok(Box::new(PrintWriter(Strand::new(printer, ctx.wake))))
     }
 
@@ -251,7 +246,8 @@ mod tests {
         let b: ArrayRef = Arc::new(StringArray::from(vec!["x", ""]));
         let batch = RecordBatch::try_from_iter_with_nullable([("a", a, true), ("b", b, true)]).unwrap();
         let out = Shared::default();
-        let mut printer = Printer { format, prefix: prefix.into(), header_done: false, key: None, out: Box::new(out.clone()) };
+        let mut printer =
+            Printer { format, prefix: prefix.into(), header_done: false, key: None, out: Box::new(out.clone()) };
         printer.handle(Batch::new(batch, Ticket::none())).unwrap();
         let text = out.0.lock().unwrap().clone();
         String::from_utf8(text).unwrap()

@@ -131,6 +131,11 @@ pub trait OperatorFactory: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Whether its state ends by its time to live, where one is set.
+    fn has_time_to_live(&self) -> bool {
+        false
+    }
+
     /// Whether rows pass as they are, but for columns that are left out or change their places: it then has no part in the ids of
     /// what comes behind it.
     fn only_selects(&self) -> bool {

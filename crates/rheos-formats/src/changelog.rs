@@ -29,7 +29,8 @@ pub fn lines(batch: &RecordBatch, key: Option<&[usize]>) -> Result<RecordBatch> 
     let (mut ops, mut places) = (vec![], vec![]);
     let mut row = 0;
     while row < rows.num_rows() {
-        let is_update = row + 1 < rows.num_rows() && (weight(row), weight(row + 1)) == (-1, 1) && same_key(row, row + 1);
+        let is_update =
+            row + 1 < rows.num_rows() && (weight(row), weight(row + 1)) == (-1, 1) && same_key(row, row + 1);
         if is_update {
             ops.extend(["-U", "+U"]);
             places.extend([row as u32, row as u32 + 1]);
@@ -67,9 +68,11 @@ mod tests {
 
     fn changes(rows: &[(i64, i64, i64)]) -> RecordBatch {
         let fields = ["a", "n"].map(|name| Field::new(name, DataType::Int64, true));
-        let column = |at: fn(&(i64, i64, i64)) -> i64| Arc::new(rows.iter().map(at).collect::<Int64Array>()) as ArrayRef;
+        let column =
+            |at: fn(&(i64, i64, i64)) -> i64| Arc::new(rows.iter().map(at).collect::<Int64Array>()) as ArrayRef;
         let weights = rows.iter().map(|row| row.2).collect();
-        change::weighted(&Arc::new(Schema::new(fields.to_vec())), vec![column(|r| r.0), column(|r| r.1)], weights).unwrap()
+        change::weighted(&Arc::new(Schema::new(fields.to_vec())), vec![column(|r| r.0), column(|r| r.1)], weights)
+            .unwrap()
     }
 
     fn told(batch: &RecordBatch, key: Option<&[usize]>) -> Vec<String> {

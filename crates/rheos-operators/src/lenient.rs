@@ -79,6 +79,10 @@ impl OperatorFactory for LenientFactory {
     fn growth(&self) -> Option<String> {
         self.inner.growth()
     }
+
+    fn has_time_to_live(&self) -> bool {
+        self.inner.has_time_to_live()
+    }
 }
 
 struct Lenient {

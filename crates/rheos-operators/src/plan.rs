@@ -30,8 +30,9 @@ use rheos_core::{Error, OperatorFactory, Port, Result};
 use crate::evaluation::plan_error;
 use crate::{
     AggregateMode, AggregateSpec, AggregateWindow, AssignSessionsFactory, AssignWindowsFactory, FilterFactory,
-    GroupAggregateFactory, GroupAggregateSpec, GroupEmits, LatePort, LateRowsFactory, LimitFactory, ProjectFactory, SortFactory, SortKey, SortLimit, UnnestFactory,
-    UnnestSpec, WindowAggregateFactory, WindowJoinFactory, WindowJoinSpec, WindowRankFactory, WindowRankSpec,
+    GroupAggregateFactory, GroupAggregateSpec, GroupEmits, LatePort, LateRowsFactory, LimitFactory, ProjectFactory,
+    SortFactory, SortKey, SortLimit, UnnestFactory, UnnestSpec, WindowAggregateFactory, WindowJoinFactory,
+    WindowJoinSpec, WindowRankFactory, WindowRankSpec,
 };
 
 /// `WHERE`: the rows for which the predicate is true.
@@ -74,7 +75,8 @@ pub fn union(graph: &mut JobGraph, inputs: Vec<NodeId>) -> Result<NodeId> {
             continue;
         }
         let columns = rows.fields().iter().enumerate();
-        let columns = columns.map(|(at, f)| (Arc::new(Column::new(f.name(), at)) as Arc<dyn PhysicalExpr>, f.name().clone()));
+        let columns =
+            columns.map(|(at, f)| (Arc::new(Column::new(f.name(), at)) as Arc<dyn PhysicalExpr>, f.name().clone()));
         let once: Arc<dyn PhysicalExpr> = Arc::new(Literal::new(ScalarValue::Int64(Some(1))));
         let factory = ProjectFactory::try_new(Arc::clone(&rows), columns.chain([(once, WEIGHT.into())]).collect())?;
         edges.push(edge(stateless(graph, "project", factory, input), Exchange::Forward));

@@ -9,7 +9,7 @@ use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use rheos_core::change::{Changes, with_weights};
 use rheos_core::connector::{ConnectorRegistry, TableDefinition};
 use rheos_core::error::{Error, Result, did_you_mean};
-use rheos_core::graph::{JobGraph, NodeKind};
+use rheos_core::graph::{JobGraph, Node, NodeKind};
 use rheos_core::letters;
 use rheos_core::sink::{Sink, SinkWriter, WriterContext};
 use rheos_core::source::{Boundedness, WatermarkSpec};
@@ -255,18 +255,19 @@ impl Planner<'_> {
             true => Boundedness::Unbounded,
             false => Boundedness::Bounded,
         };
-        let warnings = self.warnings();
+        let warnings = self.warnings(graph.as_ref());
         Ok(Program { graph, explained, outputs: self.outputs, settings: self.settings, boundedness, warnings })
     }
 
-    /// What is said of a time to live, which no step heeds yet: state is kept by windows only, and goes with them.
-    fn warnings(&self) -> Vec<Error> {
+    /// What is said of a time to live where no step heeds it.
+    fn warnings(&self, graph: Option<&JobGraph>) -> Vec<Error> {
+        let heeds = |node: &Node| matches!(&node.kind, NodeKind::Stateful(step) if step.has_time_to_live());
+        if graph.is_some_and(|graph| graph.nodes().iter().any(heeds)) {
+            return vec![];
+        }
         let no_effect = |what: String| {
-            Error::invalid(
-                686,
-                format!("{what} changes nothing yet: state is kept by windows only, and ends with them"),
-            )
-            .with_hint("take it away")
+            Error::invalid(686, format!("{what} changes nothing here: no step keeps state that only it would end"))
+                .with_hint("take it away")
         };
         let set = self.settings.state_ttl_ms.map(|_| no_effect("setting 'state.ttl'".into()));
         let hints = self.catalog.hints().times_to_live();

@@ -15,7 +15,10 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("checkpoint.copy-dir", "Where the second copy of the state lies: a folder or URL."),
     ("checkpoint.encryption-key-file", "A file of keys; state is encrypted with the first."),
     ("checkpoint.max-in-flight", "Epochs that have ended and are not complete, at most; 4 unless given."),
-    ("emit.mode", "What queries give: 'changes' as rows come, 'final' rows only, or 'auto', which is final where the input ends."),
+    (
+        "emit.mode",
+        "What queries give: 'changes' as rows come, 'final' rows only, or 'auto', which is final where the input ends.",
+    ),
     ("emit.interval", "How often a query tells what has changed; with each checkpoint.interval unless given."),
     (
         "restart.attempts-max",

@@ -71,7 +71,9 @@ pub use rheos_core::error::{Error, ErrorKind, Result, Span};
 pub use rheos_core::operator::Counter;
 pub use rheos_core::source::Boundedness;
 pub use rheos_core::time::Watermark;
-pub use rheos_core::{Batch, change, connector, error, graph, letters, operator, options, sink, source, time, units, window};
+pub use rheos_core::{
+    Batch, change, connector, error, graph, letters, operator, options, sink, source, time, units, window,
+};
 pub use rheos_formats::{changelog, csv, json, text};
 pub use rheos_runtime::{
     CheckpointRequest, JobControl, JobReport, NodeStats, RunConfig, Snapshot, SourceStats, StopMode,

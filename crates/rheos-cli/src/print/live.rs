@@ -3,8 +3,8 @@
 //! The rows are kept as they are shown, and how often each is there. At the end all of them are shown; while the job runs, the
 //! first ones.
 
-use std::collections::BTreeMap;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use arrow::datatypes::SchemaRef;
@@ -111,9 +111,11 @@ mod tests {
 
     fn changes(rows: &[(i64, i64, i64)]) -> RecordBatch {
         let fields = ["a", "n"].map(|name| Field::new(name, DataType::Int64, true));
-        let column = |at: fn(&(i64, i64, i64)) -> i64| Arc::new(rows.iter().map(at).collect::<Int64Array>()) as ArrayRef;
+        let column =
+            |at: fn(&(i64, i64, i64)) -> i64| Arc::new(rows.iter().map(at).collect::<Int64Array>()) as ArrayRef;
         let weights = rows.iter().map(|row| row.2).collect();
-        change::weighted(&Arc::new(Schema::new(fields.to_vec())), vec![column(|r| r.0), column(|r| r.1)], weights).unwrap()
+        change::weighted(&Arc::new(Schema::new(fields.to_vec())), vec![column(|r| r.0), column(|r| r.1)], weights)
+            .unwrap()
     }
 
     #[test]

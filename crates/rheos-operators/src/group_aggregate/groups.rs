@@ -255,27 +255,37 @@ impl Groups {
         });
         let times = self.counts[slot as usize].unsigned_abs();
         let row = shown.collect::<Vec<_>>().join(", ");
-        Error::new(ErrorKind::Internal, 703, format!("a row of the result has gone {times} times more often than it came: {row}"))
-            .with_hint("this is a defect of Rheos: please report the program")
+        Error::new(
+            ErrorKind::Internal,
+            703,
+            format!("a row of the result has gone {times} times more often than it came: {row}"),
+        )
+        .with_hint("this is a defect of Rheos: please report the program")
     }
 
-    /// Takes away the groups that an epoch has emptied, when its changes are out and handed over.
-    pub(super) fn settle(&mut self) {
-        let mut gone = self.changed.take();
-        gone.retain(|slot| self.has_keys() && self.counts[*slot as usize] == 0);
-        self.calls.clear(&gone);
-        for slot in gone {
-            self.ttl.forget(slot);
-            self.slots.remove(slot);
-        }
-    }
-
-    /// Empties the groups that nothing has touched for their time to live, without a word behind the operator.
-    pub(super) fn expire(&mut self, watermark_ms: i64) {
+    /// At an epoch's end: empties the groups that have no rows any more, and those that nothing has touched for their time to
+    /// live, without a word behind the operator. Their slots stay until what has changed is handed over.
+    pub(super) fn close(&mut self, watermark_ms: i64) {
         for slot in self.ttl.expired(watermark_ms) {
             self.counts[slot as usize] = 0;
             self.changed.mark(slot);
         }
+        self.calls.clear(&self.gone());
+    }
+
+    /// Frees the slots of the groups that are gone, when the epoch's changes are handed over.
+    pub(super) fn settle(&mut self) {
+        for slot in self.gone() {
+            self.ttl.forget(slot);
+            self.slots.remove(slot);
+        }
+        self.changed.take();
+        self.calls.begin_epoch();
+    }
+
+    fn gone(&self) -> Vec<u32> {
+        let slots = self.changed.slots().iter().copied();
+        slots.filter(|slot| self.has_keys() && self.counts[*slot as usize] == 0).collect()
     }
 }
 

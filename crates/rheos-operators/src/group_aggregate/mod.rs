@@ -157,6 +157,10 @@ impl OperatorFactory for GroupAggregateFactory {
         facts
     }
 
+    fn has_time_to_live(&self) -> bool {
+        !self.spec.keys.is_empty() && self.spec.emits != GroupEmits::RowsAtEnd
+    }
+
     fn growth(&self) -> Option<String> {
         if self.spec.state_ttl_ms.is_some() || self.spec.keys.is_empty() || self.spec.emits == GroupEmits::RowsAtEnd {
             return None;

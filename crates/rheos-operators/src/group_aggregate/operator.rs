@@ -236,7 +236,7 @@ impl Operator for GroupAggregate {
                 }
                 self.watermark = self.watermark.max(ctx.watermark);
                 if ends_epoch {
-                    self.groups.expire(ctx.watermark.ms());
+                    self.groups.close(ctx.watermark.ms());
                     self.is_settled = true;
                 }
                 Ok(Progress::Done)
@@ -257,7 +257,7 @@ impl Operator for GroupAggregate {
             self.open();
             return self.begin(true, ctx);
         }
-        self.groups.expire(ctx.watermark.ms());
+        self.groups.close(ctx.watermark.ms());
         self.is_settled = true;
         Ok(Progress::Done)
     }

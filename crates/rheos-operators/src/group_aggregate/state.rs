@@ -1,10 +1,11 @@
-//! The state of a group aggregate in a checkpoint: the table `groups`, a row for each group that an epoch has changed.
+//! The state of a group aggregate in a checkpoint: a row for each group, and for each value of it, that an epoch has changed.
 //!
 //! ```text
-//!   keys | state columns of the aggregates | $touched_ms | $rows
+//!   groups     keys | state columns of the aggregates | $touched_ms | $rows
+//!   values0..  keys | a value of an aggregate that keeps its values | how often it is there
 //! ```
-//! The row of a group takes the place of those of earlier epochs; one with no `$rows` says that the group is gone. Without keys
-//! there is one row, which is never gone, and each delta hands over the whole table.
+//! A row takes the place of those of earlier epochs; one whose last column is 0 says that the group or value is gone. Without
+//! keys there is one group, which is never gone, and each delta hands over the whole table `groups`.
 
 use std::sync::Arc;
 
@@ -19,15 +20,24 @@ use rheos_core::{Error, ErrorKind, Result};
 use super::groups::Groups;
 use crate::evaluation::{coerce, new_batch};
 use crate::state::{StateKeys, check_layout};
+use crate::weighted::{ValueChanges, ValueTable};
 
 const GROUPS: &str = "groups";
 const GROUPS_LAYOUT: &str = "group/v1";
+const VALUES_LAYOUT: &str = "group-values/v1";
 
 /// Turns groups into deltas and back.
 pub(super) struct GroupState {
     keys: StateKeys,
     schema: SchemaRef,
     key_width: usize,
+    values: Vec<Values>,
+}
+
+/// A table of values.
+struct Values {
+    table: ValueTable,
+    schema: SchemaRef,
 }
 
 impl GroupState {
@@ -36,14 +46,31 @@ impl GroupState {
         let mut fields: Vec<Field> = groups.key_schema.fields().iter().map(|f| f.as_ref().clone()).collect();
         fields.extend(groups.calls.state_fields());
         fields.extend(["$touched_ms", "$rows"].map(|name| Field::new(name, DataType::Int64, false)));
-        Self { keys: StateKeys::new(key_width, init), schema: Arc::new(Schema::new(fields)), key_width }
+        let values = groups.calls.value_tables().into_iter().map(|table| {
+            let keys = groups.key_schema.fields().iter().map(|f| f.as_ref().clone());
+            let schema = Arc::new(Schema::new(keys.chain(table.fields.clone()).collect::<Vec<_>>()));
+            Values { table, schema }
+        });
+        let values = values.collect();
+        Self { keys: StateKeys::new(key_width, init), schema: Arc::new(Schema::new(fields)), key_width, values }
     }
 
-    /// The groups that have changed since the last delta.
+    /// What has changed since the last delta.
     pub(super) fn delta(&self, groups: &mut Groups) -> Result<StateDelta> {
+        let mut delta = StateDelta::default();
+        delta.tables.extend(self.changed_groups(groups)?);
+        for (values, changes) in self.values.iter().zip(groups.calls.take_changes()?) {
+            if let Some(changes) = changes {
+                delta.tables.push(self.changed_values(values, changes, groups)?);
+            }
+        }
+        Ok(delta)
+    }
+
+    fn changed_groups(&self, groups: &Groups) -> Result<Option<TableDelta>> {
         let slots = groups.changed.slots().to_vec();
         if slots.is_empty() {
-            return Ok(StateDelta::default());
+            return Ok(None);
         }
         let mut columns = groups.keys.decode(slots.iter().map(|slot| groups.slots.key(*slot)))?;
         let key_groups = self.keys.groups(&columns, slots.len())?;
@@ -54,15 +81,33 @@ impl GroupState {
         let columns = columns.into_iter().zip(self.schema.fields()).map(|(c, f)| coerce(c, f.data_type()));
         let rows = new_batch(&self.schema, columns.collect::<Result<_>>()?, slots.len())?;
         let is_one = self.key_width == 0;
-        let delta = TableDelta {
+        Ok(Some(TableDelta {
             table: GROUPS.into(),
             kind: self.keys.kind(),
             layout: GROUPS_LAYOUT.into(),
             replaces_by: (0..self.key_width).collect(),
+            gone_by: (!is_one).then(|| rows.num_columns() - 1),
             tombstones: if is_one { vec![Tombstone::All] } else { vec![] },
             runs: vec![Run { key_groups, rows }],
-        };
-        Ok(StateDelta { tables: vec![delta] })
+        }))
+    }
+
+    fn changed_values(&self, values: &Values, changes: ValueChanges, groups: &Groups) -> Result<TableDelta> {
+        let ValueChanges { slots, columns: of_values } = changes;
+        let mut columns = groups.keys.decode(slots.iter().map(|slot| groups.slots.key(*slot)))?;
+        let key_groups = self.keys.groups(&columns, slots.len())?;
+        columns.extend(of_values);
+        let columns = columns.into_iter().zip(values.schema.fields()).map(|(c, f)| coerce(c, f.data_type()));
+        let rows = new_batch(&values.schema, columns.collect::<Result<_>>()?, slots.len())?;
+        Ok(TableDelta {
+            table: values.table.name.clone(),
+            kind: self.keys.kind(),
+            layout: VALUES_LAYOUT.into(),
+            replaces_by: (0..self.key_width + values.table.keys).collect(),
+            gone_by: Some(self.key_width + values.table.gone_by()),
+            tombstones: vec![],
+            runs: vec![Run { key_groups, rows }],
+        })
     }
 
     /// Takes back the groups of this worker. Errors: `Corrupt` for rows in another layout.
@@ -70,8 +115,17 @@ impl GroupState {
         for delta in snapshot.deltas(GROUPS) {
             check_layout(&delta, GROUPS_LAYOUT)?;
             for run in &delta.runs {
-                self.check(&run.rows)?;
+                check(&run.rows, &self.schema)?;
                 self.take_back(&run.rows, groups)?;
+            }
+        }
+        for (number, values) in self.values.iter().enumerate() {
+            for delta in snapshot.deltas(&values.table.name) {
+                check_layout(&delta, VALUES_LAYOUT)?;
+                for run in &delta.runs {
+                    check(&run.rows, &values.schema)?;
+                    self.take_values_back(number, &run.rows, groups)?;
+                }
             }
         }
         let slots: Vec<u32> = groups.slots.iter().collect();
@@ -80,16 +134,6 @@ impl GroupState {
         groups.restored_ms = vec![];
         groups.is_announced = self.key_width == 0 && !slots.is_empty();
         Ok(())
-    }
-
-    fn check(&self, rows: &RecordBatch) -> Result<()> {
-        let types = |schema: &Schema| schema.fields().iter().map(|f| f.data_type().clone()).collect::<Vec<_>>();
-        if types(&rows.schema()) == types(&self.schema) {
-            return Ok(());
-        }
-        let what = format!("the stored groups have other columns: {:?}, and not {:?}", rows.schema(), self.schema);
-        Err(Error::new(ErrorKind::Corrupt, 354, what)
-            .with_hint("restore it with the version that wrote it, or start the job without its state"))
     }
 
     /// The rows of one epoch: each takes the place of what was there.
@@ -124,4 +168,25 @@ impl GroupState {
         }
         groups.calls.restore(&rows.columns()[self.key_width..width - 2], &slots, groups.slots.end())
     }
+
+    /// Values of groups that are there: those of others went with them.
+    fn take_values_back(&self, table: usize, rows: &RecordBatch, groups: &mut Groups) -> Result<()> {
+        let keys = groups.keys.encode_values(&rows.columns()[..self.key_width])?;
+        let slots: Vec<Option<u32>> = (0..rows.num_rows()).map(|row| groups.slots.find(keys.get(row))).collect();
+        let kept: BooleanArray = slots.iter().map(|slot| Some(slot.is_some())).collect();
+        let rows = filter_record_batch(rows, &kept)?;
+        let slots: Vec<u32> = slots.into_iter().flatten().collect();
+        groups.calls.restore_values(table, &rows.columns()[self.key_width..], &slots, groups.slots.end())
+    }
+}
+
+/// Refuses rows of other types than this version's.
+fn check(rows: &RecordBatch, schema: &Schema) -> Result<()> {
+    let types = |schema: &Schema| schema.fields().iter().map(|f| f.data_type().clone()).collect::<Vec<_>>();
+    if types(&rows.schema()) == types(schema) {
+        return Ok(());
+    }
+    let what = format!("the stored groups have other columns: {:?}, and not {schema:?}", rows.schema());
+    Err(Error::new(ErrorKind::Corrupt, 354, what)
+        .with_hint("restore it with the version that wrote it, or start the job without its state"))
 }

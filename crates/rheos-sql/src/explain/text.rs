@@ -35,7 +35,9 @@ pub fn explain(graph: &JobGraph) -> String {
 pub fn growth(graph: &JobGraph) -> Vec<String> {
     let endless = graph.ids().filter(|id| graph.is_endless(*id)).map(|id| graph.node(id));
     let growing = endless.filter_map(|node| match &node.kind {
-        NodeKind::Stateful(factory) => Some(format!("{}: {}; set 'state.ttl', or use a window", node.name, factory.growth()?)),
+        NodeKind::Stateful(factory) => {
+            Some(format!("{}: {}; set 'state.ttl', or use a window", node.name, factory.growth()?))
+        }
         _ => None,
     });
     growing.collect()

@@ -21,6 +21,7 @@ use rheos_core::window::WindowSpec;
 use rheos_operators::{AggregateCall, AggregateSpec, AggregateTime, AggregateWindow, aggregate_call, plan};
 use sqlparser::keywords::Keyword;
 
+use super::changes::Changing;
 use super::stream::{Pending, Slot, Stream, unique};
 use super::{Lowering, column, column_index};
 use crate::diagnose;
@@ -66,6 +67,7 @@ impl Lowering<'_> {
             let mut stream = self.assigned(stream)?;
             stream.window_columns.clear();
             let keys = self.keys(groups, &stream, logical)?;
+            self.note_change(self.without_window(what, is_part));
             return self.changing(stream, &keys, aggregates, logical, output);
         }
         if !has_window(&keys) {
@@ -191,6 +193,13 @@ impl Lowering<'_> {
 
     /// Refuses an aggregate without a window, unless its input ends. `is_part`: its keys are a part of a window's columns.
     pub(super) fn check_end(&self, input: &LogicalPlan, what: &str, is_part: bool) -> Result<()> {
+        let unbounded = self.without_window(what, is_part);
+        self.needs_end(input, unbounded.what, unbounded.keyword, unbounded.hint)
+    }
+
+    /// How an aggregate without a window is called, and what would have one.
+    pub(super) fn without_window(&self, what: &str, is_part: bool) -> Changing {
+        let changing = |what, keyword, hint| Changing { what, keyword, hint };
         if what == "SELECT DISTINCT"
             && let Some((what, keyword)) = self.set_operation()
         {
@@ -198,27 +207,26 @@ impl Lowering<'_> {
                 Keyword::UNION => "write UNION ALL, and select DISTINCT within a window if rows must not come twice",
                 _ => "join windows, as in WHERE EXISTS, or read input that ends",
             };
-            return self.needs_end(input, what, keyword, hint);
+            return changing(what, keyword, hint);
         }
         if is_part {
-            let (what, keyword, hint) = match what {
-                "SELECT DISTINCT" => (
+            return match what {
+                "SELECT DISTINCT" => changing(
                     "SELECT DISTINCT of one end of a window",
                     Keyword::DISTINCT,
                     "select window_start and window_end: windows that share one end may differ in the other",
                 ),
-                "GROUPING SETS" => (
+                "GROUPING SETS" => changing(
                     "a grouping set without the whole window",
                     Keyword::GROUP,
                     "have window_start and window_end in every set, as in GROUP BY window_start, window_end, ROLLUP (k)",
                 ),
-                _ => (
+                _ => changing(
                     "GROUP BY one end of a window",
                     Keyword::GROUP,
                     "group by window_start and window_end, and keep both in inner queries: windows that share one end may differ in the other",
                 ),
             };
-            return self.needs_end(input, what, keyword, hint);
         }
         let (what, keyword, hint) = match what {
             "SELECT DISTINCT" => (
@@ -233,7 +241,7 @@ impl Lowering<'_> {
             ),
         };
         let what = if self.keyword(keyword).is_none() { "an aggregate without a window" } else { what };
-        self.needs_end(input, what, keyword, hint)
+        changing(what, keyword, hint)
     }
 
     /// The rows with both ends of their windows, where all windows have one length and a query in between has kept one end.
@@ -259,7 +267,13 @@ impl Lowering<'_> {
     }
 
     /// The rows with the columns that the aggregate needs and no others; every key is one of them.
-    pub(super) fn narrow(&mut self, stream: &Stream, keys: &[Key], aggregates: &[Expr], logical: &DFSchema) -> Result<Narrow> {
+    pub(super) fn narrow(
+        &mut self,
+        stream: &Stream,
+        keys: &[Key],
+        aggregates: &[Expr],
+        logical: &DFSchema,
+    ) -> Result<Narrow> {
         let names = stream.names();
         let mut needed: Vec<usize> = vec![];
         for expr in aggregates {

@@ -15,6 +15,7 @@ use datafusion_expr::{Expr, LogicalPlan};
 use rheos_core::error::{Error, Result};
 use rheos_core::source::Boundedness;
 use rheos_operators::{GroupAggregateSpec, GroupEmits, plan};
+use sqlparser::keywords::Keyword;
 
 use super::aggregate::Key;
 use super::stream::{Stream, unique};
@@ -22,7 +23,21 @@ use super::{Lowering, Takes, Task, column};
 use crate::event_time;
 use crate::settings::EmitMode;
 
+/// A part of a query whose result changes, as its author calls it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Changing {
+    pub(super) what: &'static str,
+    pub(super) keyword: Keyword,
+    /// What would not change.
+    pub(super) hint: &'static str,
+}
+
 impl Lowering<'_> {
+    /// Notes what makes a result change: the first of several is what is told where that cannot be.
+    pub(super) fn note_change(&mut self, changing: Changing) {
+        self.changing.get_or_insert(changing);
+    }
+
     /// Whether a result over `input` that may change later is given at once, and its changes then.
     pub(super) fn wants_changes(&self, input: &LogicalPlan) -> Result<bool> {
         Ok(match self.emit.mode {
@@ -69,24 +84,30 @@ impl Lowering<'_> {
         match (task.target.takes, ends) {
             (Takes::Changes, _) | (Takes::ChangesOfEndless, false) => Ok(stream),
             (_, true) => self.at_end(stream),
-            (Takes::Final, false) => Err(match &task.target.table {
-                None => Error::invalid(700, "the result of this query changes as rows come, and lines that are printed stay")
-                    .with_hint("print its changes with --output changelog, or window the query, as in GROUP BY tumble(ts, INTERVAL '1' MINUTE)"),
-                Some(table) => {
-                    let what = format!("the rows of this query change as others come, and the table '{table}' only takes rows that stay");
-                    Error::invalid(701, what).with_hint(
-                        "window the query, as in GROUP BY tumble(ts, INTERVAL '1' MINUTE), or write to a table that takes changes, such as one of 'print'",
-                    )
-                }
-            }),
+            (Takes::Final, false) => Err(self.changes_for_ever(task.target.table.as_deref())),
         }
+    }
+
+    fn changes_for_ever(&self, table: Option<&str>) -> Error {
+        let unknown = Changing { what: "this query", keyword: Keyword::NoKeyword, hint: "read input that ends" };
+        let Changing { what, keyword, hint } = self.changing.unwrap_or(unknown);
+        let what = format!("{what} on an endless stream has a result that changes");
+        let error = match table {
+            None => {
+                Error::invalid(700, what).with_hint(format!("print the changes with --output changelog, or {hint}"))
+            }
+            Some(table) => Error::invalid(701, format!("{what}, and the table '{table}' only takes rows that stay"))
+                .with_hint(format!("write to a table that takes changes, as those of 'print' do, or {hint}")),
+        };
+        self.at_keyword(error, keyword)
     }
 
     /// Rows that only come, for what takes no others: those that are there when the input has ended.
     pub(super) fn settled(&mut self, stream: Stream, what: &str) -> Result<Stream> {
         if stream.has_weights() && self.graph.is_endless(stream.node) {
-            return Err(Error::invalid(142, format!("{what} over rows that change is not supported yet"))
-                .with_hint(format!("use {what} where rows only come: below the GROUP BY or join whose result changes")));
+            return Err(Error::invalid(142, format!("{what} over rows that change is not supported yet")).with_hint(
+                format!("use {what} where rows only come: below the GROUP BY or join whose result changes"),
+            ));
         }
         self.at_end(stream)
     }

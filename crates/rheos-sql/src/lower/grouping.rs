@@ -94,8 +94,11 @@ impl Lowering<'_> {
             let field = output.field(i).as_ref().clone().with_name(group_name(i)).with_nullable(true);
             fields.push((None, Arc::new(field)));
         }
-        if !is_windowed && !changes {
-            self.check_end(input, if is_part { "GROUPING SETS" } else { what }, is_part)?;
+        let what_is = if is_part { "GROUPING SETS" } else { what };
+        match changes {
+            true => self.note_change(self.without_window(what_is, is_part)),
+            false if !is_windowed => self.check_end(input, what_is, is_part)?,
+            false => {}
         }
         let id = output.field(exprs.len());
         fields.push((None, Arc::new(id.as_ref().clone().with_name(ID))));

@@ -113,6 +113,12 @@ impl Lowering<'_> {
                 "window both sides alike, as in FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE), and join ON l.window_start = r.window_start AND l.window_end = r.window_end",
             ),
         };
+        if self.keyword(Keyword::JOIN).is_none()
+            && let Some((what, keyword)) = self.set_operation()
+        {
+            let what = format!("{what} on an endless stream");
+            return Err(self.refused(&what, keyword, "join windows, as in WHERE EXISTS, or read input that ends"));
+        }
         match self.subquery() {
             Some((what, keyword)) if self.keyword(Keyword::JOIN).is_none() => {
                 Err(self.refused(&format!("{what} over endless streams outside of windows"), keyword, hint))

@@ -125,6 +125,7 @@ pub(crate) fn lower(tasks: &[Task], catalog: &Catalog) -> Result<JobGraph> {
             aliases: &task.aliases,
             catalog,
             emit: task.emit,
+            changing: None,
             props: props(catalog.config()),
         };
         let naming = catalog.hints().or_default(catalog.hints().of_query(&task.tokens)?);
@@ -218,6 +219,7 @@ struct Lowering<'a> {
     aliases: &'a BTreeSet<String>,
     catalog: &'a Catalog,
     emit: Emit,
+    changing: Option<changes::Changing>,
     props: ExecutionProps,
 }
 
