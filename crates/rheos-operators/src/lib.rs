@@ -8,6 +8,7 @@
 //!   window_aggregate                         slices of partial aggregates; local (Partial) and final part
 //!   sessions                                 the same for sessions, and rows with their session
 //!   window_join ─ window_rank                rows that carry their window wait for its end (windowed_rows)
+//!   update_join                              rows of both sides by key (keyed); what comes and goes changes the result
 //!   sort ─ limit                             of bounded input
 //!   plan                                     adds them to a job graph, with the exchanges that they need
 //! ```
@@ -37,6 +38,7 @@ pub mod sessions;
 pub mod sort;
 mod state;
 pub mod unnest;
+pub mod update_join;
 pub mod window_aggregate;
 pub mod window_join;
 pub mod window_rank;
@@ -52,6 +54,7 @@ pub use project::ProjectFactory;
 pub use sessions::AssignSessionsFactory;
 pub use sort::{SortFactory, SortKey, SortLimit};
 pub use unnest::{UnnestFactory, UnnestOutput, UnnestSpec};
+pub use update_join::{UpdateJoinFactory, UpdateJoinInput, UpdateJoinSpec};
 pub use window_aggregate::{AggregateMode, AggregateSpec, AggregateTime, AggregateWindow, WindowAggregateFactory};
 pub use window_join::{WindowJoinFactory, WindowJoinInput, WindowJoinSpec};
 pub use window_rank::{RankFunction, WindowRankFactory, WindowRankSpec};

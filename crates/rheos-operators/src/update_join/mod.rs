@@ -1,0 +1,98 @@
+//! Joins of inputs that need not end, whose result changes with them: inner, outer, semi, anti and mark, with equal keys and any
+//! further condition.
+//!
+//! ```text
+//!   left  ─► hash exchange by key ─┐   ┌ rows of the left  ┐   change of one side x rows of the other ─► pairs, at once
+//!   right ─► hash exchange by key ─┴───┤ rows of the right ├─►
+//!                                      └ by key            ┘   rows that are joined, or are not any more ─► at a flush
+//! ```
+//! A change of the left is joined with the right as it is, then one of the right with the left as it has become: so each pair is
+//! told once, with the product of the weights of its rows.
+//!
+//! The parts: `spec` (what is joined), `side` (the rows of one side), `pairs` (the pairs of a batch: a cursor, never the whole
+//! product), `rest` (rows that go out by themselves), `operator`, `state`.
+
+mod operator;
+mod pairs;
+mod rest;
+mod side;
+mod spec;
+mod state;
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::Column;
+use rheos_core::operator::OperatorInit;
+use rheos_core::{Exchange, Operator, OperatorFactory, Result};
+
+use crate::joining::{Letters, keys, kind};
+use operator::UpdateJoin;
+use spec::Plan;
+pub use spec::{UpdateJoinInput, UpdateJoinSpec};
+
+/// Makes updating joins.
+///
+/// Shape: two inputs, 0 is left and 1 is right, with or without weights. Inner and outer joins give the columns of the left, then
+/// of the right; semi and anti joins those of one side; mark joins those of one side, then `mark`; all with weights, except where
+/// rows only come: inner joins, and semi joins without a further condition, of inputs without weights.
+/// Time: pairs go out at once; rows that go out by themselves at a flush, if something has changed. Results can be older than any
+/// watermark. State: the rows of both inputs, for ever. Rows that cannot join (a null key) are not kept.
+#[derive(Debug, Clone)]
+pub struct UpdateJoinFactory {
+    spec: UpdateJoinSpec,
+    plan: Arc<Plan>,
+    letters: Option<Letters>,
+}
+
+impl UpdateJoinFactory {
+    /// A join. Errors: `Invalid` for expressions that do not fit, a filter that is no BOOLEAN, and for columns that cannot be
+    /// compared where they have to be; `Internal` for keys that were not brought to one type.
+    pub fn try_new(spec: UpdateJoinSpec) -> Result<Self> {
+        let plan = Arc::new(Plan::try_new(&spec)?);
+        Ok(Self { spec, plan, letters: None })
+    }
+
+    /// How the rows of the left and of the right must reach the workers: by the hash of the keys, without keys all to one worker.
+    /// `None`: a key is no plain column; compute it before.
+    pub fn exchanges(&self) -> Option<[Exchange; 2]> {
+        Some([exchange(&self.spec.left.keys)?, exchange(&self.spec.right.keys)?])
+    }
+}
+
+fn exchange(keys: &[Arc<dyn PhysicalExpr>]) -> Option<Exchange> {
+    if keys.is_empty() {
+        return Some(Exchange::Single);
+    }
+    let columns = keys.iter().map(|key| key.downcast_ref::<Column>().map(Column::index));
+    columns.collect::<Option<Vec<_>>>().map(Exchange::Hash)
+}
+
+impl OperatorFactory for UpdateJoinFactory {
+    fn create(&self, init: &OperatorInit) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(UpdateJoin::try_new(&self.spec, Arc::clone(&self.plan), self.letters.clone(), init)?))
+    }
+
+    fn lenient(&self, operator_id: &str, table: &str) -> Option<Arc<dyn OperatorFactory>> {
+        self.plan.residual.as_ref().filter(|residual| residual.may_fail())?;
+        let letters = Letters { operator_id: operator_id.into(), table: table.into() };
+        Some(Arc::new(Self { letters: Some(letters), ..self.clone() }))
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.plan.schema)
+    }
+
+    fn describe(&self) -> Vec<(String, String)> {
+        let UpdateJoinSpec { left, right, kind, filter, null_equality } = &self.spec;
+        let mut facts = vec![("join".to_string(), kind::name(*kind).to_string())];
+        if !left.keys.is_empty() {
+            facts.push(("on".into(), keys::describe(&left.keys, &right.keys, *null_equality)));
+        }
+        if let Some(filter) = filter {
+            facts.push(("filter".into(), filter.to_string()));
+        }
+        facts
+    }
+}
