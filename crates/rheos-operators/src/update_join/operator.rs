@@ -42,7 +42,7 @@ pub(crate) struct UpdateJoin {
     chunk_rows: usize,
     letters: Option<(Letters, FailedPairs)>,
     state: JoinState,
-    /// The last epoch's changes are still noted, since nobody has asked for them: the job keeps no state.
+    /// A flush has closed the epoch, and its changes have not been asked for.
     is_stale: bool,
 }
 
@@ -154,7 +154,9 @@ impl UpdateJoin {
         if !self.plan.emits_pairs || pairs.len() == 0 {
             return Ok(());
         }
-        let columns = |side: usize| Ok(self.sides[side].rows.gather(&pairs.rows[side])?.columns().to_vec());
+        let columns = |side: usize| -> Result<Vec<ArrayRef>> {
+            Ok(self.sides[side].rows.gather(&pairs.rows[side])?.columns().to_vec())
+        };
         let columns: Vec<_> = [columns(LEFT)?, columns(RIGHT)?].concat();
         let count = pairs.len();
         self.queue.push(match self.plan.emits_weights() {
@@ -205,6 +207,11 @@ impl UpdateJoin {
         }
     }
 
+    /// Ends the epoch that a flush has closed, where the job keeps no state and nobody else does.
+    fn forget_stale(&mut self) -> Result<()> {
+        if self.is_stale { self.end_epoch() } else { Ok(()) }
+    }
+
     /// Lets go what is not there any more, now that it has been told and stored.
     fn end_epoch(&mut self) -> Result<()> {
         for side in [LEFT, RIGHT] {
@@ -235,6 +242,7 @@ impl UpdateJoin {
 
 impl Operator for UpdateJoin {
     fn on_batch(&mut self, input: usize, batch: RecordBatch, ctx: &mut OperatorContext) -> Result<Progress> {
+        self.forget_stale()?;
         let (rows, weights) = split(&batch)?;
         if rows.num_rows() > 0 {
             let changes = self.apply(input, rows, weights)?;
@@ -250,9 +258,7 @@ impl Operator for UpdateJoin {
     }
 
     fn flush(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
-        if self.is_stale {
-            self.end_epoch()?;
-        }
+        self.forget_stale()?;
         self.is_stale = true;
         for side in [LEFT, RIGHT] {
             if let Some(rest) = &mut self.rest[side] {

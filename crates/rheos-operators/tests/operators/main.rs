@@ -15,5 +15,6 @@ mod sessions;
 mod sorting;
 mod stored;
 mod unnests;
+mod update_joins;
 mod window_kinds;
 mod windows;
