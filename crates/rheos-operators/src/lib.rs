@@ -9,6 +9,7 @@
 //!   sessions                                 the same for sessions, and rows with their session
 //!   window_join ─ window_rank                rows that carry their window wait for its end (windowed_rows)
 //!   update_join                              rows of both sides by key (keyed); what comes and goes changes the result
+//!   group_aggregate                          GROUP BY and DISTINCT whose results change (keyed)
 //!   sort ─ limit                             of bounded input
 //!   plan                                     adds them to a job graph, with the exchanges that they need
 //! ```
@@ -22,7 +23,9 @@ pub mod choice;
 mod chunk_queue;
 mod evaluation;
 pub mod filter;
+pub mod group_aggregate;
 mod joining;
+#[allow(dead_code, reason = "the aggregate without windows is to use it")]
 mod keyed;
 pub mod late;
 pub mod lenient;
@@ -39,6 +42,8 @@ pub mod sort;
 mod state;
 pub mod unnest;
 pub mod update_join;
+#[allow(dead_code, reason = "the aggregate without windows is to use it")]
+mod weighted;
 pub mod window_aggregate;
 pub mod window_join;
 pub mod window_rank;
@@ -47,6 +52,7 @@ mod windowed_rows;
 pub use aggregate::{AggregateCall, aggregate_call};
 pub use assign_windows::AssignWindowsFactory;
 pub use filter::FilterFactory;
+pub use group_aggregate::{GroupAggregateFactory, GroupAggregateSpec, GroupEmits};
 pub use late::{LatePort, LateRowsFactory};
 pub use lenient::LenientFactory;
 pub use limit::LimitFactory;

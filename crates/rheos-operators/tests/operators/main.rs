@@ -5,6 +5,7 @@
 mod aggregate_functions;
 mod cases;
 mod clock;
+mod groups;
 mod joins;
 mod pipeline;
 mod ranks;
