@@ -22,12 +22,13 @@ mod state;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use datafusion_common::JoinType;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Column;
 use rheos_core::operator::OperatorInit;
 use rheos_core::{Exchange, Operator, OperatorFactory, Result};
 
-use crate::joining::{Letters, keys, kind};
+use crate::joining::{LEFT, Letters, keys, kind};
 use operator::UpdateJoin;
 use spec::Plan;
 pub use spec::{UpdateJoinInput, UpdateJoinSpec};
@@ -59,6 +60,26 @@ impl UpdateJoinFactory {
     pub fn exchanges(&self) -> Option<[Exchange; 2]> {
         Some([exchange(&self.spec.left.keys)?, exchange(&self.spec.right.keys)?])
     }
+
+    /// Columns of the results that no two of them agree in, where such columns of the inputs are known.
+    pub(crate) fn key(&self, known: [Option<Vec<usize>>; 2]) -> Option<Vec<usize>> {
+        let [left, right] = known;
+        // A row of the other side finds one row at most where the columns of the join are such a key.
+        let is_found_once = |key: &Option<Vec<usize>>, columns: &[Arc<dyn PhysicalExpr>]| {
+            let joined: Vec<usize> = columns.iter().filter_map(|c| Some(c.downcast_ref::<Column>()?.index())).collect();
+            key.as_ref().is_some_and(|key| key.iter().all(|column| joined.contains(column)))
+        };
+        let width = self.plan.inputs[LEFT].fields().len();
+        let moved = |key: Vec<usize>| key.into_iter().map(|column| column + width).collect::<Vec<_>>();
+        match self.spec.kind {
+            JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => left,
+            JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => right,
+            JoinType::Full => None,
+            JoinType::Inner | JoinType::Left if is_found_once(&right, &self.spec.right.keys) => left,
+            JoinType::Inner | JoinType::Right if is_found_once(&left, &self.spec.left.keys) => right.map(moved),
+            JoinType::Inner | JoinType::Left | JoinType::Right => Some([left?, moved(right?)].concat()),
+        }
+    }
 }
 
 fn exchange(keys: &[Arc<dyn PhysicalExpr>]) -> Option<Exchange> {
@@ -82,6 +103,14 @@ impl OperatorFactory for UpdateJoinFactory {
 
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.plan.schema)
+    }
+
+    fn holds_watermark(&self) -> bool {
+        true
+    }
+
+    fn growth(&self) -> Option<String> {
+        Some("every row of both inputs".into())
     }
 
     fn describe(&self) -> Vec<(String, String)> {

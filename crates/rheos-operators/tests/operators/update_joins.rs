@@ -11,8 +11,8 @@ use datafusion_expr::Operator;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::{Column, binary};
 use proptest::prelude::*;
-use rheos_core::change::{split, with_weights};
 use rheos_core::Exchange;
+use rheos_core::change::{split, with_weights};
 use rheos_operators::{UpdateJoinFactory, UpdateJoinInput, UpdateJoinSpec};
 use rheos_testkit::{OperatorHarness, Routing, batch_of};
 
