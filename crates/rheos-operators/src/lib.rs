@@ -60,7 +60,7 @@ pub use project::ProjectFactory;
 pub use sessions::AssignSessionsFactory;
 pub use sort::{SortFactory, SortKey, SortLimit};
 pub use unnest::{UnnestFactory, UnnestOutput, UnnestSpec};
-pub use update_join::{UpdateJoinFactory, UpdateJoinInput, UpdateJoinSpec};
+pub use update_join::{TimeBounds, UpdateJoinFactory, UpdateJoinInput, UpdateJoinSpec};
 pub use window_aggregate::{AggregateMode, AggregateSpec, AggregateTime, AggregateWindow, WindowAggregateFactory};
 pub use window_join::{WindowJoinFactory, WindowJoinInput, WindowJoinSpec};
 pub use window_rank::{RankFunction, WindowRankFactory, WindowRankSpec};

@@ -184,7 +184,8 @@ pub fn window_join(graph: &mut JobGraph, inputs: [NodeId; 2], spec: WindowJoinSp
 /// A join of inputs that need not end, with or without weights. Its results change with them.
 ///
 /// Errors: `Internal` for a key that is no plain column, since rows are exchanged by columns.
-pub fn update_join(graph: &mut JobGraph, inputs: [NodeId; 2], spec: UpdateJoinSpec) -> Result<(NodeId, SchemaRef)> {
+pub fn update_join(graph: &mut JobGraph, inputs: [NodeId; 2], mut spec: UpdateJoinSpec) -> Result<(NodeId, SchemaRef)> {
+    spec.state_ttl_ms = graph.state_ttl_ms();
     inputs.iter().try_for_each(|input| check_repeatable(graph, *input, spec.filter.iter()))?;
     let known = inputs.map(|input| graph.node(input).key.clone());
     let factory = UpdateJoinFactory::try_new(spec)?;

@@ -10,8 +10,9 @@
 //! told once, with the product of the weights of its rows.
 //!
 //! The parts: `spec` (what is joined), `side` (the rows of one side), `pairs` (the pairs of a batch: a cursor, never the whole
-//! product), `rest` (rows that go out by themselves), `operator`, `state`.
+//! product), `rest` (rows that go out by themselves), `expiry` (rows that are let go), `operator`, `state`.
 
+mod expiry;
 mod operator;
 mod pairs;
 mod rest;
@@ -29,6 +30,7 @@ use rheos_core::operator::OperatorInit;
 use rheos_core::{Exchange, Operator, OperatorFactory, Result};
 
 use crate::joining::{LEFT, Letters, keys, kind};
+pub use expiry::TimeBounds;
 use operator::UpdateJoin;
 use spec::Plan;
 pub use spec::{UpdateJoinInput, UpdateJoinSpec};
@@ -39,7 +41,9 @@ pub use spec::{UpdateJoinInput, UpdateJoinSpec};
 /// of the right; semi and anti joins those of one side; mark joins those of one side, then `mark`; all with weights, except where
 /// rows only come: inner joins, and semi joins without a further condition, of inputs without weights.
 /// Time: pairs go out at once; rows that go out by themselves at a flush, if something has changed. Results can be older than any
-/// watermark. State: the rows of both inputs, for ever. Rows that cannot join (a null key) are not kept.
+/// watermark; where the times of joined rows are bounded, as much older as they are apart, and rows that come behind the watermark
+/// of their input are late, dropped and counted. State: the rows of both inputs, for ever, unless bounds or a time to live let them
+/// go. Rows that cannot join (a null key) are not kept.
 #[derive(Debug, Clone)]
 pub struct UpdateJoinFactory {
     spec: UpdateJoinSpec,
@@ -106,21 +110,31 @@ impl OperatorFactory for UpdateJoinFactory {
     }
 
     fn holds_watermark(&self) -> bool {
-        true
+        self.spec.bounds.as_ref().is_none_or(TimeBounds::holds_watermark)
     }
 
     fn growth(&self) -> Option<String> {
-        Some("every row of both inputs".into())
+        let what = match self.spec.bounds {
+            _ if self.spec.state_ttl_ms.is_some() => return None,
+            None => "every row of both inputs",
+            Some(TimeBounds { min_us: None, .. }) => "every row of the left input",
+            Some(TimeBounds { max_us: None, .. }) => "every row of the right input",
+            Some(_) => return None,
+        };
+        Some(what.into())
     }
 
     fn describe(&self) -> Vec<(String, String)> {
-        let UpdateJoinSpec { left, right, kind, filter, null_equality } = &self.spec;
+        let UpdateJoinSpec { left, right, kind, filter, null_equality, bounds, .. } = &self.spec;
         let mut facts = vec![("join".to_string(), kind::name(*kind).to_string())];
         if !left.keys.is_empty() {
             facts.push(("on".into(), keys::describe(&left.keys, &right.keys, *null_equality)));
         }
         if let Some(filter) = filter {
             facts.push(("filter".into(), filter.to_string()));
+        }
+        if let Some(bounds) = bounds {
+            facts.push(("times".into(), bounds.describe(&left.schema, &right.schema)));
         }
         facts
     }

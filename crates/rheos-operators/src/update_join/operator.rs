@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, UInt32Array};
-use arrow::compute::{take, take_record_batch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array};
+use arrow::buffer::NullBuffer;
+use arrow::compute::{filter_record_batch, take, take_record_batch};
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use rheos_core::change::{split, weighted};
-use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit};
+use rheos_core::operator::{CHUNK_ROWS_MAX, Counter, OperatorInit, WatermarkChange};
 use rheos_core::state::{SnapshotReader, StateDelta};
+use rheos_core::time::micros_to_ms;
 use rheos_core::{Epoch, Operator, OperatorContext, Progress, Result, Watermark};
 
 use super::pairs::{Cursor, Pairs, PairsOf};
@@ -22,6 +24,7 @@ use crate::joining::failed::FailedPairs;
 use crate::joining::keys::joinable_rows;
 use crate::joining::{LEFT, Letters, RIGHT};
 use crate::keyed::slots::KeySlots;
+use crate::keyed::time_to_live::{TimeToLive, UNTOUCHED_MS};
 use crate::lenient::emit;
 use crate::row_keys::RowKeys;
 
@@ -42,6 +45,11 @@ pub(crate) struct UpdateJoin {
     chunk_rows: usize,
     letters: Option<(Letters, FailedPairs)>,
     state: JoinState,
+    /// Of each input.
+    watermarks: [Watermark; 2],
+    time_to_live: TimeToLive,
+    /// When the clock said last that what has changed is to be told.
+    told_ms: i64,
     /// A flush has closed the epoch, and its changes have not been asked for.
     is_stale: bool,
 }
@@ -70,6 +78,9 @@ impl UpdateJoin {
             chunk_rows: CHUNK_ROWS_MAX,
             letters: letters.map(|letters| (letters, FailedPairs::new(&plan.pairs))),
             state: JoinState::new(spec.left.keys.len(), init),
+            watermarks: [Watermark::MIN; 2],
+            time_to_live: TimeToLive::new(plan.state_ttl_ms),
+            told_ms: i64::MIN,
             is_stale: false,
             plan,
         })
@@ -97,16 +108,45 @@ impl UpdateJoin {
         if let Some(rest) = &mut self.rest[side] {
             changes.iter().for_each(|change| rest.touch(change.row, change.key));
         }
+        let now_ms = self.combined().ms();
+        changes.iter().for_each(|change| drop(self.time_to_live.touch(change.key, now_ms)));
+        let new: Vec<u32> = changes.iter().filter(|change| change.is_new).map(|change| change.row).collect();
+        self.sides[side].expire_later(&new)?;
         Ok(changes)
+    }
+
+    fn combined(&self) -> Watermark {
+        self.watermarks[LEFT].min(self.watermarks[RIGHT])
+    }
+
+    /// The rows that are in time, where the join is bounded in it: what they may be joined with is still there.
+    fn in_time(&self, side: usize, rows: RecordBatch, ctx: &mut OperatorContext) -> Result<RecordBatch> {
+        let Some(expiry) = &self.sides[side].expiry else { return Ok(rows) };
+        let column = rows.column(expiry.column());
+        let watermark_ms = self.watermarks[side].ms();
+        let times = expiry.times_us(column)?;
+        let is_late = |at: usize| column.is_valid(at) && micros_to_ms(times[at]) < watermark_ms;
+        if !(0..times.len()).any(is_late) {
+            return Ok(rows);
+        }
+        for at in (0..times.len()).filter(|at| is_late(*at)) {
+            ctx.count(Counter::LateRecords, 1);
+            ctx.observe_lateness(watermark_ms.saturating_sub(micros_to_ms(times[at])), 1);
+        }
+        let kept: BooleanArray = (0..times.len()).map(|at| Some(!is_late(at))).collect();
+        Ok(filter_record_batch(&rows, &kept)?)
     }
 
     /// The rows that can join at all, with their weights and keys. The others go out where the kind of join wants them, and
     /// nothing is kept of them.
     fn joinable(&mut self, side: usize, rows: RecordBatch, weights: Option<Int64Array>) -> Result<Option<Joinable>> {
         let keys = self.keys[side].values(&rows)?;
-        let Some(joinable) = joinable_rows(self.plan.null_equality, &keys) else {
-            return Ok(Some((rows, weights, keys)));
-        };
+        let mut joinable = joinable_rows(self.plan.null_equality, &keys);
+        if let Some(expiry) = &self.sides[side].expiry {
+            let times = rows.column(expiry.column()).logical_nulls();
+            joinable = NullBuffer::union(joinable.as_ref(), times.as_ref());
+        }
+        let Some(joinable) = joinable else { return Ok(Some((rows, weights, keys))) };
         let part = |wanted: bool| -> Result<_> {
             let indices = (0..rows.num_rows() as u32).filter(|row| joinable.is_valid(*row as usize) == wanted);
             let indices = UInt32Array::from_iter_values(indices);
@@ -209,21 +249,56 @@ impl UpdateJoin {
 
     /// Ends the epoch that a flush has closed, where the job keeps no state and nobody else does.
     fn forget_stale(&mut self) -> Result<()> {
-        if self.is_stale { self.end_epoch() } else { Ok(()) }
+        if !self.is_stale {
+            return Ok(());
+        }
+        self.expire()?;
+        self.end_epoch()
+    }
+
+    /// Lets go, without a word, what time has made needless.
+    fn expire(&mut self) -> Result<()> {
+        for side in [LEFT, RIGHT] {
+            let watermark = self.watermarks[1 - side];
+            let Some(expiry) = &mut self.sides[side].expiry else { continue };
+            let (rows, reached) = expiry.take(watermark);
+            self.state.reached(side, reached);
+            for row in rows {
+                self.let_go(side, row);
+            }
+        }
+        for key in self.time_to_live.expired(self.combined().ms()) {
+            for side in [LEFT, RIGHT] {
+                let rows: Vec<u32> = self.sides[side].chains.of(key).collect();
+                for row in rows {
+                    self.sides[side].vanish(key, row);
+                    self.rest[side].iter_mut().for_each(|rest| rest.forget(key, row));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees the slot of a row.
+    fn let_go(&mut self, side: usize, row: u32) {
+        if let Some((_, failed)) = &mut self.letters {
+            failed.forget(side, row as usize);
+        }
+        let key = self.sides[side].purge(row);
+        if let Some(rest) = &mut self.rest[side] {
+            rest.forget_row(row);
+        }
+        if let Some(key) = key {
+            self.free_key(key);
+        }
     }
 
     /// Lets go what is not there any more, now that it has been told and stored.
     fn end_epoch(&mut self) -> Result<()> {
         for side in [LEFT, RIGHT] {
             for row in self.sides[side].changed.take() {
-                if self.sides[side].weight(row) != 0 {
-                    continue;
-                }
-                if let Some((_, failed)) = &mut self.letters {
-                    failed.forget(side, row as usize);
-                }
-                if let Some(key) = self.sides[side].purge(row) {
-                    self.free_key(key);
+                if self.sides[side].rows.contains(row) && self.sides[side].weight(row) == 0 {
+                    self.let_go(side, row);
                 }
             }
             self.sides[side].rows.tidy()?;
@@ -236,6 +311,18 @@ impl UpdateJoin {
     fn free_key(&mut self, key: u32) {
         if self.sides.iter().all(|side| side.chains.first(key).is_none()) {
             self.slots.remove(key);
+            self.time_to_live.forget(key);
+        }
+    }
+
+    /// Begins to tell what has changed of the rows that go out by themselves.
+    fn begin_flush(&mut self) {
+        for side in [LEFT, RIGHT] {
+            if let Some(rest) = &mut self.rest[side] {
+                let [left, right] = &mut self.sides;
+                let (own, other) = if side == LEFT { (left, right) } else { (right, left) };
+                rest.begin_flush(own, other);
+            }
         }
     }
 }
@@ -244,6 +331,7 @@ impl Operator for UpdateJoin {
     fn on_batch(&mut self, input: usize, batch: RecordBatch, ctx: &mut OperatorContext) -> Result<Progress> {
         self.forget_stale()?;
         let (rows, weights) = split(&batch)?;
+        let rows = self.in_time(input, rows, ctx)?;
         if rows.num_rows() > 0 {
             let changes = self.apply(input, rows, weights)?;
             if self.plan.forms_pairs() && !changes.is_empty() {
@@ -260,17 +348,36 @@ impl Operator for UpdateJoin {
     fn flush(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
         self.forget_stale()?;
         self.is_stale = true;
-        for side in [LEFT, RIGHT] {
-            if let Some(rest) = &mut self.rest[side] {
-                let [left, right] = &mut self.sides;
-                let (own, other) = if side == LEFT { (left, right) } else { (right, left) };
-                rest.begin_flush(own, other);
-            }
+        self.begin_flush();
+        self.proceed(ctx)
+    }
+
+    fn on_watermark(&mut self, change: WatermarkChange, ctx: &mut OperatorContext) -> Result<Progress> {
+        self.forget_stale()?;
+        self.watermarks[change.input] = change.watermark;
+        // What is told later would be late behind the watermark that follows this one.
+        if self.plan.bounds.is_some() || change.combined == Watermark::MAX {
+            self.begin_flush();
         }
         self.proceed(ctx)
     }
 
+    fn on_clock(&mut self, now_ms: i64, ctx: &mut OperatorContext) -> Result<Progress> {
+        let is_due = self.plan.emit_interval_ms.is_some_and(|interval| now_ms.saturating_sub(self.told_ms) >= interval);
+        if is_due {
+            self.forget_stale()?;
+            self.told_ms = now_ms;
+            self.begin_flush();
+        }
+        self.proceed(ctx)
+    }
+
+    fn wants_clock(&self) -> bool {
+        self.plan.emit_interval_ms.is_some()
+    }
+
     fn on_epoch_end(&mut self, _epoch: Epoch, _ctx: &mut OperatorContext) -> Result<StateDelta> {
+        self.expire()?;
         let delta = self.state.delta(&self.plan, &self.keys, &self.sides)?;
         self.end_epoch()?;
         Ok(delta)
@@ -283,7 +390,11 @@ impl Operator for UpdateJoin {
         }
         for side in [LEFT, RIGHT] {
             self.end_restore(side)?;
+            let rows: Vec<u32> = self.sides[side].rows.iter().collect();
+            rows.chunks(CHUNK_ROWS_MAX).try_for_each(|rows| self.sides[side].expire_later(rows))?;
         }
+        // How long ago it was touched is not known.
+        self.slots.iter().for_each(|key| drop(self.time_to_live.touch(key, UNTOUCHED_MS)));
         for side in [LEFT, RIGHT] {
             if let Some(rest) = &mut self.rest[side] {
                 rest.assume_told(&self.sides[side], &self.sides[1 - side], self.slots.iter());
@@ -293,8 +404,11 @@ impl Operator for UpdateJoin {
     }
 
     fn output_watermark(&self, combined: Watermark) -> Watermark {
-        // A row joins what comes much later.
-        combined.held_until_the_end()
+        match &self.plan.bounds {
+            Some(bounds) => bounds.watermark(combined),
+            // A row joins what comes much later.
+            None => combined.held_until_the_end(),
+        }
     }
 }
 

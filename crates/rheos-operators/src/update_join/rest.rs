@@ -59,6 +59,21 @@ impl RestRows {
         }
     }
 
+    /// A row is let go without a word.
+    pub(crate) fn forget_row(&mut self, row: u32) {
+        if let Some(told) = self.told.get_mut(row as usize) {
+            *told = 0;
+        }
+    }
+
+    /// All rows of a key are let go without a word, of both sides.
+    pub(crate) fn forget(&mut self, key: u32, row: u32) {
+        self.forget_row(row);
+        if let Some(joined) = self.joined.get_mut(key as usize) {
+            *joined = false;
+        }
+    }
+
     /// Begins to tell what has changed.
     pub(crate) fn begin_flush(&mut self, own: &Side, other: &mut Side) {
         for key in other.touched_keys.take() {

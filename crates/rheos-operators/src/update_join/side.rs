@@ -5,6 +5,7 @@ use arrow::compute::take_record_batch;
 use arrow::record_batch::RecordBatch;
 use rheos_core::{Error, Result};
 
+use super::expiry::Expiry;
 use super::spec::{Plan, all_columns};
 use crate::keyed::chains::Chains;
 use crate::keyed::row_index::{EncodedRows, RowIndex};
@@ -37,6 +38,8 @@ pub(crate) struct Side {
     pub(crate) touched_keys: Touched,
     /// What the epoch changed.
     pub(crate) changed: Touched,
+    /// Where the join is bounded in time.
+    pub(crate) expiry: Option<Expiry>,
 }
 
 #[derive(Debug)]
@@ -59,6 +62,7 @@ impl Side {
             totals: plan.counts_by_key(side).then(Vec::new),
             touched_keys: Touched::default(),
             changed: Touched::default(),
+            expiry: plan.bounds.as_ref().map(|bounds| Expiry::new(side, bounds)),
         })
     }
 
@@ -133,7 +137,28 @@ impl Side {
         Ok(())
     }
 
-    /// Lets a row go that is there 0 times; the key that has no row on this side any more then.
+    /// These rows wait for their end.
+    pub(crate) fn expire_later(&mut self, rows: &[u32]) -> Result<()> {
+        let Some(expiry) = &mut self.expiry else { return Ok(()) };
+        let times = self.rows.gather_columns([expiry.column()], rows)?.remove(0);
+        for (row, time_us) in rows.iter().zip(expiry.times_us(&times)?) {
+            expiry.add(*row, *time_us);
+        }
+        Ok(())
+    }
+
+    /// A row is there 0 times, and so are all of its key.
+    pub(crate) fn vanish(&mut self, key: u32, row: u32) {
+        self.changed.mark(row);
+        if let Some(merged) = &mut self.merged {
+            merged.weights[row as usize] = 0;
+        }
+        if let Some(total) = self.totals.as_mut().and_then(|totals| totals.get_mut(key as usize)) {
+            *total = 0;
+        }
+    }
+
+    /// Lets a row go; the key that has no row on this side any more then.
     pub(crate) fn purge(&mut self, row: u32) -> Option<u32> {
         if let Some(merged) = &mut self.merged {
             merged.index.remove(row);

@@ -9,6 +9,7 @@ use datafusion_physical_expr::expressions::Column;
 use rheos_core::change::{has_weights, with_weights, without_weights};
 use rheos_core::{Error, Result};
 
+use super::expiry::TimeBounds;
 use crate::joining::kind::{self, Rest};
 use crate::joining::residual::Residual;
 use crate::joining::{LEFT, RIGHT, keys};
@@ -36,6 +37,13 @@ pub struct UpdateJoinSpec {
     pub filter: Option<Arc<dyn PhysicalExpr>>,
     /// Whether null keys join null keys (`IS NOT DISTINCT FROM`, `INTERSECT`) or nothing (`=`).
     pub null_equality: NullEquality,
+    /// How far apart the times of joined rows are, where the filter says so and no input has weights: then rows are let go in time,
+    /// and those that come behind the watermark are late.
+    pub bounds: Option<TimeBounds>,
+    /// Rows of a key that nothing has happened to for so long, in event time, are let go. `None`: never.
+    pub state_ttl_ms: Option<i64>,
+    /// How often rows that go out by themselves are told within an epoch. `None`: at its end.
+    pub emit_interval_ms: Option<i64>,
 }
 
 /// What follows from a spec that fits together.
@@ -55,6 +63,9 @@ pub(crate) struct Plan {
     pub(crate) merges: [bool; 2],
     pub(crate) residual: Option<Residual>,
     pub(crate) null_equality: NullEquality,
+    pub(crate) bounds: Option<TimeBounds>,
+    pub(crate) state_ttl_ms: Option<i64>,
+    pub(crate) emit_interval_ms: Option<i64>,
 }
 
 impl Plan {
@@ -70,22 +81,44 @@ impl Plan {
         let merges = [LEFT, RIGHT].map(|side| {
             let is_counted = rest[side].is_some() && residual.is_some();
             let only_exists = rest[side].is_none() && !emits_pairs && all_have_order(&inputs[side]);
-            changes[side] || is_counted || only_exists
+            // What a time to live takes has to be named.
+            changes[side] || is_counted || only_exists || spec.state_ttl_ms.is_some()
         });
         for side in [LEFT, RIGHT].into_iter().filter(|side| merges[*side]) {
             check_rows_compare(&inputs[side])?;
         }
         let rows: SchemaRef = Arc::new(Schema::new(kind::output_fields(spec.kind, left, right)));
         let only_comes = match spec.kind {
-            JoinType::Inner => changes == [false, false],
+            JoinType::Inner => changes == [false, false] && merges == [false, false],
             // What has once joined something goes on doing so.
             JoinType::LeftSemi => changes == [false, false] && !merges[LEFT],
             JoinType::RightSemi => changes == [false, false] && !merges[RIGHT],
             _ => false,
         };
         let schema = if only_comes { rows } else { with_weights(&rows) };
+        if let Some(bounds) = &spec.bounds {
+            bounds.check([left, right])?;
+            if residual.is_none() || changes != [false, false] {
+                return Err(Error::internal("a join is bounded in time that has no condition, or whose rows change"));
+            }
+        }
         let pairs = Arc::new(Schema::new(pairs));
-        Ok(Self { schema, inputs, pairs, rest, emits_pairs, merges, residual, null_equality: spec.null_equality })
+        let UpdateJoinSpec { null_equality, bounds, state_ttl_ms, .. } = *spec;
+        // Pairs go out at once.
+        let emit_interval_ms = spec.emit_interval_ms.filter(|_| rest != [None, None]);
+        Ok(Self {
+            schema,
+            inputs,
+            pairs,
+            rest,
+            emits_pairs,
+            merges,
+            residual,
+            null_equality,
+            bounds,
+            state_ttl_ms,
+            emit_interval_ms,
+        })
     }
 
     /// Of the results, without weights.

@@ -6,7 +6,8 @@
 //! | `join-weights/v1` | the columns, and how often the row is there | the rows that came or went, with what is true of them now |
 //! | `join-matches/v1` | the same, and the rows of the other side that it is joined with | also the rows that have come to be joined with others |
 //!
-//! In the latter two a row takes the place of the one with the same columns; one that is there 0 times is gone. What has been told
+//! `join-timed-...` has in front of that the watermark from which on the row is not needed, and a tombstone up to the one that has
+//! been reached. In the latter two a row takes the place of the one with the same columns; one that is there 0 times is gone. What has been told
 //! of each row follows from them, since at an epoch's end all has been.
 
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use arrow::record_batch::RecordBatch;
 use rheos_core::change::weight_field;
 use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit};
-use rheos_core::state::{Run, SnapshotReader, StateDelta, TableDelta, TableKind};
+use rheos_core::state::{Run, SnapshotReader, StateDelta, TableDelta, TableKind, Tombstone};
 use rheos_core::{Error, Result};
 
 use super::side::Side;
@@ -36,6 +37,8 @@ const MATCHES: &str = "$matches";
 pub(crate) struct JoinState {
     keys: StateKeys,
     writes: bool,
+    /// By side: all rows that expire by this have been let go since the last delta.
+    reached_ms: [Option<i64>; 2],
 }
 
 /// What is stored of a row beside its columns.
@@ -55,11 +58,14 @@ impl Form {
         }
     }
 
-    fn layout(self) -> &'static str {
-        match self {
-            Form::Rows => "join-rows/v1",
-            Form::Weights => "join-weights/v1",
-            Form::Matches => "join-matches/v1",
+    fn layout(self, plan: &Plan) -> &'static str {
+        match (self, plan.bounds.is_some()) {
+            (Form::Rows, false) => "join-rows/v1",
+            (Form::Weights, false) => "join-weights/v1",
+            (Form::Matches, false) => "join-matches/v1",
+            (Form::Rows, true) => "join-timed-rows/v1",
+            (Form::Weights, true) => "join-timed-weights/v1",
+            (Form::Matches, true) => "join-timed-matches/v1",
         }
     }
 }
@@ -69,28 +75,36 @@ impl JoinState {
     pub(crate) fn new(keys: usize, init: &OperatorInit) -> Self {
         let keys = StateKeys::new(keys, init);
         let writes = keys.kind() == TableKind::Keyed || init.worker == 0;
-        Self { keys, writes }
+        Self { keys, writes, reached_ms: [None; 2] }
+    }
+
+    /// All rows of a side that expire by this have been let go.
+    pub(crate) fn reached(&mut self, side: usize, ms: Option<i64>) {
+        self.reached_ms[side] = ms.or(self.reached_ms[side]);
     }
 
     /// What the epoch has changed.
-    pub(crate) fn delta(&self, plan: &Plan, keys: &[RowKeys; 2], sides: &[Side; 2]) -> Result<StateDelta> {
+    pub(crate) fn delta(&mut self, plan: &Plan, keys: &[RowKeys; 2], sides: &[Side; 2]) -> Result<StateDelta> {
         let mut delta = StateDelta::default();
         for side in [LEFT, RIGHT] {
-            let changed = sides[side].changed.slots();
-            if changed.is_empty() || !self.writes {
+            let is_there = |row: &u32| sides[side].rows.contains(*row);
+            let changed: Vec<u32> = sides[side].changed.slots().iter().copied().filter(is_there).collect();
+            let tombstones: Vec<_> = self.reached_ms[side].take().map(Tombstone::NamespacesUpTo).into_iter().collect();
+            if (changed.is_empty() && tombstones.is_empty()) || !self.writes {
                 continue;
             }
             let form = Form::of(plan, side);
             let runs = changed.chunks(CHUNK_ROWS_MAX).map(|rows| self.run(form, &keys[side], &sides[side], rows));
-            let width = plan.inputs[side].fields().len();
+            let first = usize::from(plan.bounds.is_some());
+            let width = first + plan.inputs[side].fields().len();
             let replaces = form != Form::Rows;
             delta.tables.push(TableDelta {
                 table: TABLES[side].into(),
                 kind: self.keys.kind(),
-                layout: form.layout().into(),
-                replaces_by: if replaces { (0..width).collect() } else { vec![] },
+                layout: form.layout(plan).into(),
+                replaces_by: if replaces { (first..width).collect() } else { vec![] },
                 gone_by: replaces.then_some(width),
-                tombstones: vec![],
+                tombstones,
                 runs: runs.collect::<Result<_>>()?,
             });
         }
@@ -100,8 +114,16 @@ impl JoinState {
     fn run(&self, form: Form, keys: &RowKeys, side: &Side, rows: &[u32]) -> Result<Run> {
         let batch = side.rows.gather(rows)?;
         let key_groups = self.keys.groups(&keys.values(&batch)?, rows.len())?;
-        let mut fields = batch.schema_ref().fields().to_vec();
-        let mut columns = batch.columns().to_vec();
+        let mut fields = vec![];
+        let mut columns: Vec<ArrayRef> = vec![];
+        if let Some(expiry) = &side.expiry {
+            let times = expiry.times_us(batch.column(expiry.column()))?;
+            fields.push(Arc::new(Field::new("expires_ms", DataType::Int64, false)));
+            let ends = times.iter().map(|us| expiry.expires_ms(*us));
+            columns.push(Arc::new(Int64Array::from_iter_values(ends)));
+        }
+        fields.extend(batch.schema_ref().fields().iter().cloned());
+        columns.extend(batch.columns().iter().cloned());
         let mut add = |field: Field, values: Vec<i64>| {
             fields.push(Arc::new(field));
             columns.push(Arc::new(Int64Array::from(values)) as ArrayRef);
@@ -127,11 +149,12 @@ impl JoinState {
         side: &mut Side,
     ) -> Result<()> {
         let form = Form::of(plan, at);
-        let width = plan.inputs[at].fields().len();
+        let first = usize::from(plan.bounds.is_some());
+        let width = first + plan.inputs[at].fields().len();
         for delta in snapshot.deltas(TABLES[at]) {
-            check_layout(&delta, form.layout())?;
+            check_layout(&delta, form.layout(plan))?;
             for run in &delta.runs {
-                let rows = new_batch(&plan.inputs[at], run.rows.columns()[..width].to_vec(), run.rows.num_rows())?;
+                let rows = new_batch(&plan.inputs[at], run.rows.columns()[first..width].to_vec(), run.rows.num_rows())?;
                 let encoded = keys.encode(&rows)?;
                 let of_row: Vec<u32> =
                     (0..rows.num_rows()).map(|row| slots.find_or_insert(encoded.get(row)).0).collect();

@@ -17,5 +17,6 @@ mod sorting;
 mod stored;
 mod unnests;
 mod update_joins;
+mod update_joins_in_time;
 mod window_kinds;
 mod windows;

@@ -80,10 +80,10 @@ fn spec(case: &Case) -> UpdateJoinSpec {
     let null_equality =
         if case.nulls_are_equal { NullEquality::NullEqualsNull } else { NullEquality::NullEqualsNothing };
     let [left, right] = case.weighted.map(side);
-    UpdateJoinSpec { left, right, kind: case.kind, filter, null_equality }
+    UpdateJoinSpec { left, right, kind: case.kind, filter, null_equality, bounds: None, state_ttl_ms: None, emit_interval_ms: None }
 }
 
-fn routings(factory: &UpdateJoinFactory) -> Vec<Routing> {
+pub(crate) fn routings(factory: &UpdateJoinFactory) -> Vec<Routing> {
     let routing = |exchange| match exchange {
         Exchange::Hash(columns) => Routing::Hash(columns),
         Exchange::Single => Routing::Single,
@@ -93,15 +93,15 @@ fn routings(factory: &UpdateJoinFactory) -> Vec<Routing> {
 }
 
 /// Rows, and how often each is there.
-type Counts<T> = BTreeMap<T, i64>;
+pub(crate) type Counts<T> = BTreeMap<T, i64>;
 
-fn add<T: Ord>(counts: &mut Counts<T>, row: T, weight: i64) {
+pub(crate) fn add<T: Ord>(counts: &mut Counts<T>, row: T, weight: i64) {
     let count = counts.entry(row).or_default();
     *count += weight;
 }
 
 /// Adds what was emitted.
-fn fold(counts: &mut Counts<String>, output: &[RecordBatch]) {
+pub(crate) fn fold(counts: &mut Counts<String>, output: &[RecordBatch]) {
     for batch in output {
         let (rows, weights) = split(batch).unwrap();
         for (at, row) in rheos_testkit::rows(&[rows]).into_iter().enumerate() {

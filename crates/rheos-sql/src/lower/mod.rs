@@ -22,6 +22,7 @@ mod rows;
 mod scan;
 mod shared;
 mod stream;
+mod time_bounds;
 mod unnest;
 mod update_join;
 
