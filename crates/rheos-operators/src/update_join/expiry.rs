@@ -63,7 +63,13 @@ impl TimeBounds {
     pub(crate) fn describe(&self, left: &Schema, right: &Schema) -> String {
         let end = |us: Option<i64>| us.map_or("any".into(), |us| format!("{} ms", us as f64 / 1000.0));
         let [l, r] = self.columns;
-        format!("{} - {} from {} to {}", left.field(l).name(), right.field(r).name(), end(self.min_us), end(self.max_us))
+        format!(
+            "{} - {} from {} to {}",
+            left.field(l).name(),
+            right.field(r).name(),
+            end(self.min_us),
+            end(self.max_us)
+        )
     }
 }
 

@@ -109,7 +109,9 @@ impl UpdateJoin {
             changes.iter().for_each(|change| rest.touch(change.row, change.key));
         }
         let now_ms = self.combined().ms();
-        changes.iter().for_each(|change| drop(self.time_to_live.touch(change.key, now_ms)));
+        for change in &changes {
+            self.time_to_live.touch(change.key, now_ms);
+        }
         let new: Vec<u32> = changes.iter().filter(|change| change.is_new).map(|change| change.row).collect();
         self.sides[side].expire_later(&new)?;
         Ok(changes)
@@ -394,7 +396,9 @@ impl Operator for UpdateJoin {
             rows.chunks(CHUNK_ROWS_MAX).try_for_each(|rows| self.sides[side].expire_later(rows))?;
         }
         // How long ago it was touched is not known.
-        self.slots.iter().for_each(|key| drop(self.time_to_live.touch(key, UNTOUCHED_MS)));
+        for key in self.slots.iter() {
+            self.time_to_live.touch(key, UNTOUCHED_MS);
+        }
         for side in [LEFT, RIGHT] {
             if let Some(rest) = &mut self.rest[side] {
                 rest.assume_told(&self.sides[side], &self.sides[1 - side], self.slots.iter());

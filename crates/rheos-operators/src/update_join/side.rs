@@ -167,13 +167,6 @@ impl Side {
         self.chains.remove(row)
     }
 
-    /// Bytes, about.
-    pub(crate) fn size(&self) -> usize {
-        let counts = [&self.matches, &self.totals].into_iter().flatten().map(Vec::capacity).sum::<usize>();
-        let merged = self.merged.as_ref().map_or(0, |m| m.index.size() + m.weights.capacity() * size_of::<i64>());
-        self.rows.size() + self.chains.size() + merged + counts * size_of::<i64>()
-    }
-
     /// Adds rows that are no other's equals.
     fn add(&mut self, rows: RecordBatch, keys: &[u32]) -> Result<Vec<u32>> {
         let slots = self.rows.push(rows)?;

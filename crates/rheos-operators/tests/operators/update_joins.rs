@@ -80,7 +80,16 @@ fn spec(case: &Case) -> UpdateJoinSpec {
     let null_equality =
         if case.nulls_are_equal { NullEquality::NullEqualsNull } else { NullEquality::NullEqualsNothing };
     let [left, right] = case.weighted.map(side);
-    UpdateJoinSpec { left, right, kind: case.kind, filter, null_equality, bounds: None, state_ttl_ms: None, emit_interval_ms: None }
+    UpdateJoinSpec {
+        left,
+        right,
+        kind: case.kind,
+        filter,
+        null_equality,
+        bounds: None,
+        state_ttl_ms: None,
+        emit_interval_ms: None,
+    }
 }
 
 pub(crate) fn routings(factory: &UpdateJoinFactory) -> Vec<Routing> {

@@ -46,11 +46,7 @@ fn spec(kind: JoinType, bounds: (i64, i64)) -> UpdateJoinSpec {
         kind,
         filter: Some(filter),
         null_equality: NullEquality::NullEqualsNothing,
-        bounds: Some(TimeBounds {
-            columns: [1, 1],
-            min_us: Some(bounds.0 * 1000),
-            max_us: Some(bounds.1 * 1000),
-        }),
+        bounds: Some(TimeBounds { columns: [1, 1], min_us: Some(bounds.0 * 1000), max_us: Some(bounds.1 * 1000) }),
         state_ttl_ms: None,
         emit_interval_ms: None,
     }
@@ -222,7 +218,8 @@ fn a_time_to_live_lets_keys_go_that_are_left_alone() {
 /// By hand: a row without a partner is told at an epoch's end, or by the clock before it.
 #[test]
 fn rows_without_a_partner_are_told_when_the_interval_is_over() {
-    let spec = UpdateJoinSpec { bounds: None, filter: None, emit_interval_ms: Some(50), ..spec(JoinType::Left, (0, 0)) };
+    let spec =
+        UpdateJoinSpec { bounds: None, filter: None, emit_interval_ms: Some(50), ..spec(JoinType::Left, (0, 0)) };
     let factory = UpdateJoinFactory::try_new(spec).unwrap();
     let mut harness = OperatorHarness::new(&factory, 2, routings(&factory));
     harness.clock(1000).unwrap();

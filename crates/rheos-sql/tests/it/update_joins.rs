@@ -25,9 +25,15 @@ fn the_edges_of_joins_say_what_comes_and_goes() {
         ("SELECT url FROM bid b WHERE EXISTS (SELECT 1 FROM bid c WHERE c.price = b.auction)", "append", "append"),
         ("SELECT url FROM bid b WHERE NOT EXISTS (SELECT 1 FROM bid c WHERE c.price = b.auction)", "retract", "append"),
         ("SELECT b.url FROM bid b JOIN flights f ON b.url = f.origin", "append", "append"),
-        (&format!("SELECT b.auction, a.top FROM {auctions} a JOIN bid b ON a.auction = b.auction"), "retract", "retract"),
         (
-            &format!("SELECT a.auction, a.top, b.top AS t FROM {auctions} a JOIN {auctions} b ON a.auction = b.auction"),
+            &format!("SELECT b.auction, a.top FROM {auctions} a JOIN bid b ON a.auction = b.auction"),
+            "retract",
+            "retract",
+        ),
+        (
+            &format!(
+                "SELECT a.auction, a.top, b.top AS t FROM {auctions} a JOIN {auctions} b ON a.auction = b.auction"
+            ),
             "retract [key auction]",
             "retract [key auction]",
         ),
@@ -41,11 +47,15 @@ fn the_edges_of_joins_say_what_comes_and_goes() {
 
 #[test]
 fn bounds_in_time_let_rows_go_and_nothing_grows() {
-    let query = |times: &str| format!("SELECT a.url, b.price FROM bid a JOIN bid b ON a.auction = b.auction AND {times}");
+    let query =
+        |times: &str| format!("SELECT a.url, b.price FROM bid a JOIN bid b ON a.auction = b.auction AND {times}");
     for (times, expected) in [
         ("a.ts BETWEEN b.ts - INTERVAL '1' HOUR AND b.ts", "from -3600000 ms to 0 ms"),
         ("b.ts >= a.ts - INTERVAL '5' SECOND AND b.ts < a.ts + INTERVAL '1' MINUTE", "from -60000 ms to 5000 ms"),
-        ("a.ts + INTERVAL '2' SECOND > b.ts AND a.ts < b.ts + INTERVAL '1' DAY AND a.price > b.price", "from -2000 ms to 86400000 ms"),
+        (
+            "a.ts + INTERVAL '2' SECOND > b.ts AND a.ts < b.ts + INTERVAL '1' DAY AND a.price > b.price",
+            "from -2000 ms to 86400000 ms",
+        ),
     ] {
         let text = explained(&query(times)).unwrap();
         assert!(text.contains(&format!("ts - ts {expected}")), "{times}:\n{text}");
@@ -54,7 +64,9 @@ fn bounds_in_time_let_rows_go_and_nothing_grows() {
     let left = "join: every row of the left input; set 'state.ttl', or use a window";
     assert_eq!(growth(&query("a.ts < b.ts")), left);
     let both = "join: every row of both inputs; set 'state.ttl', or use a window";
-    for times in ["a.other BETWEEN b.ts - INTERVAL '1' HOUR AND b.ts", "a.ts <= b.ts - INTERVAL '1' MONTH", "a.price > b.price"] {
+    for times in
+        ["a.other BETWEEN b.ts - INTERVAL '1' HOUR AND b.ts", "a.ts <= b.ts - INTERVAL '1' MONTH", "a.price > b.price"]
+    {
         assert_eq!(growth(&query(times)), both, "{times}");
     }
     let hint = "SELECT /*+ ttl('1 d') */ a.url FROM bid a JOIN bid b ON a.auction = b.auction";
