@@ -8,6 +8,7 @@
 //!   window_aggregate                         slices of partial aggregates; local (Partial) and final part
 //!   sessions                                 the same for sessions, and rows with their session
 //!   window_join ─ window_rank                rows that carry their window wait for its end (windowed_rows)
+//!   update_join                              rows of both sides by key (keyed); what comes and goes changes the result
 //!   group_aggregate                          GROUP BY and DISTINCT whose results change (keyed)
 //!   sort ─ limit                             of bounded input
 //!   plan                                     adds them to a job graph, with the exchanges that they need
@@ -40,6 +41,7 @@ pub mod sessions;
 pub mod sort;
 mod state;
 pub mod unnest;
+pub mod update_join;
 #[allow(dead_code, reason = "the aggregate without windows is to use it")]
 mod weighted;
 pub mod window_aggregate;
@@ -58,6 +60,7 @@ pub use project::ProjectFactory;
 pub use sessions::AssignSessionsFactory;
 pub use sort::{SortFactory, SortKey, SortLimit};
 pub use unnest::{UnnestFactory, UnnestOutput, UnnestSpec};
+pub use update_join::{TimeBounds, UpdateJoinFactory, UpdateJoinInput, UpdateJoinSpec};
 pub use window_aggregate::{AggregateMode, AggregateSpec, AggregateTime, AggregateWindow, WindowAggregateFactory};
 pub use window_join::{WindowJoinFactory, WindowJoinInput, WindowJoinSpec};
 pub use window_rank::{RankFunction, WindowRankFactory, WindowRankSpec};

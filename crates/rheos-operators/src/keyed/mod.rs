@@ -7,6 +7,7 @@
 //! ```
 
 pub(crate) mod chains;
+pub(crate) mod row_index;
 pub(crate) mod row_store;
 pub(crate) mod slots;
 pub(crate) mod time_to_live;

@@ -16,5 +16,7 @@ mod sessions;
 mod sorting;
 mod stored;
 mod unnests;
+mod update_joins;
+mod update_joins_in_time;
 mod window_kinds;
 mod windows;
