@@ -4,6 +4,7 @@
 
 mod aggregate_functions;
 mod cases;
+mod changes;
 mod clock;
 mod joins;
 mod pipeline;
@@ -15,5 +16,6 @@ mod sessions;
 mod sorting;
 mod stored;
 mod unnests;
+mod update_ranks;
 mod window_kinds;
 mod windows;
