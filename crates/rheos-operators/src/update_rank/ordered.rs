@@ -236,7 +236,7 @@ impl Ordered {
 
     fn find_cut(&self, numbering: Numbering) -> Cut {
         let mut count = Count::default();
-        let (mut tie, mut last) = (0, None);
+        let (mut tie, mut last): (u64, Option<&RowBytes>) = (0, None);
         let mut previous: Option<&Entry> = None;
         let entries = self
             .chunks
@@ -287,8 +287,8 @@ impl Ordered {
     /// The rows that the last checkpoint does not have as they are, with their copies; from now on it has them.
     pub(crate) fn take_unsaved(&mut self, mut each: impl FnMut(&RowBytes, i64)) {
         for chunk in self.chunks.iter_mut().filter(|chunk| chunk.unsaved > 0) {
-            for entry in chunk.entries.iter_mut().filter(|e| std::mem::take(&mut e.is_unsaved)) {
-                entry.is_stored = true;
+            for entry in chunk.entries.iter_mut().filter(|entry| entry.is_unsaved) {
+                (entry.is_unsaved, entry.is_stored) = (false, true);
                 each(&entry.row, entry.now);
             }
             chunk.unsaved = 0;
