@@ -21,6 +21,7 @@ pub mod choice;
 mod chunk_queue;
 mod evaluation;
 pub mod filter;
+mod joining;
 mod keyed;
 pub mod late;
 pub mod lenient;

@@ -108,10 +108,6 @@ impl Ordered {
         self.chunks.is_empty()
     }
 
-    pub(crate) fn has_changes(&self) -> bool {
-        self.chunks.iter().any(|chunk| chunk.changed > 0)
-    }
-
     /// Whether a row of this order is behind all that can count, whatever its other columns are.
     pub(crate) fn is_order_beyond(&self, order: &[u8]) -> bool {
         self.bound.as_ref().is_some_and(|bound| order > bound.order())

@@ -16,10 +16,10 @@ use rheos_core::Result;
 use super::listing::{Change, list};
 use super::numbers::Numbering;
 use super::ordered::Ordered;
-use crate::keyed::expiry::Expiry;
 use crate::keyed::one_row::OneRow;
 use crate::keyed::row_codec::{RowBytes, RowCodec};
 use crate::keyed::slots::KeySlots;
+use crate::keyed::time_to_live::{TimeToLive, UNTOUCHED_MS};
 use crate::keyed::touched::Touched;
 use crate::row_keys::EncodedKeys;
 use crate::window_rank::RankFunction;
@@ -48,7 +48,9 @@ pub(crate) struct Partitions {
     unsaved: Touched,
     /// Rows that are gone and that the last checkpoint has.
     gone: Vec<Stored>,
-    expiry: Option<Expiry>,
+    ends: TimeToLive,
+    /// What a partition has may be missing, since it has ended before.
+    forgets_debts: bool,
 }
 
 impl Partitions {
@@ -63,7 +65,8 @@ impl Partitions {
             touched: Touched::default(),
             unsaved: Touched::default(),
             gone: vec![],
-            expiry: state_ttl_ms.map(Expiry::new),
+            ends: TimeToLive::new(state_ttl_ms),
+            forgets_debts: state_ttl_ms.is_some(),
         }
     }
 
@@ -109,9 +112,7 @@ impl Partitions {
                 Rows::Ordered(rows) => rows.resize_with(end, Ordered::default),
             }
         }
-        if let Some(expiry) = &mut self.expiry {
-            expiry.touch(slot, watermark_ms);
-        }
+        self.ends.touch(slot, watermark_ms);
         slot
     }
 
@@ -168,8 +169,7 @@ impl Partitions {
                 list(slot, &rows[at], self.numbering, out);
                 let (slots, gone) = (&self.slots, &mut self.gone);
                 // A row that had been dropped with its partition is taken away: it is a debt that nobody will pay.
-                let forgets_debts = self.expiry.is_some();
-                rows[at].settle(forgets_debts, |row| gone.push((slots.key(slot).into(), row, 0)));
+                rows[at].settle(self.forgets_debts, |row| gone.push((slots.key(slot).into(), row, 0)));
             }
         }
     }
@@ -191,16 +191,13 @@ impl Partitions {
             Rows::One(rows) => rows[slot as usize] = OneRow::default(),
             Rows::Ordered(rows) => rows[slot as usize] = Ordered::default(),
         }
-        if let Some(expiry) = &mut self.expiry {
-            expiry.forget(slot);
-        }
+        self.ends.forget(slot);
         self.slots.remove(slot);
     }
 
     /// Drops partitions that were not touched for so long. What was told of them stays as it is.
     pub(crate) fn expire(&mut self, watermark_ms: i64) {
-        let expired = self.expiry.as_mut().map_or_else(Vec::new, |expiry| expiry.expired(watermark_ms));
-        for slot in expired {
+        for slot in self.ends.expired(watermark_ms) {
             let key: Box<[u8]> = self.slots.key(slot).into();
             match &mut self.rows {
                 Rows::One(rows) => {
@@ -252,7 +249,7 @@ impl Partitions {
     }
 
     fn restore_row(&mut self, [key, order, rest]: [&[u8]; 3], copies: i64) {
-        let slot = self.slot(key, i64::MIN);
+        let slot = self.slot(key, UNTOUCHED_MS);
         let row = RowBytes::new(order, rest);
         match &mut self.rows {
             Rows::One(rows) if copies != 0 => rows[slot as usize].restore(row),

@@ -46,9 +46,8 @@ impl RankState {
         let replaces_by = if partitions.has_one_row() { self.partition_by.clone() } else { (0..width).collect() };
         let runs = stored.chunks(CHUNK_ROWS_MAX).map(|rows| self.run(partitions, rows)).collect::<Result<_>>()?;
         let tombstones = if is_all { vec![Tombstone::All] } else { vec![] };
-        Ok(StateDelta {
-            tables: vec![TableDelta { table, kind: self.keys.kind(), layout, replaces_by, tombstones, runs }],
-        })
+        let (kind, gone_by) = (self.keys.kind(), Some(width));
+        Ok(StateDelta { tables: vec![TableDelta { table, kind, layout, replaces_by, gone_by, tombstones, runs }] })
     }
 
     fn run(&self, partitions: &Partitions, stored: &[Stored]) -> Result<Run> {

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::AsArray;
-use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use proptest::prelude::*;
 use rheos_core::change;
@@ -17,7 +15,7 @@ pub(crate) fn changes(batches: &[RecordBatch]) -> Vec<(String, i64)> {
     let mut changes = vec![];
     for batch in batches {
         let (plain, weights) = change::split(batch).unwrap();
-        let weights = weights.map(|weights| weights.as_primitive::<Int64Type>().values().to_vec());
+        let weights = weights.map(|weights| weights.values().to_vec());
         for (row, text) in rows(&[plain]).into_iter().enumerate() {
             let weight = weights.as_ref().map_or(1, |weights| weights[row]);
             assert_ne!(weight, 0, "a change of nothing: {text}");
