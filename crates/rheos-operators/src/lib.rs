@@ -8,6 +8,8 @@
 //!   window_aggregate                         slices of partial aggregates; local (Partial) and final part
 //!   sessions                                 the same for sessions, and rows with their session
 //!   window_join ─ window_rank                rows that carry their window wait for its end (windowed_rows)
+//!   update_rank ─ set_operation              rows that change: top-N and deduplication, INTERSECT and EXCEPT
+//!   materialise                              rows that replace each other by a key, as rows that come and go
 //!   sort ─ limit                             of bounded input
 //!   plan                                     adds them to a job graph, with the exchanges that they need
 //! ```
@@ -26,6 +28,7 @@ mod keyed;
 pub mod late;
 pub mod lenient;
 pub mod limit;
+pub mod materialise;
 pub mod plan;
 pub mod project;
 pub mod quotient;
@@ -34,6 +37,7 @@ mod row_error;
 mod row_keys;
 pub mod scaled_integer;
 pub mod sessions;
+pub mod set_operation;
 pub mod sort;
 mod state;
 pub mod unnest;
@@ -49,8 +53,10 @@ pub use filter::FilterFactory;
 pub use late::{LatePort, LateRowsFactory};
 pub use lenient::LenientFactory;
 pub use limit::LimitFactory;
+pub use materialise::{KeyedChanges, MaterialiseFactory, MaterialiseSpec};
 pub use project::ProjectFactory;
 pub use sessions::AssignSessionsFactory;
+pub use set_operation::{SetOperation, SetOperationFactory, SetOperationSpec};
 pub use sort::{SortFactory, SortKey, SortLimit};
 pub use unnest::{UnnestFactory, UnnestOutput, UnnestSpec};
 pub use update_rank::{UpdateRankFactory, UpdateRankSpec};

@@ -7,6 +7,8 @@
 //!   sort, limit                         input ══ single ══► node
 //!   assign_sessions, rank               input ══ hash(keys) ══► node
 //!   window_join                         two inputs, each ══ hash(keys) ══► node
+//!   update_rank, materialise            input ══ hash(keys) ══► node
+//!   set_operation                       two inputs, each ══ hash(all columns) ══► node
 //! ```
 //!
 //! Invariant: an expression is over the columns of its input node, `graph.node(input).schema`. Errors, of all of them:
@@ -17,14 +19,17 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Column;
+use rheos_core::change::width;
 use rheos_core::graph::{Edge, Exchange, JobGraph, NodeId, NodeKind};
 use rheos_core::window::WindowSpec;
 use rheos_core::{Error, OperatorFactory, Port, Result};
 
 use crate::{
     AggregateMode, AggregateSpec, AggregateWindow, AssignSessionsFactory, AssignWindowsFactory, FilterFactory,
-    LatePort, LateRowsFactory, LimitFactory, ProjectFactory, SortFactory, SortKey, SortLimit, UnnestFactory,
-    UnnestSpec, WindowAggregateFactory, WindowJoinFactory, WindowJoinSpec, WindowRankFactory, WindowRankSpec,
+    KeyedChanges, LatePort, LateRowsFactory, LimitFactory, MaterialiseFactory, MaterialiseSpec, ProjectFactory,
+    SetOperationFactory, SetOperationSpec, SortFactory, SortKey, SortLimit, UnnestFactory, UnnestSpec,
+    UpdateRankFactory, UpdateRankSpec, WindowAggregateFactory, WindowJoinFactory, WindowJoinSpec, WindowRankFactory,
+    WindowRankSpec,
 };
 
 /// `WHERE`: the rows for which the predicate is true.
@@ -110,6 +115,36 @@ pub fn rank(graph: &mut JobGraph, input: NodeId, spec: WindowRankSpec) -> Result
     let name = if spec.limit.is_some() { "top-n" } else { "rank" };
     let factory = WindowRankFactory::try_new(spec)?;
     let exchange = factory.exchange().ok_or_else(|| Error::internal("a partition is no column"))?;
+    let node = stateful(graph, name, factory, input, exchange);
+    Ok((node, schema(graph, node)))
+}
+
+/// The ranks of rows that change, or that come for ever. Behind the exchange by the partition; without one all rows go to one worker.
+pub fn update_rank(graph: &mut JobGraph, input: NodeId, spec: UpdateRankSpec) -> Result<(NodeId, SchemaRef)> {
+    let name = if spec.limit.is_some() { "changing-top-n" } else { "changing-rank" };
+    let factory = UpdateRankFactory::try_new(spec)?;
+    let exchange = factory.exchange();
+    let node = stateful(graph, name, factory, input, exchange);
+    Ok((node, schema(graph, node)))
+}
+
+/// `INTERSECT [ALL]` and `EXCEPT [ALL]` of two inputs of the same columns. Equal rows meet.
+pub fn set_operation(graph: &mut JobGraph, inputs: [NodeId; 2], spec: SetOperationSpec) -> Result<(NodeId, SchemaRef)> {
+    let factory = SetOperationFactory::try_new(spec)?;
+    let columns = |from: NodeId| by((0..width(&graph.node(from).schema)).collect());
+    let edges = inputs.into_iter().map(|from| edge(from, columns(from))).collect();
+    let node = graph.add("set-operation", NodeKind::Stateful(Arc::new(factory)), edges);
+    Ok((node, schema(graph, node)))
+}
+
+/// One row a key of rows that replace each other, or that come and go. Behind the exchange by the key.
+pub fn materialise(graph: &mut JobGraph, input: NodeId, spec: MaterialiseSpec) -> Result<(NodeId, SchemaRef)> {
+    let name = match spec.changes {
+        KeyedChanges::Replace => "materialise",
+        KeyedChanges::Pair => "pair",
+    };
+    let factory = MaterialiseFactory::try_new(spec)?;
+    let exchange = factory.exchange();
     let node = stateful(graph, name, factory, input, exchange);
     Ok((node, schema(graph, node)))
 }

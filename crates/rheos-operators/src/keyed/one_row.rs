@@ -18,10 +18,6 @@ impl OneRow {
         self.now.as_ref()
     }
 
-    pub(crate) fn is_stored(&self) -> bool {
-        self.is_stored
-    }
-
     /// There is no row, and nothing to be told.
     pub(crate) fn is_empty(&self) -> bool {
         self.now.is_none() && self.told.is_none()
@@ -46,6 +42,11 @@ impl OneRow {
             true => (told, self.now.as_ref()),
             false => (None, None),
         }
+    }
+
+    /// Whether a checkpoint has to be told that the row is gone. From now on it is as if it had been.
+    pub(crate) fn take_stored(&mut self) -> bool {
+        std::mem::take(&mut self.is_stored)
     }
 
     /// From now on a checkpoint has the row, or knows that there is none.

@@ -201,8 +201,8 @@ impl Partitions {
             let key: Box<[u8]> = self.slots.key(slot).into();
             match &mut self.rows {
                 Rows::One(rows) => {
-                    let row = std::mem::take(&mut rows[slot as usize]);
-                    let stored = row.is_stored().then(|| row.now().cloned()).flatten();
+                    let mut row = std::mem::take(&mut rows[slot as usize]);
+                    let stored = row.now().cloned().filter(|_| row.take_stored());
                     self.gone.extend(stored.map(|row| (key, row, 0)));
                 }
                 Rows::Ordered(rows) => {
