@@ -10,6 +10,7 @@
 //!   window_join ─ window_rank                rows that carry their window wait for its end (windowed_rows)
 //!   update_rank ─ set_operation              rows that change: top-N and deduplication, INTERSECT and EXCEPT
 //!   materialise                              rows that replace each other by a key, as rows that come and go
+//!   group_aggregate                          GROUP BY and DISTINCT whose results change (keyed)
 //!   sort ─ limit                             of bounded input
 //!   plan                                     adds them to a job graph, with the exchanges that they need
 //! ```
@@ -23,7 +24,9 @@ pub mod choice;
 mod chunk_queue;
 mod evaluation;
 pub mod filter;
+pub mod group_aggregate;
 mod joining;
+#[allow(dead_code, reason = "the aggregate without windows is to use it")]
 mod keyed;
 pub mod late;
 pub mod lenient;
@@ -42,6 +45,8 @@ pub mod sort;
 mod state;
 pub mod unnest;
 pub mod update_rank;
+#[allow(dead_code, reason = "the aggregate without windows is to use it")]
+mod weighted;
 pub mod window_aggregate;
 pub mod window_join;
 pub mod window_rank;
@@ -50,6 +55,7 @@ mod windowed_rows;
 pub use aggregate::{AggregateCall, aggregate_call};
 pub use assign_windows::AssignWindowsFactory;
 pub use filter::FilterFactory;
+pub use group_aggregate::{GroupAggregateFactory, GroupAggregateSpec, GroupEmits};
 pub use late::{LatePort, LateRowsFactory};
 pub use lenient::LenientFactory;
 pub use limit::LimitFactory;

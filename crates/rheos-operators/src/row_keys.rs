@@ -63,18 +63,17 @@ impl RowKeys {
         Ok(EncodedKeys(self.converter.as_ref().map(|c| c.convert_columns(values)).transpose()?))
     }
 
+    /// The values of keys.
+    pub(crate) fn decode<'a>(&self, keys: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
+        let Some(converter) = &self.converter else { return Ok(vec![]) };
+        let parser = converter.parser();
+        let values = converter.convert_rows(keys.into_iter().map(|key| parser.parse(key)))?;
+        values.into_iter().zip(&self.types).map(|(column, t)| coerce(column, t)).collect()
+    }
+
     /// The keys of a batch's rows.
     pub(crate) fn encode(&self, batch: &RecordBatch) -> Result<EncodedKeys> {
         self.encode_values(&self.values(batch)?)
-    }
-
-    /// The values that these keys were made of; of dictionaries the values as plain columns. Errors: none for keys of this converter.
-    pub(crate) fn decode<'a>(&self, keys: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
-        let Some(converter) = &self.converter else { return Ok(vec![]) };
-        let parser = converter.parser();
-        let keys: Vec<&[u8]> = keys.collect();
-        let values = converter.convert_rows(keys.iter().map(|key| parser.parse(key)))?;
-        values.into_iter().zip(&self.types).map(|(values, t)| coerce(values, t)).collect()
     }
 
     /// No keys yet, for [`append`](Self::append).

@@ -11,5 +11,6 @@ pub(crate) mod one_row;
 pub(crate) mod row_codec;
 pub(crate) mod row_store;
 pub(crate) mod slots;
+pub(crate) mod telling;
 pub(crate) mod time_to_live;
 pub(crate) mod touched;

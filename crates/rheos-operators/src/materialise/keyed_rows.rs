@@ -105,6 +105,10 @@ impl KeyedRows {
         slot
     }
 
+    pub(super) fn has_changes(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
     pub(super) fn take_touched(&mut self) -> Vec<u32> {
         self.touched.take()
     }

@@ -95,4 +95,10 @@ impl OperatorFactory for MaterialiseFactory {
             ("rows".into(), changes.into()),
         ]
     }
+
+    fn growth(&self) -> Option<String> {
+        let columns = self.spec.key.iter().map(|at| self.rows.field(*at).name().clone()).collect::<Vec<_>>();
+        let grows = self.spec.changes == KeyedChanges::Replace && self.spec.state_ttl_ms.is_none();
+        grows.then(|| format!("a row for each {}", columns.join(", ")))
+    }
 }

@@ -6,14 +6,15 @@ use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use rheos_core::change::{split, with_weights};
-use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit};
+use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, WatermarkChange};
 use rheos_core::state::{SnapshotReader, StateDelta};
-use rheos_core::{Epoch, Operator, OperatorContext, Progress, Result};
+use rheos_core::{Epoch, Operator, OperatorContext, Progress, Result, Watermark};
 
 use super::MaterialiseSpec;
 use super::keyed_rows::KeyedRows;
 use crate::chunk_queue::ChunkQueue;
 use crate::evaluation::new_batch;
+use crate::keyed::telling::Telling;
 
 /// See the module.
 pub(super) struct Materialise {
@@ -22,6 +23,8 @@ pub(super) struct Materialise {
     /// Keys that have not told their changes.
     waiting: Vec<u32>,
     queue: ChunkQueue,
+    telling: Telling,
+    ends_epoch: bool,
 }
 
 impl Materialise {
@@ -31,7 +34,15 @@ impl Materialise {
             rows: KeyedRows::try_new(spec, rows, init)?,
             waiting: vec![],
             queue: ChunkQueue::default(),
+            telling: Telling::new(None),
+            ends_epoch: false,
         })
+    }
+
+    fn begin(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        self.waiting = self.rows.take_touched();
+        self.waiting.reverse();
+        self.emit(ctx)
     }
 
     fn emit(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
@@ -39,7 +50,10 @@ impl Materialise {
         match self.queue.emit_one(ctx)? {
             Progress::Done if !self.waiting.is_empty() => Ok(Progress::More),
             Progress::Done => {
-                self.rows.expire(ctx.watermark.ms());
+                self.telling.is_told(ctx.watermark);
+                if std::mem::take(&mut self.ends_epoch) {
+                    self.rows.expire(ctx.watermark.ms());
+                }
                 Ok(Progress::Done)
             }
             Progress::More => Ok(Progress::More),
@@ -71,14 +85,20 @@ impl Operator for Materialise {
         Ok(Progress::Done)
     }
 
+    fn on_watermark(&mut self, change: WatermarkChange, ctx: &mut OperatorContext) -> Result<Progress> {
+        match self.telling.is_last(change.combined, self.rows.has_changes()) {
+            true => self.begin(ctx),
+            false => Ok(Progress::Done),
+        }
+    }
+
     fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
         self.emit(ctx)
     }
 
     fn flush(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
-        self.waiting = self.rows.take_touched();
-        self.waiting.reverse();
-        self.emit(ctx)
+        self.ends_epoch = true;
+        self.begin(ctx)
     }
 
     fn on_epoch_end(&mut self, _epoch: Epoch, _ctx: &mut OperatorContext) -> Result<StateDelta> {
@@ -87,5 +107,9 @@ impl Operator for Materialise {
 
     fn restore(&mut self, snapshot: &dyn SnapshotReader) -> Result<()> {
         self.rows.restore(snapshot)
+    }
+
+    fn output_watermark(&self, combined: Watermark) -> Watermark {
+        self.telling.output_watermark(combined)
     }
 }

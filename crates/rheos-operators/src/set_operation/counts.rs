@@ -108,6 +108,10 @@ impl Counts {
         slot
     }
 
+    pub(super) fn has_changes(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
     pub(super) fn take_touched(&mut self) -> Vec<u32> {
         self.touched.take()
     }

@@ -129,4 +129,9 @@ impl OperatorFactory for SetOperationFactory {
     fn describe(&self) -> Vec<(String, String)> {
         vec![("operation".into(), self.spec.operation.to_string())]
     }
+
+    fn growth(&self) -> Option<String> {
+        (!self.spec.at_end && self.spec.state_ttl_ms.is_none())
+            .then(|| "a row for each different row of both inputs".into())
+    }
 }

@@ -14,14 +14,14 @@ use super::SetOperationSpec;
 use super::counts::Counts;
 use crate::chunk_queue::ChunkQueue;
 use crate::evaluation::new_batch;
+use crate::keyed::telling::Telling;
 
 /// See the module.
 pub(super) struct SetOperator {
     schema: SchemaRef,
     counts: Counts,
     at_end: bool,
-    emit_interval_ms: Option<i64>,
-    emitted_ms: i64,
+    telling: Telling,
     /// Rows whose changes have not been told.
     waiting: Vec<u32>,
     /// The change that is on its way out where each copy is a row: its slot, and the copies that wait.
@@ -41,8 +41,7 @@ impl SetOperator {
             schema: Arc::clone(schema),
             counts: Counts::try_new(spec.operation, rows, spec.state_ttl_ms, init)?,
             at_end: spec.at_end,
-            emit_interval_ms: spec.emit_interval_ms.filter(|_| !spec.at_end),
-            emitted_ms: i64::MIN,
+            telling: Telling::new(spec.emit_interval_ms.filter(|_| !spec.at_end)),
             waiting: vec![],
             copies: None,
             queue: ChunkQueue::default(),
@@ -63,6 +62,7 @@ impl SetOperator {
             Progress::Done if waits => Ok(Progress::More),
             Progress::More => Ok(Progress::More),
             Progress::Done => {
+                self.telling.is_told(ctx.watermark);
                 if std::mem::take(&mut self.ends_epoch) {
                     self.counts.expire(ctx.watermark.ms());
                 }
@@ -110,19 +110,17 @@ impl Operator for SetOperator {
     }
 
     fn on_watermark(&mut self, change: WatermarkChange, ctx: &mut OperatorContext) -> Result<Progress> {
-        if !self.at_end || change.combined != Watermark::MAX {
-            return Ok(Progress::Done);
+        match self.telling.is_last(change.combined, self.counts.has_changes()) {
+            true => self.begin(ctx),
+            false => Ok(Progress::Done),
         }
-        self.begin(ctx)
     }
 
     fn on_clock(&mut self, now_ms: i64, ctx: &mut OperatorContext) -> Result<Progress> {
-        let is_due = |interval: i64| now_ms >= self.emitted_ms.saturating_add(interval);
-        if !self.emit_interval_ms.is_some_and(is_due) {
-            return Ok(Progress::Done);
+        match self.telling.is_due(now_ms) {
+            true => self.begin(ctx),
+            false => Ok(Progress::Done),
         }
-        self.emitted_ms = now_ms;
-        self.begin(ctx)
     }
 
     fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
@@ -149,11 +147,11 @@ impl Operator for SetOperator {
     }
 
     fn output_watermark(&self, combined: Watermark) -> Watermark {
-        if self.at_end { combined.held_until_the_end() } else { combined }
+        if self.at_end { combined.held_until_the_end() } else { self.telling.output_watermark(combined) }
     }
 
     fn wants_clock(&self) -> bool {
-        self.emit_interval_ms.is_some()
+        self.telling.wants_clock()
     }
 
     fn open_windows(&self) -> u64 {

@@ -123,4 +123,24 @@ impl OperatorFactory for UpdateRankFactory {
         facts.extend(spec.limit.map(|limit| ("limit".into(), limit.to_string())));
         facts
     }
+
+    fn growth(&self) -> Option<String> {
+        let spec = &self.spec;
+        if spec.state_ttl_ms.is_some() {
+            return None;
+        }
+        let of = match spec.partition_by.is_empty() {
+            true => String::new(),
+            false => {
+                let columns = spec.partition_by.iter().map(|at| spec.input.field(*at).name().clone());
+                format!(" for each {}", columns.collect::<Vec<_>>().join(", "))
+            }
+        };
+        match spec.limit.filter(|_| !change::has_weights(&spec.input)) {
+            Some(_) if spec.partition_by.is_empty() => None,
+            Some(1) => Some(format!("a row{of}")),
+            Some(limit) => Some(format!("{limit} rows{of}")),
+            None => Some(format!("all rows{of}")),
+        }
+    }
 }

@@ -6,9 +6,9 @@ use arrow::array::{ArrayRef, Int64Array, UInt64Array};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use rheos_core::change;
-use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit};
+use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, WatermarkChange};
 use rheos_core::state::{SnapshotReader, StateDelta};
-use rheos_core::{Epoch, Operator, OperatorContext, Progress, Result};
+use rheos_core::{Epoch, Operator, OperatorContext, Progress, Result, Watermark};
 
 use super::UpdateRankSpec;
 use super::listing::Change;
@@ -18,6 +18,7 @@ use super::state::RankState;
 use crate::chunk_queue::ChunkQueue;
 use crate::evaluation::new_batch;
 use crate::keyed::row_codec::RowCodec;
+use crate::keyed::telling::Telling;
 
 /// See the module.
 pub(crate) struct UpdateRank {
@@ -26,8 +27,7 @@ pub(crate) struct UpdateRank {
     partitions: Partitions,
     state: RankState,
     emission: Emission,
-    emit_interval_ms: Option<i64>,
-    emitted_ms: i64,
+    telling: Telling,
 }
 
 /// Changes on their way out.
@@ -55,8 +55,7 @@ impl UpdateRank {
             partitions: Partitions::new(codec, numbering, only_grows, spec.state_ttl_ms),
             state: RankState::new(&rows, spec.partition_by.clone(), init),
             emission: Emission::default(),
-            emit_interval_ms: spec.emit_interval_ms,
-            emitted_ms: i64::MIN,
+            telling: Telling::new(spec.emit_interval_ms),
         })
     }
 
@@ -74,6 +73,7 @@ impl UpdateRank {
             Progress::Done if !self.emission.waiting.is_empty() => Ok(Progress::More),
             Progress::More => Ok(Progress::More),
             Progress::Done => {
+                self.telling.is_told(ctx.watermark);
                 if std::mem::take(&mut self.emission.ends_epoch) {
                     self.partitions.expire(ctx.watermark.ms());
                 }
@@ -127,13 +127,18 @@ impl Operator for UpdateRank {
         Ok(Progress::Done)
     }
 
-    fn on_clock(&mut self, now_ms: i64, ctx: &mut OperatorContext) -> Result<Progress> {
-        let is_due = |interval: i64| now_ms >= self.emitted_ms.saturating_add(interval);
-        if !self.emit_interval_ms.is_some_and(is_due) {
-            return Ok(Progress::Done);
+    fn on_watermark(&mut self, change: WatermarkChange, ctx: &mut OperatorContext) -> Result<Progress> {
+        match self.telling.is_last(change.combined, self.partitions.has_changes()) {
+            true => self.begin(false, ctx),
+            false => Ok(Progress::Done),
         }
-        self.emitted_ms = now_ms;
-        self.begin(false, ctx)
+    }
+
+    fn on_clock(&mut self, now_ms: i64, ctx: &mut OperatorContext) -> Result<Progress> {
+        match self.telling.is_due(now_ms) {
+            true => self.begin(false, ctx),
+            false => Ok(Progress::Done),
+        }
     }
 
     fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
@@ -152,7 +157,11 @@ impl Operator for UpdateRank {
         self.state.restore(snapshot, &mut self.partitions)
     }
 
+    fn output_watermark(&self, combined: Watermark) -> Watermark {
+        self.telling.output_watermark(combined)
+    }
+
     fn wants_clock(&self) -> bool {
-        self.emit_interval_ms.is_some()
+        self.telling.wants_clock()
     }
 }

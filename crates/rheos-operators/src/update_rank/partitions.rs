@@ -147,6 +147,10 @@ impl Partitions {
         self.unsaved.mark(slot);
     }
 
+    pub(crate) fn has_changes(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
     /// The partitions that may have changes to be told.
     pub(crate) fn take_touched(&mut self) -> Vec<u32> {
         self.touched.take()

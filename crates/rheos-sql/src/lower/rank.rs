@@ -25,7 +25,8 @@ impl Lowering<'_> {
     pub(super) fn rank(&mut self, window: &Window, condition: Option<&Expr>) -> Result<Stream> {
         let stream = self.lower(&window.input)?;
         let stream = self.assigned(stream)?;
-        let mut stream = self.compact(stream)?;
+        let stream = self.compact(stream)?;
+        let mut stream = self.settled(stream, "OVER")?;
         let width = window.input.schema().fields().len();
         for (i, expr) in window.window_expr.iter().enumerate() {
             // A limit would take rows away from the next function.

@@ -1,20 +1,17 @@
 //! Order and number of rows: `ORDER BY`, `LIMIT`; and windows put into the rows.
 
-use std::sync::Arc;
-
 use arrow::datatypes::SchemaRef;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{Column, DFSchema};
 use datafusion_expr::logical_plan::{FetchType, Limit, SkipType};
 use datafusion_expr::{Expr, LogicalPlan, SortExpr};
-use datafusion_physical_expr::PhysicalExpr;
 use rheos_core::NodeId;
 use rheos_core::error::{Error, Result};
 use rheos_operators::{LatePort, SortKey, SortLimit, plan};
 use sqlparser::keywords::Keyword;
 
 use super::stream::{Pending, Slot, Stream, unique};
-use super::{Lowering, column, column_index};
+use super::{Lowering, column_index};
 use crate::windows::WindowColumn;
 
 impl Lowering<'_> {
@@ -29,6 +26,7 @@ impl Lowering<'_> {
         self.needs_end(input, "ORDER BY", Keyword::ORDER, hint)?;
         let stream = self.lower(input)?;
         let stream = self.assigned(stream)?;
+        let stream = self.at_end(stream)?;
         // What is kept to the end has no columns that only other queries read.
         let mut stream = self.compact(stream)?;
         let mut compiled = vec![];
@@ -36,9 +34,8 @@ impl Lowering<'_> {
             compiled.push(stream.compile(&sort.expr, input.schema(), &self.props).map_err(|e| self.df(e))?);
         }
         // What is ordered by and not yet a column becomes one, behind the others.
-        let width = stream.schema.fields().len();
-        let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> =
-            stream.names().into_iter().enumerate().map(|(i, n)| (column(&stream.schema, i), n)).collect();
+        let mut columns = stream.columns();
+        let width = columns.len();
         let mut keys = vec![];
         for (sort, expr) in order.iter().zip(compiled) {
             let at = column_index(&expr).unwrap_or_else(|| {
@@ -78,6 +75,7 @@ impl Lowering<'_> {
         }
         let stream = self.lower(&limit.input)?;
         let stream = self.assigned(stream)?;
+        let stream = self.at_end(stream)?;
         let node = plan::limit(self.graph, stream.node, skip, fetch)?;
         Ok(Stream { node, ..stream })
     }
@@ -92,7 +90,9 @@ impl Lowering<'_> {
         // Rows are copied for each of their windows, and sessions keep them: without columns that only other queries read.
         let stream = if stream.pending.is_some() && late.is_none() { self.compact(stream)? } else { stream };
         let Some(pending) = stream.pending.clone() else { return Ok(stream) };
-        let width = stream.schema.fields().len();
+        // Sessions are made of rows that stay.
+        let stream = if pending.is_session() { self.settled(stream, "SESSION")? } else { stream };
+        let width = stream.width();
         let (node, schema) = self.assigner(&stream, &pending, late)?;
         let window_columns: Vec<_> = WindowColumn::ALL.iter().enumerate().map(|(i, w)| (width + i, *w)).collect();
         let at = |w: WindowColumn| window_columns.iter().find(|c| c.1 == w).map_or(width, |c| c.0);
