@@ -52,6 +52,7 @@ mod rewrite;
 mod scalar;
 mod select_names;
 mod set_types;
+mod sets;
 mod settings;
 mod side;
 mod spelling;
