@@ -43,6 +43,7 @@ mod nested_casts;
 mod optimize;
 mod proctime;
 mod program;
+mod push_down;
 mod query;
 mod quotients;
 mod ranking;

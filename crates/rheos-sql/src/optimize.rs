@@ -21,6 +21,7 @@ use crate::diagnose::external;
 use crate::first_match::without_lists;
 use crate::floats::prefer_floats;
 use crate::micros::in_micros;
+use crate::push_down::PushDown;
 use crate::quotients::round_quotients;
 use crate::reuse::reuse;
 use crate::spelling::spell_times;
@@ -66,7 +67,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         eliminate_filter::EliminateFilter, eliminate_limit::EliminateLimit, eliminate_outer_join::EliminateOuterJoin,
         extract_equijoin_predicate::ExtractEquijoinPredicate, optimize_projections::OptimizeProjections,
         optimize_unions::OptimizeUnions, propagate_empty_relation::PropagateEmptyRelation,
-        push_down_filter::PushDownFilter, scalar_subquery_to_join::ScalarSubqueryToJoin,
+        scalar_subquery_to_join::ScalarSubqueryToJoin,
         simplify_expressions::SimplifyExpressions,
     };
     vec![
@@ -82,7 +83,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(EliminateLimit::new()),
         Arc::new(PropagateEmptyRelation::new()),
         Arc::new(EliminateOuterJoin::new()),
-        Arc::new(PushDownFilter::new()),
+        Arc::new(PushDown::default()),
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(OptimizeProjections::new()),
     ]

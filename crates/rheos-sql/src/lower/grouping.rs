@@ -11,10 +11,11 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::{Column, DFSchema, ScalarValue};
 use datafusion_expr::expr::GroupingSet;
 use datafusion_expr::{Expr, LogicalPlan};
+use datafusion_functions_aggregate::count::count_all;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Literal;
 use rheos_core::error::{Error, Result};
@@ -98,7 +99,7 @@ impl Lowering<'_> {
         let id = output.field(exprs.len());
         fields.push((None, Arc::new(id.as_ref().clone().with_name(ID))));
         keys.push(Key::Column(Expr::Column(Column::new_unqualified(ID))));
-        if !aggregates.is_empty() && sets.iter().any(Vec::is_empty) && !is_windowed {
+        if sets.iter().any(Vec::is_empty) && !is_windowed {
             return self.with_totals(sets, exprs, aggregates, grouped, output);
         }
         let mut branches = vec![];
@@ -132,8 +133,10 @@ impl Lowering<'_> {
         let of_aggregates = DFSchema::new_with_metadata(of_aggregates, Default::default()).map_err(|e| self.df(e))?;
         let mut edges = vec![];
         for (_, id) in sets.iter().zip(ids(&sets, exprs)).filter(|(set, _)| set.is_empty()) {
-            let totals =
-                self.aggregated(grouped.rows.clone(), &[], aggregates, grouped.input.schema(), &of_aggregates)?;
+            let totals = match aggregates {
+                [] => self.one_row(grouped)?,
+                _ => self.aggregated(grouped.rows.clone(), &[], aggregates, grouped.input.schema(), &of_aggregates)?,
+            };
             let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> = vec![];
             for (i, name) in names.iter().enumerate() {
                 let data_type = shape.field(i).data_type();
@@ -157,6 +160,15 @@ impl Lowering<'_> {
         }
         let node = self.graph.add("union", NodeKind::Union, edges);
         Ok(Stream::plain(node, Arc::clone(&self.graph.node(node).schema)))
+    }
+
+    /// The row of an empty set where nothing is aggregated: it is there whatever comes.
+    fn one_row(&mut self, grouped: &Grouped<'_>) -> Result<Stream> {
+        let rows = count_all().alias("rows");
+        let field = Field::new("rows", DataType::Int64, false);
+        let output = DFSchema::new_with_metadata(vec![(None, Arc::new(field))], Default::default());
+        let output = output.map_err(|e| self.df(e))?;
+        self.aggregated(grouped.rows.clone(), &[], &[rows], grouped.input.schema(), &output)
     }
 
     /// The rows with the keys of one set behind them, and its id.
