@@ -67,8 +67,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         eliminate_filter::EliminateFilter, eliminate_limit::EliminateLimit, eliminate_outer_join::EliminateOuterJoin,
         extract_equijoin_predicate::ExtractEquijoinPredicate, optimize_projections::OptimizeProjections,
         optimize_unions::OptimizeUnions, propagate_empty_relation::PropagateEmptyRelation,
-        scalar_subquery_to_join::ScalarSubqueryToJoin,
-        simplify_expressions::SimplifyExpressions,
+        scalar_subquery_to_join::ScalarSubqueryToJoin, simplify_expressions::SimplifyExpressions,
     };
     vec![
         Arc::new(OptimizeUnions::new()),

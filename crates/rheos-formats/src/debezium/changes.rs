@@ -79,7 +79,9 @@ impl Changes {
                 };
                 if (misses_after || misses_before) && (is_key || !field.is_nullable()) && !bad.is_bad(row) {
                     let what = if is_key { "it is of the primary key" } else { "the column is NOT NULL" };
-                    bad.mark(row, rows, || Fault::new(BadKind::Value, format!("the value is missing, but {what}"), b""));
+                    bad.mark(row, rows, || {
+                        Fault::new(BadKind::Value, format!("the value is missing, but {what}"), b"")
+                    });
                 }
             }
             sides.before.push(before);

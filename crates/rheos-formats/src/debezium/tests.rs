@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use proptest::prelude::*;
@@ -16,11 +16,8 @@ use crate::{DecodeError, DecodeLimits, Decoded, InputRange, OnError, TextDecoder
 /// id BIGINT NOT NULL, name STRING, n BIGINT NOT NULL
 fn schema() -> SchemaRef {
     let field = |name: &str, data_type, nullable| Field::new(name, data_type, nullable);
-    let fields = [
-        field("id", DataType::Int64, false),
-        field("name", DataType::Utf8, true),
-        field("n", DataType::Int64, false),
-    ];
+    let fields =
+        [field("id", DataType::Int64, false), field("name", DataType::Utf8, true), field("n", DataType::Int64, false)];
     Arc::new(Schema::new(fields.to_vec()))
 }
 
