@@ -59,7 +59,7 @@ impl Changes {
         let rows = tape.rows();
         for (n, field) in self.rows.fields().iter().enumerate() {
             bad.set_column(n);
-            let mut side = |part: usize, bad: &mut BadRows| {
+            let side = |part: usize, bad: &mut BadRows| {
                 let cells = tape.column(data, part).field(n);
                 decode(&cells, field.data_type(), &mut Rows { owners: None, rows, bad })
             };
