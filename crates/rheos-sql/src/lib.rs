@@ -40,6 +40,7 @@ mod metadata;
 mod micros;
 mod misuse;
 mod nested_casts;
+mod not_in;
 mod optimize;
 mod proctime;
 mod program;

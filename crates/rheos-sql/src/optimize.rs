@@ -21,6 +21,7 @@ use crate::diagnose::external;
 use crate::first_match::without_lists;
 use crate::floats::prefer_floats;
 use crate::micros::in_micros;
+use crate::not_in::answerable;
 use crate::push_down::PushDown;
 use crate::quotients::round_quotients;
 use crate::reuse::reuse;
@@ -32,7 +33,7 @@ pub(crate) fn optimize(plan: LogicalPlan, config: &ConfigOptions, now_ms: i64) -
     lateral::check_values(&plan)?;
     let plan = round_quotients(prefer_floats(lateral::flatten(plan)?)?)?;
     let analyzer = Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(TypeCoercion::new())]);
-    let plan = in_micros(analyzer.execute_and_check(plan, config, |_, _| {})?)?;
+    let plan = answerable(in_micros(analyzer.execute_and_check(plan, config, |_, _| {})?)?)?;
     let zone = config.execution.time_zone.as_deref().unwrap_or("UTC");
     let plan = match event_time::boundedness(&plan).map_err(external)? {
         Boundedness::Unbounded => clock::on_operators(plan, zone.parse()?)?,

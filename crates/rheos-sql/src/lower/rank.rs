@@ -12,12 +12,14 @@ use datafusion_expr::utils::split_conjunction;
 use datafusion_expr::{Expr, LogicalPlan, Operator, SortExpr, WindowFunctionDefinition};
 use datafusion_physical_expr::PhysicalSortExpr;
 use rheos_core::error::{Error, Result};
+use rheos_core::source::Boundedness;
 use rheos_operators::risk::may_fail;
 use rheos_operators::{RankFunction, WindowColumns, WindowRankSpec, plan};
 use sqlparser::keywords::Keyword;
 
 use super::Lowering;
 use super::stream::{Slot, Stream, unique};
+use crate::event_time;
 use crate::windows::WindowColumn;
 
 impl Lowering<'_> {
@@ -64,7 +66,7 @@ impl Lowering<'_> {
         };
         let WindowFunctionParams { partition_by, order_by, .. } = params;
         let logical = input.schema();
-        let (mut keys, mut start, mut end) = (vec![], None, None);
+        let (mut keys, mut of_window, mut start, mut end) = (vec![], vec![], None, None);
         for key in partition_by {
             let at = match &key {
                 Expr::Column(c) => logical.index_of_column(c).map_err(|e| self.df(e))?,
@@ -74,14 +76,23 @@ impl Lowering<'_> {
                 Some((Slot::Column(row), Some(WindowColumn::Start))) => start = Some(row),
                 Some((Slot::Column(row), Some(WindowColumn::End))) => end = Some(row),
                 Some((_, Some(WindowColumn::Time))) => {}
-                _ => keys.push(key),
+                _ => {
+                    keys.push(key);
+                    continue;
+                }
             }
+            of_window.push(key);
         }
         let window = match (start, end) {
             (Some(start), Some(end)) => Some(WindowColumns { start, end }),
-            (None, None) => {
+            (None, None) if of_window.is_empty() => {
                 let hint = "PARTITION BY window_start, window_end of a window, as in FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)";
                 self.needs_end(input, "OVER without a window", Keyword::OVER, hint)?;
+                None
+            }
+            _ if event_time::boundedness(input)? == Boundedness::Bounded => {
+                // A part of a window's columns does not tell windows apart: they are keys like any other.
+                keys.extend(of_window);
                 None
             }
             _ => {
