@@ -106,7 +106,8 @@ class Engine:
             program += f"SELECT {columns} FROM ({query.sql(RHEOS)}) AS r;\n"
         command = [self.binary, "run", "-", "-o", "jsonl", *options]
         if self.mode != "final":
-            command += ["--set", "emit.mode=changes"]
+            # Every change is told, and folded here.
+            command = [self.binary, "run", "-", "-o", "changelog", "--set", "emit.mode=changes", *options]
         try:
             done = subprocess.run(command, input=program, capture_output=True, text=True, timeout=60)
         except subprocess.TimeoutExpired as late:
@@ -114,12 +115,21 @@ class Engine:
         if done.returncode != 0:
             kind = Refused if REFUSED.search(done.stderr) else Failed
             raise kind(done.stderr.strip() or f"ended with {done.returncode}")
-        rows = collections.defaultdict(list)
-        for line in done.stdout.splitlines():
-            values = json.loads(line, parse_float=decimal.Decimal)
-            i = int(next(iter(values))[1:].split("_")[0])
-            rows[i].append(tuple(cell(values[f"q{i}_{n}"]) for n in range(widths[i])))
-        return {i: rows[i] for i, _ in queries}
+        return folded(done.stdout, widths)
+
+
+def folded(printed, widths):
+    """The rows of each query from lines of JSON: as they are, or those that are there after all changes (`op`)."""
+    counts = {i: collections.Counter() for i in widths}
+    for line in printed.splitlines():
+        values = json.loads(line, parse_float=decimal.Decimal)
+        op = values.pop("op", "+I")
+        i = int(next(iter(values))[1:].split("_")[0])
+        counts[i][tuple(cell(values[f"q{i}_{n}"]) for n in range(widths[i]))] += 1 if op[0] == "+" else -1
+    for i, rows in counts.items():
+        if min(rows.values(), default=0) < 0:
+            raise Failed(f"a row goes that was not there: {min(rows, key=rows.get)}")
+    return {i: [row for row in rows.elements()] for i, rows in counts.items()}
 
 
 def cell(value):

@@ -134,8 +134,8 @@ fn what_is_no_change_says_why() {
         (line(0, &null, &null, "m"), "it is a message (op 'm')"),
         (line(0, &a, &a, "x"), "its 'op' is none of c, r, u, d"),
         (r#"{"after":{"id":1},"op":7}"#.into(), "its 'op' is none of c, r, u, d"),
-        (line(0, &null, &json!({"id": "x", "n": 1}), "c"), "column 'id': the value is not a BIGINT: x"),
-        (line(0, &json!({"id": "x", "n": 1}), &a, "u"), "column 'id': the value is not a BIGINT: x"),
+        (line(0, &null, &json!({"id": "x", "n": 1}), "c"), "column 'id': the value does not fit BIGINT: x"),
+        (line(0, &json!({"id": "x", "n": 1}), &a, "u"), "column 'id': the value does not fit BIGINT: x"),
         (line(0, &null, &json!({"id": 1}), "c"), "column 'n': the value is missing, but the column is NOT NULL"),
         (line(0, &json!({"n": 1}), &null, "d"), "column 'id': the value is missing, but the column is NOT NULL"),
     ] {
@@ -170,7 +170,7 @@ fn a_bad_change_is_left_out_as_a_whole_and_counted_once() {
             _ => {
                 let reasons: Vec<_> = decoder.take_letters().into_iter().map(|letter| letter.reason).collect();
                 assert_eq!(reasons.len(), 3);
-                assert!(reasons[0].starts_with("column 'n': the value is not a BIGINT"), "{reasons:?}");
+                assert!(reasons[0].starts_with("column 'n': the value does not fit BIGINT"), "{reasons:?}");
             }
         }
     }
