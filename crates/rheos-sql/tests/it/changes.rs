@@ -118,3 +118,13 @@ fn queries_of_two_modes_share_nothing_that_differs() {
     let count = |name: &str| graph.nodes().iter().filter(|n| n.name == name).count();
     assert_eq!((count("aggregate"), count("group"), count("source:flights")), (1, 1, 1));
 }
+
+#[test]
+fn a_query_may_say_itself_what_it_gives() {
+    let bounded = "SELECT origin, count(*) AS n FROM flights GROUP BY origin";
+    let steps = |query: &str, results| result(query, results).2.join(" ");
+    assert!(steps(&format!("{bounded} EMIT CHANGES"), ResultRows::Final).contains("group rows-at-end"));
+    assert!(!steps(&format!("{bounded} EMIT FINAL"), ResultRows::Changes).contains("group"));
+    let set = format!("SET 'emit.mode' = 'changes'; {bounded} EMIT FINAL");
+    assert!(!steps(&set, ResultRows::Changes).contains("group"));
+}
