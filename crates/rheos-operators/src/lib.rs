@@ -9,6 +9,8 @@
 //!   sessions                                 the same for sessions, and rows with their session
 //!   window_join ─ window_rank                rows that carry their window wait for its end (windowed_rows)
 //!   update_join                              rows of both sides by key (keyed); what comes and goes changes the result
+//!   update_rank ─ set_operation              rows that change: top-N and deduplication, INTERSECT and EXCEPT
+//!   materialise                              rows that replace each other by a key, as rows that come and go
 //!   group_aggregate                          GROUP BY and DISTINCT whose results change (keyed)
 //!   sort ─ limit                             of bounded input
 //!   plan                                     adds them to a job graph, with the exchanges that they need
@@ -30,6 +32,7 @@ mod keyed;
 pub mod late;
 pub mod lenient;
 pub mod limit;
+pub mod materialise;
 pub mod plan;
 pub mod project;
 pub mod quotient;
@@ -38,10 +41,12 @@ mod row_error;
 mod row_keys;
 pub mod scaled_integer;
 pub mod sessions;
+pub mod set_operation;
 pub mod sort;
 mod state;
 pub mod unnest;
 pub mod update_join;
+pub mod update_rank;
 #[allow(dead_code, reason = "the aggregate without windows is to use it")]
 mod weighted;
 pub mod window_aggregate;
@@ -56,11 +61,14 @@ pub use group_aggregate::{GroupAggregateFactory, GroupAggregateSpec, GroupEmits}
 pub use late::{LatePort, LateRowsFactory};
 pub use lenient::LenientFactory;
 pub use limit::LimitFactory;
+pub use materialise::{KeyedChanges, MaterialiseFactory, MaterialiseSpec};
 pub use project::ProjectFactory;
 pub use sessions::AssignSessionsFactory;
+pub use set_operation::{SetOperation, SetOperationFactory, SetOperationSpec};
 pub use sort::{SortFactory, SortKey, SortLimit};
 pub use unnest::{UnnestFactory, UnnestOutput, UnnestSpec};
 pub use update_join::{TimeBounds, UpdateJoinFactory, UpdateJoinInput, UpdateJoinSpec};
+pub use update_rank::{UpdateRankFactory, UpdateRankSpec};
 pub use window_aggregate::{AggregateMode, AggregateSpec, AggregateTime, AggregateWindow, WindowAggregateFactory};
 pub use window_join::{WindowJoinFactory, WindowJoinInput, WindowJoinSpec};
 pub use window_rank::{RankFunction, WindowRankFactory, WindowRankSpec};

@@ -8,6 +8,8 @@
 //!   assign_sessions, rank               input ══ hash(keys) ══► node
 //!   window_join                         two inputs, each ══ hash(keys) ══► node
 //!   update_join                         two inputs, each ══ hash(keys) ══► node
+//!   update_rank, materialise            input ══ hash(keys) ══► node
+//!   set_operation                       two inputs, each ══ hash(all columns) ══► node
 //!   group_aggregate                     input ══ hash(keys) ══► node
 //!   union                               inputs ──► node; where some have weights, the others get 1
 //! ```
@@ -31,9 +33,11 @@ use rheos_core::{Error, OperatorFactory, Port, Result};
 use crate::evaluation::plan_error;
 use crate::{
     AggregateMode, AggregateSpec, AggregateWindow, AssignSessionsFactory, AssignWindowsFactory, FilterFactory,
-    GroupAggregateFactory, GroupAggregateSpec, GroupEmits, LatePort, LateRowsFactory, LimitFactory, ProjectFactory,
-    SortFactory, SortKey, SortLimit, UnnestFactory, UnnestSpec, UpdateJoinFactory, UpdateJoinSpec,
-    WindowAggregateFactory, WindowJoinFactory, WindowJoinSpec, WindowRankFactory, WindowRankSpec,
+    GroupAggregateFactory, GroupAggregateSpec, GroupEmits, KeyedChanges, LatePort, LateRowsFactory, LimitFactory,
+    MaterialiseFactory, MaterialiseSpec, ProjectFactory, RankFunction, SetOperation, SetOperationFactory,
+    SetOperationSpec, SortFactory, SortKey, SortLimit, UnnestFactory, UnnestSpec, UpdateJoinFactory, UpdateJoinSpec,
+    UpdateRankFactory, UpdateRankSpec, WindowAggregateFactory, WindowJoinFactory, WindowJoinSpec, WindowRankFactory,
+    WindowRankSpec,
 };
 
 /// `WHERE`: the rows for which the predicate is true.
@@ -206,6 +210,61 @@ pub fn rank(graph: &mut JobGraph, input: NodeId, spec: WindowRankSpec) -> Result
     let factory = WindowRankFactory::try_new(spec)?;
     let exchange = factory.exchange().ok_or_else(|| Error::internal("a partition is no column"))?;
     let node = stateful(graph, name, factory, input, exchange);
+    Ok((node, schema(graph, node)))
+}
+
+/// The ranks of rows that change, or that come for ever. Behind the exchange by the partition; without one all rows go to one worker.
+pub fn update_rank(graph: &mut JobGraph, input: NodeId, mut spec: UpdateRankSpec) -> Result<(NodeId, SchemaRef)> {
+    check_repeatable(graph, input, spec.order_by.iter().map(|key| &key.expr))?;
+    let name = if spec.limit.is_some() { "changing-top-n" } else { "changing-rank" };
+    spec.state_ttl_ms = graph.state_ttl_ms();
+    let key = rank_key(&spec, graph.node(input).key.as_ref());
+    let factory = UpdateRankFactory::try_new(spec)?;
+    let exchange = factory.exchange();
+    let node = stateful(graph, name, factory, input, exchange);
+    graph.set_key(node, key);
+    Ok((node, schema(graph, node)))
+}
+
+/// What no two rows of a partition have in common: all of it, if there is one row; what none of the input had; the number of the row.
+fn rank_key(spec: &UpdateRankSpec, input: Option<&Vec<usize>>) -> Option<Vec<usize>> {
+    let is_numbered = spec.function == RankFunction::RowNumber;
+    if is_numbered && spec.limit == Some(1) {
+        return Some(spec.partition_by.clone());
+    }
+    let number = (spec.name.is_some() && is_numbered).then(|| width(&spec.input));
+    input.cloned().or_else(|| Some(spec.partition_by.iter().copied().chain([number?]).collect()))
+}
+
+/// `INTERSECT [ALL]` and `EXCEPT [ALL]` of two inputs of the same columns. Equal rows meet.
+pub fn set_operation(
+    graph: &mut JobGraph,
+    inputs: [NodeId; 2],
+    mut spec: SetOperationSpec,
+) -> Result<(NodeId, SchemaRef)> {
+    spec.state_ttl_ms = graph.state_ttl_ms();
+    let is_distinct = matches!(spec.operation, SetOperation::Intersect | SetOperation::Except);
+    let all_columns = (0..width(&graph.node(inputs[0]).schema)).collect();
+    let factory = SetOperationFactory::try_new(spec)?;
+    let columns = |from: NodeId| by((0..width(&graph.node(from).schema)).collect());
+    let edges = inputs.into_iter().map(|from| edge(from, columns(from))).collect();
+    let node = graph.add("set-operation", NodeKind::Stateful(Arc::new(factory)), edges);
+    graph.set_key(node, is_distinct.then_some(all_columns));
+    Ok((node, schema(graph, node)))
+}
+
+/// One row a key of rows that replace each other, or that come and go. Behind the exchange by the key.
+pub fn materialise(graph: &mut JobGraph, input: NodeId, mut spec: MaterialiseSpec) -> Result<(NodeId, SchemaRef)> {
+    spec.state_ttl_ms = graph.state_ttl_ms();
+    let key = spec.key.clone();
+    let name = match spec.changes {
+        KeyedChanges::Replace => "materialise",
+        KeyedChanges::Pair => "pair",
+    };
+    let factory = MaterialiseFactory::try_new(spec)?;
+    let exchange = factory.exchange();
+    let node = stateful(graph, name, factory, input, exchange);
+    graph.set_key(node, Some(key));
     Ok((node, schema(graph, node)))
 }
 

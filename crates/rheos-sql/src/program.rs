@@ -206,7 +206,7 @@ impl Planner<'_> {
                             Takes::Final => Takes::ChangesOfEndless,
                             other => other,
                         };
-                        let target = Target { name: EXPLAINED.into(), table: None, sink, takes };
+                        let target = Target { name: EXPLAINED.into(), table: None, sink, takes, key: None };
                         Task { plan, tokens, aliases, emit: self.result_emit()?, target }
                     }
                     _ => return Err(Error::internal("EXPLAIN of a statement without a plan")),
@@ -290,7 +290,7 @@ impl Planner<'_> {
         for table in unread {
             let name = &table.definition.name;
             if let Some(sink) = side::letters_sink(name, folder, self.registry)? {
-                let target = Target { name: side::sink_name(name), table: None, sink, takes: Takes::Final };
+                let target = Target { name: side::sink_name(name), table: None, sink, takes: Takes::Final, key: None };
                 let (plan, aliases) = (side::errors_plan(table)?, BTreeSet::new());
                 self.tasks.push(Task { plan, tokens: vec![], aliases, emit: Emit::default(), target });
             }
@@ -344,7 +344,7 @@ impl Planner<'_> {
         }
         connector.check_options(&definition).map_err(|e| places.locate(e))?;
         let computed_time = ddl.watermark.as_ref().and_then(|w| ddl.computed(&w.column.value));
-        let mut table = Table::new(definition, Arc::clone(connector), None, ddl.primary_key, places);
+        let mut table = Table::new(definition, Arc::clone(connector), None, ddl.primary_key(), places);
         let scanned = Arc::clone(&table.schema);
         let Some(time) = computed_time else {
             table.watermark = watermark(&ddl, &scanned, time_options)?;
@@ -417,14 +417,6 @@ impl Planner<'_> {
         let at = place(insert.table.span);
         let table = Arc::clone(self.catalog.table(&insert.table.value).map_err(|e| e.with_span(at))?);
         let name = &table.definition.name;
-        if table.primary_key.is_some() {
-            return Err(Error::invalid(
-                142,
-                format!("writing to a table with a PRIMARY KEY ('{name}') is not supported yet"),
-            )
-            .with_hint("take the PRIMARY KEY away: rows are appended")
-            .with_span(at));
-        }
         let plan = query::plan(&insert.query, &self.catalog)?;
         let schema = &table.definition.schema;
         let plan = insert::shape(plan, &insert.columns, name, schema, &insert.query, &self.catalog)?;
@@ -442,12 +434,21 @@ impl Planner<'_> {
             Changes::Append => Takes::Final,
             Changes::Upsert | Changes::Retract => Takes::Changes,
         };
+        if table.primary_key.is_some() && takes == Takes::Final {
+            let connector = table.connector.name();
+            let what =
+                format!("a PRIMARY KEY has rows replaced, and what is written to '{name}' by '{connector}' stays");
+            return Err(Error::invalid(701, what)
+                .with_hint("take the PRIMARY KEY away: rows are appended")
+                .with_span(at));
+        }
+        let key = table.key_columns()?;
         Ok(Task {
             plan,
             tokens: insert.query,
             aliases,
             emit: self.emit()?,
-            target: Target { name: format!("sink:{name}"), table: Some(name.clone()), sink, takes },
+            target: Target { name: format!("sink:{name}"), table: Some(name.clone()), sink, takes, key },
         })
     }
 
@@ -497,7 +498,7 @@ impl Planner<'_> {
         }
         let sink = (self.options.result_sink)(index, Arc::clone(&schema));
         let name = result_name(index);
-        let target = Target { name, table: None, sink, takes: self.takes() };
+        let target = Target { name, table: None, sink, takes: self.takes(), key: None };
         self.tasks.push(Task { plan, tokens, aliases, emit: self.result_emit()?, target });
         self.outputs.push(Output::Rows { index, schema, key: None });
         Ok(())

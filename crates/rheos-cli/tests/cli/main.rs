@@ -14,6 +14,7 @@ mod config;
 mod docs;
 mod explain;
 mod files;
+mod first_rows;
 mod follow;
 mod letters;
 mod letters_kept;

@@ -14,12 +14,14 @@ mod fields_used;
 mod grouping;
 mod guards;
 mod join;
+mod keyed_table;
 mod late;
 mod lenient;
 mod not_null;
 mod rank;
 mod rows;
 mod scan;
+mod set_operation;
 mod shared;
 mod stream;
 mod time_bounds;
@@ -49,6 +51,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 use crate::catalog::{Catalog, scanned_table};
 use crate::diagnose;
 use crate::event_time;
+use crate::sets::SetNode;
 use crate::settings::Emit;
 use crate::side::errors_of;
 use crate::tokens::{Tokens, place, whole};
@@ -78,6 +81,8 @@ pub(crate) struct Target {
     pub(crate) table: Option<String>,
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) takes: Takes,
+    /// The columns of its PRIMARY KEY.
+    pub(crate) key: Option<Vec<usize>>,
 }
 
 /// Which rows a target takes.
@@ -128,6 +133,7 @@ pub(crate) fn lower(tasks: &[Task], catalog: &Catalog) -> Result<JobGraph> {
             catalog,
             emit: task.emit,
             changing: None,
+            takes: task.target.takes,
             props: props(catalog.config()),
         };
         let naming = catalog.hints().or_default(catalog.hints().of_query(&task.tokens)?);
@@ -141,6 +147,10 @@ pub(crate) fn lower(tasks: &[Task], catalog: &Catalog) -> Result<JobGraph> {
         let input = match ends.as_slice() {
             [only] => *only,
             many => plan::union(&mut graph, many.to_vec())?,
+        };
+        let input = match &target.key {
+            Some(key) => keyed_table::replaced(&mut graph, input, key, target.sink.accepts())?,
+            None => input,
         };
         let exchange = if target.sink.single_writer() { Exchange::Single } else { Exchange::Forward };
         graph.add(target.name.clone(), NodeKind::Sink(Arc::clone(&target.sink)), vec![edge(input, exchange)]);
@@ -222,6 +232,8 @@ struct Lowering<'a> {
     catalog: &'a Catalog,
     emit: Emit,
     changing: Option<changes::Changing>,
+    /// What the target of the task takes.
+    takes: Takes,
     props: ExecutionProps,
 }
 
@@ -289,12 +301,19 @@ impl Lowering<'_> {
             LogicalPlan::Limit(limit) => self.limit(limit),
             LogicalPlan::Values(values) => self.values(values),
             LogicalPlan::EmptyRelation(empty) => self.empty(empty),
-            LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<WindowNode>() {
-                Some(window) => self.window(window),
-                None => Err(Error::internal("an unknown node is in the plan")),
+            LogicalPlan::Extension(extension) => {
+                let node = extension.node.as_any();
+                match (node.downcast_ref::<WindowNode>(), node.downcast_ref::<SetNode>()) {
+                    (Some(window), _) => self.window(window),
+                    (_, Some(set)) => self.set_operation(set.operation, &set.left, &set.right, plan.schema()),
+                    _ => Err(Error::internal("an unknown node is in the plan")),
+                }
+            }
+            LogicalPlan::Join(join) => match self.changing_set(join)? {
+                Some(operation) => self.set_operation(operation, &join.left, &join.right, &join.schema),
+                None => self.join(join),
             },
-            LogicalPlan::Join(join) => self.join(join),
-            LogicalPlan::Window(window) => self.rank(window, None),
+            LogicalPlan::Window(window) => self.rank(window, None, true),
             LogicalPlan::Distinct(_) => Err(self.refused("DISTINCT ON", Keyword::DISTINCT, "use FIRST_VALUE")),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest),
             LogicalPlan::Subquery(_) => Err(self.refused("a subquery here", Keyword::SELECT, "use a view")),
@@ -358,11 +377,15 @@ impl Lowering<'_> {
     }
 
     fn filter(&mut self, predicate: &Expr, input: &LogicalPlan) -> Result<Stream> {
-        let mut stream = match input {
-            LogicalPlan::Window(window) => self.rank(window, Some(predicate))?,
+        let stream = match input {
+            LogicalPlan::Window(window) => self.rank(window, Some(predicate), true)?,
             _ => self.lower(input)?,
         };
-        let schema = input.schema();
+        self.filtered(stream, predicate, input.schema())
+    }
+
+    /// The rows of a stream that fulfil a condition.
+    fn filtered(&mut self, mut stream: Stream, predicate: &Expr, schema: &DFSchema) -> Result<Stream> {
         let needs = stream.needs_window(predicate, schema).map_err(|e| self.df(e))?;
         if needs && stream.reads(predicate, schema).map_err(|e| self.df(e))?.is_empty() {
             let renamed = self.window_condition(predicate, &stream, schema)?;
@@ -387,7 +410,10 @@ impl Lowering<'_> {
     }
 
     fn project(&mut self, exprs: &[Expr], input: &LogicalPlan) -> Result<Stream> {
-        let mut stream = self.lower(input)?;
+        let mut stream = match rank::unnumbered(exprs, input) {
+            Some((filter, window)) => self.first_rows(filter, window)?,
+            None => self.lower(input)?,
+        };
         let schema = input.schema();
         let plain = |e: &Expr| match e.clone().unalias() {
             Expr::Column(c) => schema.index_of_column(&c).ok(),

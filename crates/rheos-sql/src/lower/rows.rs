@@ -7,11 +7,13 @@ use datafusion_expr::logical_plan::{FetchType, Limit, SkipType};
 use datafusion_expr::{Expr, LogicalPlan, SortExpr};
 use rheos_core::NodeId;
 use rheos_core::error::{Error, Result};
+use rheos_core::source::Boundedness;
 use rheos_operators::{LatePort, SortKey, SortLimit, plan};
 use sqlparser::keywords::Keyword;
 
 use super::stream::{Pending, Slot, Stream, unique};
-use super::{Lowering, column_index};
+use super::{Lowering, Takes, column_index};
+use crate::event_time;
 use crate::windows::WindowColumn;
 
 impl Lowering<'_> {
@@ -22,7 +24,13 @@ impl Lowering<'_> {
         input: &LogicalPlan,
         limit: Option<(usize, usize)>,
     ) -> Result<Stream> {
-        let hint = "order the result where it is read, or window the query first";
+        if let Some((skip, fetch)) = limit
+            && self.wants_changes(input)?
+            && (event_time::boundedness(input)? == Boundedness::Unbounded || self.takes == Takes::Changes)
+        {
+            return self.first_in_order(order, input, skip, fetch);
+        }
+        let hint = "add LIMIT n for the first n, which change as rows come, or window the query first";
         self.needs_end(input, "ORDER BY", Keyword::ORDER, hint)?;
         let stream = self.lower(input)?;
         let stream = self.assigned(stream)?;
@@ -62,7 +70,9 @@ impl Lowering<'_> {
             _ => ("LIMIT", Keyword::LIMIT),
         };
         let hint = format!("take {what} away, or read a bounded input, e.g. with 'number-of-rows'");
-        self.needs_end(&limit.input, what, keyword, &hint)?;
+        if !matches!(limit.input.as_ref(), LogicalPlan::Sort(_)) {
+            self.needs_end(&limit.input, what, keyword, &hint)?;
+        }
         let (SkipType::Literal(skip), FetchType::Literal(fetch)) =
             (limit.get_skip_type().map_err(|e| self.df(e))?, limit.get_fetch_type().map_err(|e| self.df(e))?)
         else {

@@ -67,7 +67,7 @@ fn result(program: &str, results: ResultRows) -> (Vec<String>, Option<Vec<usize>
         .unwrap_or_else(|e| panic!("{program}: {e}"));
     let Some(Output::Rows { schema, key, .. }) = program.outputs.into_iter().next() else { panic!("no rows") };
     let columns = schema.fields().iter().map(|f| f.name().clone()).collect();
-    let graph = program.graph.unwrap();
+    let graph = program.graph.expect("the program runs something");
     (columns, key, graph.nodes().iter().map(|n| n.name.clone()).collect())
 }
 
