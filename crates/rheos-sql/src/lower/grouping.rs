@@ -11,10 +11,11 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::{Column, DFSchema, ScalarValue};
 use datafusion_expr::expr::GroupingSet;
 use datafusion_expr::{Expr, LogicalPlan};
+use datafusion_functions_aggregate::count::count_all;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Literal;
 use rheos_core::change::width;
@@ -103,7 +104,7 @@ impl Lowering<'_> {
         let id = output.field(exprs.len());
         fields.push((None, Arc::new(id.as_ref().clone().with_name(ID))));
         keys.push(Key::Column(Expr::Column(Column::new_unqualified(ID))));
-        if !aggregates.is_empty() && sets.iter().any(Vec::is_empty) && !is_windowed {
+        if sets.iter().any(Vec::is_empty) && !is_windowed {
             return self.with_totals(sets, exprs, aggregates, grouped, output);
         }
         let mut branches = vec![];
@@ -142,9 +143,10 @@ impl Lowering<'_> {
         let changes = grouped.rows.has_weights() || self.wants_changes(grouped.input)?;
         for (_, id) in sets.iter().zip(ids(&sets, exprs)).filter(|(set, _)| set.is_empty()) {
             let (rows, logical) = (grouped.rows.clone(), grouped.input.schema());
-            let totals = match changes {
-                true => self.changing(rows, &[], aggregates, logical, &of_aggregates)?,
-                false => self.aggregated(rows, &[], aggregates, logical, &of_aggregates)?,
+            let totals = match (aggregates, changes) {
+                ([], _) => self.one_row(grouped, changes)?,
+                (_, true) => self.changing(rows, &[], aggregates, logical, &of_aggregates)?,
+                (_, false) => self.aggregated(rows, &[], aggregates, logical, &of_aggregates)?,
             };
             let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> = vec![];
             for (i, name) in names.iter().enumerate() {
@@ -168,6 +170,19 @@ impl Lowering<'_> {
         }
         let node = plan::union(self.graph, nodes)?;
         Ok(Stream::plain(node, Arc::clone(&self.graph.node(node).schema)))
+    }
+
+    /// The row of an empty set where nothing is aggregated: it is there whatever comes.
+    fn one_row(&mut self, grouped: &Grouped<'_>, changes: bool) -> Result<Stream> {
+        let rows = count_all().alias("rows");
+        let field = Field::new("rows", DataType::Int64, false);
+        let output = DFSchema::new_with_metadata(vec![(None, Arc::new(field))], Default::default());
+        let output = output.map_err(|e| self.df(e))?;
+        let (of, logical) = (grouped.rows.clone(), grouped.input.schema());
+        match changes {
+            true => self.changing(of, &[], &[rows], logical, &output),
+            false => self.aggregated(of, &[], &[rows], logical, &output),
+        }
     }
 
     /// The rows with the keys of one set behind them, and its id.
