@@ -107,3 +107,15 @@ fn a_table_with_a_key_has_one_row_of_each() {
     let refused = sandbox.run(&["run", "-c", &format!("{TABLE}{file} INSERT INTO p SELECT * FROM bid")]);
     refused.expect_code(65).expect_talk("R0701").expect_talk("PRIMARY KEY");
 }
+
+/// What came first stays first: rows that are told once and stay can take it.
+#[test]
+fn the_first_row_to_come_is_never_taken_back() {
+    let query = "SELECT n FROM (SELECT id % 4 AS n, ROW_NUMBER() OVER (PARTITION BY id % 4 ORDER BY p) AS r \
+        FROM (SELECT id, PROCTIME() AS p FROM n)) WHERE r = 1";
+    let sandbox = Sandbox::new();
+    let explained = sandbox.run(&["explain", "-c", &format!("{ENDLESS}{query}")]);
+    explained.expect_code(0);
+    assert!(explained.stdout.contains("keep-first"), "{}", explained.stdout);
+    assert!(!explained.stdout.contains("retract"), "{}", explained.stdout);
+}
