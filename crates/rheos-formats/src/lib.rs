@@ -11,6 +11,7 @@
 
 mod bad;
 mod cell;
+pub mod changelog;
 mod column;
 pub mod csv;
 pub mod debezium;

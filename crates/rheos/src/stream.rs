@@ -108,11 +108,12 @@ impl Stream {
         let mut lowering = Lowering::new(&options.registry);
         lowering.require_all(self);
         let built = lowering.build(self)?;
-        let sink = ResultSink::new(Arc::clone(&built.schema));
+        let sink = ResultSink::new(Arc::clone(&built.schema), Changes::Append);
         lowering.add_sink(&built, Arc::new(sink.clone()));
         let graph = lowering.into_graph();
         let ends = boundedness(&graph);
-        Ok(Job::new(Some(graph), vec![Planned::Rows(sink)], options.config.clone(), ends))
+        let rows = Planned::Rows { sink, schema: built.schema, key: None };
+        Ok(Job::new(Some(graph), vec![rows], options.config.clone(), ends))
     }
 }
 

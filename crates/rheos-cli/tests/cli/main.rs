@@ -7,6 +7,7 @@
 mod bad_input;
 mod bench;
 mod cases;
+mod changes;
 mod checkpoints;
 mod completion;
 mod config;

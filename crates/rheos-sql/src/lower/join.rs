@@ -33,6 +33,7 @@ impl Lowering<'_> {
             return Err(self.refused("NOT IN (SELECT ...)", Keyword::IN, hint));
         }
         let (left, right) = (self.side_rows(&join.left)?, self.side_rows(&join.right)?);
+        let (left, right) = (self.settled(left, "JOIN")?, self.settled(right, "JOIN")?);
         let window = common_window(join, &left, &right);
         if window.is_none() {
             self.check_join_ends(join, &left, &right)?;
@@ -78,7 +79,7 @@ impl Lowering<'_> {
                 kept.push(at);
             }
         }
-        if kept.len() == stream.schema.fields().len() || kept.is_empty() {
+        if kept.len() == stream.width() || kept.is_empty() {
             return Ok(stream);
         }
         // As they stand where nothing has to be left out: what is stored of such rows is the same then.
@@ -112,6 +113,12 @@ impl Lowering<'_> {
                 "window both sides alike, as in FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE), and join ON l.window_start = r.window_start AND l.window_end = r.window_end",
             ),
         };
+        if self.keyword(Keyword::JOIN).is_none()
+            && let Some((what, keyword)) = self.set_operation()
+        {
+            let what = format!("{what} on an endless stream");
+            return Err(self.refused(&what, keyword, "join windows, as in WHERE EXISTS, or read input that ends"));
+        }
         match self.subquery() {
             Some((what, keyword)) if self.keyword(Keyword::JOIN).is_none() => {
                 Err(self.refused(&format!("{what} over endless streams outside of windows"), keyword, hint))
@@ -146,9 +153,8 @@ impl Lowering<'_> {
         input: &LogicalPlan,
         keys: &[Expr],
     ) -> Result<(Stream, Vec<Arc<dyn PhysicalExpr>>)> {
-        let width = stream.schema.fields().len();
-        let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> =
-            stream.names().into_iter().enumerate().map(|(i, n)| (column(&stream.schema, i), n)).collect();
+        let mut columns = stream.columns();
+        let width = columns.len();
         let mut key_columns = vec![];
         for key in keys {
             let expr = stream.compile(key, input.schema(), &self.props).map_err(|e| self.df(e))?;

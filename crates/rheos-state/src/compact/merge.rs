@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rheos_checkpoint::manifest::KeyGroupSet;
 use rheos_checkpoint::recovery::SegmentId;
+use rheos_core::key::KeyGroup;
 use rheos_core::state::{Combine, Run, TableKind};
 use rheos_core::{Error, ErrorKind, OperatorId};
 
@@ -110,8 +111,11 @@ fn contents(part: &Part, (runs, own): (Vec<Run>, Horizon), combiners: Combiners<
     let wanted = groups::of(part.kind, &part.groups);
     // A table is of one kind, but versions of Rheos may differ: where the newest segment says nothing, rows add up.
     let newest = part.inputs.iter().max_by_key(|h| h.segment.last_epoch);
-    let replaces_by = newest.map_or_else(Vec::new, |h| h.header.replaces_by.clone());
-    let runs = newest::of_each(runs, &replaces_by).map_err(|e| {
+    let (replaces_by, gone_by) = newest.map_or((Vec::new(), None), |h| h.header.replacing());
+    // What says that a row is gone is needed as long as an older segment may have that row.
+    let is_whole = |group: KeyGroup| !part.older.contains(group);
+    let runs = newest::of_each(runs, &replaces_by).and_then(|runs| newest::without_gone(runs, gone_by, is_whole));
+    let runs = runs.map_err(|e| {
         let (table, operator) = (&part.table, &part.operator);
         Error::internal(format!("table '{table}' of '{operator}' cannot be merged: {e}"))
     })?;
@@ -130,6 +134,7 @@ fn contents(part: &Part, (runs, own): (Vec<Run>, Horizon), combiners: Combiners<
         kind: part.kind,
         layout: part.layout.clone(),
         replaces_by,
+        gone_by,
         groups: part.groups.clone(),
         first_epoch: part.first_epoch,
         last_epoch: part.last_epoch,
