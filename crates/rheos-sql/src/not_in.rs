@@ -48,7 +48,8 @@ pub(crate) fn answerable(plan: LogicalPlan) -> Result<LogicalPlan> {
     let of_filter = |plan: LogicalPlan| {
         let LogicalPlan::Filter(filter) = plan else { return Ok(Transformed::no(plan)) };
         let schema = Arc::clone(filter.input.schema());
-        let predicate = Rewrite { schema: &schema, queries: &mut queries }.expr(filter.predicate, Reading::Condition)?;
+        let predicate =
+            Rewrite { schema: &schema, queries: &mut queries }.expr(filter.predicate, Reading::Condition)?;
         predicate.map_data(|p| Ok(LogicalPlan::Filter(Filter::try_new(p, filter.input)?)))
     };
     plan.transform_up_with_subqueries(of_filter).data()
@@ -82,7 +83,8 @@ impl Rewrite<'_> {
         };
         let may_be_null = (query.expr.nullable(self.schema)?, field.is_nullable());
         // As a condition, IN is the join's answer, and so is NOT IN below a NOT.
-        let is_plain = (reading == Reading::Condition && !query.negated) || (reading == Reading::Negated && query.negated);
+        let is_plain =
+            (reading == Reading::Condition && !query.negated) || (reading == Reading::Negated && query.negated);
         if may_be_null == (false, false) || is_plain || query.expr.contains_outer() {
             return Ok(Transformed::no(Expr::InSubquery(query)));
         }
@@ -98,7 +100,9 @@ impl Rewrite<'_> {
         }
         let is_in = match reading {
             Reading::Condition | Reading::Negated => found.or(unknown),
-            Reading::Value => when(found, lit(true)).when(unknown, lit(ScalarValue::Boolean(None))).otherwise(lit(false))?,
+            Reading::Value => {
+                when(found, lit(true)).when(unknown, lit(ScalarValue::Boolean(None))).otherwise(lit(false))?
+            }
         };
         Ok(Transformed::yes(if query.negated { not(is_in) } else { is_in }))
     }
@@ -117,7 +121,8 @@ impl List {
             return Err(DataFusionError::Internal("a query without a column is behind IN".into()));
         };
         let name = format!("__in_{number}");
-        let plan = LogicalPlanBuilder::from(input).project([Expr::Column(column).alias(VALUE)])?.alias(&name)?.build()?;
+        let plan =
+            LogicalPlanBuilder::from(input).project([Expr::Column(column).alias(VALUE)])?.alias(&name)?.build()?;
         Ok(Self { plan, value: Column::new(Some(name), VALUE) })
     }
 
