@@ -116,7 +116,7 @@ fn what_cannot_be_used_is_told_by_its_name() {
             "line 2: that all rows are gone (op 't', TRUNCATE) is not supported",
         ),
         (r#"{"id":1}"#.into(), table(""), "error[R0307]"),
-        (update.into(), table(KEY).replace("BIGINT,", "BIGINT, f STRING METADATA FROM 'file.name',"), "METADATA"),
+        (update.into(), table(KEY).replacen("BIGINT,", "BIGINT, f STRING METADATA FROM 'file.name',", 1), "METADATA"),
         (update.into(), table("").replace(") WITH", ") PARTITIONED BY (city) WITH"), "PARTITIONED BY"),
     ];
     for (input, table, talk) in cases {
