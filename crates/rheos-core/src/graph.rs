@@ -217,6 +217,13 @@ impl JobGraph {
             || node.inputs.iter().any(|edge| self.is_endless(edge.from))
     }
 
+    /// Whether the watermark of its rows stays where it is until the input ends.
+    pub fn holds_watermark(&self, id: NodeId) -> bool {
+        let node = self.node(id);
+        matches!(&node.kind, NodeKind::Stateful(factory) if factory.holds_watermark())
+            || node.inputs.iter().any(|edge| self.holds_watermark(edge.from))
+    }
+
     /// What holds for the nodes that are added from now on; returns what held before.
     pub fn name_next(&mut self, naming: Naming) -> Naming {
         std::mem::replace(&mut self.naming, naming)

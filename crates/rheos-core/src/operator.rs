@@ -136,6 +136,12 @@ pub trait OperatorFactory: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Whether results can be of any time, however far the input has come: then the watermark behind it stays where it is until
+    /// the input ends, and no window there would ever close.
+    fn holds_watermark(&self) -> bool {
+        false
+    }
+
     /// Whether rows pass as they are, but for columns that are left out or change their places: it then has no part in the ids of
     /// what comes behind it.
     fn only_selects(&self) -> bool {

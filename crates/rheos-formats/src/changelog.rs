@@ -61,7 +61,7 @@ pub(crate) fn same_key(rows: &RecordBatch, key: Option<&[usize]>) -> Result<impl
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Array, AsArray, Int64Array};
+    use arrow::array::{AsArray, Int64Array};
     use arrow::datatypes::Int64Type;
 
     use super::*;

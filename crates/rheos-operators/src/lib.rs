@@ -8,6 +8,7 @@
 //!   window_aggregate                         slices of partial aggregates; local (Partial) and final part
 //!   sessions                                 the same for sessions, and rows with their session
 //!   window_join ─ window_rank                rows that carry their window wait for its end (windowed_rows)
+//!   update_join                              rows of both sides by key (keyed); what comes and goes changes the result
 //!   update_rank ─ set_operation              rows that change: top-N and deduplication, INTERSECT and EXCEPT
 //!   materialise                              rows that replace each other by a key, as rows that come and go
 //!   group_aggregate                          GROUP BY and DISTINCT whose results change (keyed)
@@ -44,6 +45,7 @@ pub mod set_operation;
 pub mod sort;
 mod state;
 pub mod unnest;
+pub mod update_join;
 pub mod update_rank;
 #[allow(dead_code, reason = "the aggregate without windows is to use it")]
 mod weighted;
@@ -65,6 +67,7 @@ pub use sessions::AssignSessionsFactory;
 pub use set_operation::{SetOperation, SetOperationFactory, SetOperationSpec};
 pub use sort::{SortFactory, SortKey, SortLimit};
 pub use unnest::{UnnestFactory, UnnestOutput, UnnestSpec};
+pub use update_join::{TimeBounds, UpdateJoinFactory, UpdateJoinInput, UpdateJoinSpec};
 pub use update_rank::{UpdateRankFactory, UpdateRankSpec};
 pub use window_aggregate::{AggregateMode, AggregateSpec, AggregateTime, AggregateWindow, WindowAggregateFactory};
 pub use window_join::{WindowJoinFactory, WindowJoinInput, WindowJoinSpec};

@@ -7,6 +7,7 @@
 //!   sort, limit                         input ══ single ══► node
 //!   assign_sessions, rank               input ══ hash(keys) ══► node
 //!   window_join                         two inputs, each ══ hash(keys) ══► node
+//!   update_join                         two inputs, each ══ hash(keys) ══► node
 //!   update_rank, materialise            input ══ hash(keys) ══► node
 //!   set_operation                       two inputs, each ══ hash(all columns) ══► node
 //!   group_aggregate                     input ══ hash(keys) ══► node
@@ -34,8 +35,9 @@ use crate::{
     AggregateMode, AggregateSpec, AggregateWindow, AssignSessionsFactory, AssignWindowsFactory, FilterFactory,
     GroupAggregateFactory, GroupAggregateSpec, GroupEmits, KeyedChanges, LatePort, LateRowsFactory, LimitFactory,
     MaterialiseFactory, MaterialiseSpec, ProjectFactory, RankFunction, SetOperation, SetOperationFactory,
-    SetOperationSpec, SortFactory, SortKey, SortLimit, UnnestFactory, UnnestSpec, UpdateRankFactory, UpdateRankSpec,
-    WindowAggregateFactory, WindowJoinFactory, WindowJoinSpec, WindowRankFactory, WindowRankSpec,
+    SetOperationSpec, SortFactory, SortKey, SortLimit, UnnestFactory, UnnestSpec, UpdateJoinFactory, UpdateJoinSpec,
+    UpdateRankFactory, UpdateRankSpec, WindowAggregateFactory, WindowJoinFactory, WindowJoinSpec, WindowRankFactory,
+    WindowRankSpec,
 };
 
 /// `WHERE`: the rows for which the predicate is true.
@@ -180,6 +182,22 @@ pub fn window_join(graph: &mut JobGraph, inputs: [NodeId; 2], spec: WindowJoinSp
     let exchanges = factory.exchanges().ok_or_else(|| Error::internal("a join key is no column"))?;
     let edges = inputs.into_iter().zip(exchanges).map(|(from, exchange)| edge(from, exchange)).collect();
     let node = graph.add(name, NodeKind::Stateful(Arc::new(factory)), edges);
+    Ok((node, schema(graph, node)))
+}
+
+/// A join of inputs that need not end, with or without weights. Its results change with them.
+///
+/// Errors: `Internal` for a key that is no plain column, since rows are exchanged by columns.
+pub fn update_join(graph: &mut JobGraph, inputs: [NodeId; 2], mut spec: UpdateJoinSpec) -> Result<(NodeId, SchemaRef)> {
+    spec.state_ttl_ms = graph.state_ttl_ms();
+    inputs.iter().try_for_each(|input| check_repeatable(graph, *input, spec.filter.iter()))?;
+    let known = inputs.map(|input| graph.node(input).key.clone());
+    let factory = UpdateJoinFactory::try_new(spec)?;
+    let key = factory.key(known);
+    let exchanges = factory.exchanges().ok_or_else(|| Error::internal("a join key is no column"))?;
+    let edges = inputs.into_iter().zip(exchanges).map(|(from, exchange)| edge(from, exchange)).collect();
+    let node = graph.add("join", NodeKind::Stateful(Arc::new(factory)), edges);
+    graph.set_key(node, key);
     Ok((node, schema(graph, node)))
 }
 

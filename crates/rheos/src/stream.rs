@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use datafusion_expr::Expr;
+use rheos_core::change::Changes;
 use rheos_core::connector::ConnectorRegistry;
 use rheos_core::error::{Error, Result};
 use rheos_core::source::{Source, WatermarkSpec};

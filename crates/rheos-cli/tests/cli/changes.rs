@@ -81,7 +81,6 @@ fn an_endless_result_that_changes_needs_a_place_that_shows_it() {
         updates += usize::from(op == "+U");
     }
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    drop(lines);
     let mut rest = String::new();
     child.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
     let mut talk = String::new();

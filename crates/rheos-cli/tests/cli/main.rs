@@ -15,6 +15,7 @@ mod debezium;
 mod docs;
 mod explain;
 mod files;
+mod first_rows;
 mod follow;
 mod letters;
 mod letters_kept;

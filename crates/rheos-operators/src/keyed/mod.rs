@@ -9,6 +9,7 @@
 pub(crate) mod chains;
 pub(crate) mod one_row;
 pub(crate) mod row_codec;
+pub(crate) mod row_index;
 pub(crate) mod row_store;
 pub(crate) mod slots;
 pub(crate) mod telling;

@@ -75,6 +75,11 @@ impl RowStore {
         self.len() == 0
     }
 
+    /// Whether a slot has a row.
+    pub(crate) fn contains(&self, slot: u32) -> bool {
+        self.places.get(slot as usize).is_some_and(|place| place.chunk != NONE)
+    }
+
     /// One more than the largest slot ever given: the length of vectors that go by slot.
     pub(crate) fn end(&self) -> usize {
         self.places.len()

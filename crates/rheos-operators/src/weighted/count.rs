@@ -33,7 +33,7 @@ impl Accumulate for Count {
         vec![Field::new("count", DataType::Int64, false)]
     }
 
-    fn state(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+    fn state(&mut self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
         Ok(vec![Arc::new(Int64Array::from(at_slots(&self.counts, slots)))])
     }
 

@@ -13,6 +13,35 @@ pub(super) fn two_sum(a: f64, b: f64) -> (f64, f64) {
     (sum, (a - from_a) + (b - from_b))
 }
 
+/// `a * b`, rounded, and what the rounding took away (Dekker). Exact where both are below 2^960 and the product is no smaller
+/// than 2^-960.
+#[inline]
+pub(super) fn product(a: f64, b: f64) -> (f64, f64) {
+    let high = a * b;
+    let ((a_high, a_low), (b_high, b_low)) = (halves(a), halves(b));
+    (high, ((a_high * b_high - high) + a_high * b_low + a_low * b_high) + a_low * b_low)
+}
+
+/// A float as two of half its digits.
+#[inline]
+fn halves(value: f64) -> (f64, f64) {
+    let spread = value * 134_217_729.0;
+    let high = spread - (spread - value);
+    (high, value - high)
+}
+
+/// `value * 2^power`.
+pub(super) fn times_power(value: f64, power: i32) -> f64 {
+    // In steps: a single factor may be no float though the result is.
+    let (mut value, mut left) = (value, power);
+    while left != 0 {
+        let step = left.clamp(-1000, 1000);
+        value *= f64::from_bits(((1023 + i64::from(step)) as u64) << 52);
+        left -= step;
+    }
+    value
+}
+
 /// Adds a float to an expansion.
 pub(super) fn grow(parts: &mut Vec<f64>, summand: f64) {
     let mut carry = summand;
@@ -75,6 +104,16 @@ mod tests {
         assert_eq!(sum(&[9_007_199_254_740_992.0, 1.0]), 9_007_199_254_740_992.0);
         assert_eq!(sum(&[9_007_199_254_740_992.0, 1.0, 1e-300]), 9_007_199_254_740_994.0);
         assert_eq!(sum(&[9_007_199_254_740_992.0, 1.0, -1e-300]), 9_007_199_254_740_992.0);
+    }
+
+    /// By hand: (2^27 + 1)^2 = 2^54 + 2^28 + 1 has one digit too many.
+    #[test]
+    fn products_lose_nothing() {
+        let x = 134_217_729.0;
+        assert_eq!(product(x, x), (18_014_398_777_917_440.0, 1.0));
+        assert_eq!(product(x, -x), (-18_014_398_777_917_440.0, -1.0));
+        assert_eq!(product(3.0, 5.0), (15.0, 0.0));
+        assert_eq!(times_power(3.0, -1100), 3.0 * 2.0_f64.powi(-500) * 2.0_f64.powi(-500) * 2.0_f64.powi(-100));
     }
 
     proptest! {

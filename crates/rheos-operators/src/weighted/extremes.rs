@@ -92,7 +92,7 @@ impl<T: ArrowPrimitiveType + Debug> Accumulate for Extremes<T> {
         vec![Field::new("extreme", self.data_type.clone(), true)]
     }
 
-    fn state(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+    fn state(&mut self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
         let value = |slot: &u32| self.there.get(*slot as usize)?.then(|| self.values[*slot as usize]);
         let values: PrimitiveArray<T> = slots.iter().map(value).collect();
         Ok(vec![Arc::new(values.with_data_type(self.data_type.clone()))])

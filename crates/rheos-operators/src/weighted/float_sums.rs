@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 use rheos_core::{Error, ErrorKind, Result};
 
 use super::at_slots;
-use super::expansion::{grow, rounded, two_sum};
+use super::expansion::{grow, product, rounded, times_power, two_sum};
 use super::rows::Rows;
 use super::summed::Sums;
 
@@ -43,9 +43,73 @@ struct Rest {
 }
 
 impl FloatSums {
+    /// Makes room for groups.
+    pub(super) fn resize(&mut self, slots_end: usize) {
+        if self.high.len() < slots_end {
+            self.high.resize(slots_end, 0.0);
+            self.low.resize(slots_end, 0.0);
+        }
+    }
+
+    /// Adds the product of two values so many times, exactly.
+    #[inline]
+    pub(super) fn add_product(&mut self, slot: usize, a: f64, b: f64, weight: i64) {
+        let (high, low) = product(a, b);
+        if high.abs() < HUGE && a.abs().max(b.abs()) < HUGE {
+            self.add_weighted(slot, high, weight);
+            self.add_weighted(slot, low, weight);
+        } else {
+            self.add_huge_product(slot, a, b, weight);
+        }
+    }
+
+    #[cold]
+    fn add_huge_product(&mut self, slot: usize, a: f64, b: f64, weight: i64) {
+        if !a.is_finite() || !b.is_finite() {
+            return self.add_rarely(slot, f64::NAN, weight);
+        }
+        let (large, small) = if a.abs() < b.abs() { (b, a) } else { (a, b) };
+        let (high, low) = product(large * SCALE, small);
+        if !high.is_finite() || high.abs() >= HUGE {
+            return self.add_rarely(slot, f64::NAN, weight);
+        }
+        let mut bits = weight.unsigned_abs();
+        let sign = if weight < 0 { -1.0 } else { 1.0 };
+        while bits != 0 {
+            let times = (1_u64 << bits.trailing_zeros()) as f64 * sign;
+            self.add_huge(slot, high * times);
+            self.add_huge(slot, low * times);
+            bits &= bits - 1;
+        }
+    }
+
+    /// About the power of two of the sum.
+    pub(super) fn exponent(&self, slot: u32) -> i32 {
+        let exponent = |value: f64| ((value.to_bits() >> 52) & 0x7FF) as i32 - 1023;
+        match self.rest.get(&slot).and_then(|rest| rest.huge.last()) {
+            Some(huge) => exponent(*huge) + 256,
+            None => exponent(self.high.get(slot as usize).copied().unwrap_or_default()),
+        }
+    }
+
+    /// The sum in units of 2^power, small parts first. `None`: it has no value.
+    pub(super) fn parts(&self, slot: u32, power: i32) -> Option<Vec<f64>> {
+        let at = slot as usize;
+        let nothing = Rest::default();
+        let rest = self.rest.get(&slot).unwrap_or(&nothing);
+        if rest.nan > 0 || rest.infinite > 0 || rest.negative_infinite > 0 {
+            return None;
+        }
+        let mut parts = vec![];
+        let small = rest.small.iter().copied().chain([self.low.get(at).copied()?, self.high[at]]);
+        small.for_each(|part| grow(&mut parts, times_power(part, -power)));
+        rest.huge.iter().for_each(|part| grow(&mut parts, times_power(*part, 256 - power)));
+        Some(parts)
+    }
+
     /// Adds a value so many times: exactly, as one summand for each bit of the weight.
     #[inline]
-    fn add_weighted(&mut self, slot: usize, value: f64, weight: i64) {
+    pub(super) fn add_weighted(&mut self, slot: usize, value: f64, weight: i64) {
         if weight == 1 {
             return self.add(slot, value, 1);
         }
@@ -122,10 +186,7 @@ impl FloatSums {
 
 impl Sums for FloatSums {
     fn add(&mut self, values: &ArrayRef, rows: &Rows, mask: Option<&BooleanBuffer>) -> Result<()> {
-        if self.high.len() < rows.slots_end {
-            self.high.resize(rows.slots_end, 0.0);
-            self.low.resize(rows.slots_end, 0.0);
-        }
+        self.resize(rows.slots_end);
         let values = values.as_primitive::<Float64Type>().values();
         rows.each(mask, |row, slot, weight| self.add_weighted(slot, values[row], weight));
         Ok(())
@@ -159,7 +220,7 @@ impl Sums for FloatSums {
         ]
     }
 
-    fn state(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+    fn state(&mut self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
         let rest = slots.iter().map(|slot| self.rest.get(slot).filter(|rest| !rest.is_nothing()).map(Rest::encoded));
         Ok(vec![
             Arc::new(Float64Array::from(at_slots(&self.high, slots))),
@@ -169,8 +230,7 @@ impl Sums for FloatSums {
     }
 
     fn restore(&mut self, state: &[ArrayRef], slots: &[u32], slots_end: usize) -> Result<()> {
-        self.high.resize(self.high.len().max(slots_end), 0.0);
-        self.low.resize(self.high.len(), 0.0);
+        self.resize(slots_end);
         let (high, low) = (state[0].as_primitive::<Float64Type>(), state[1].as_primitive::<Float64Type>());
         let rest = state[2].as_binary::<i32>();
         for (row, slot) in slots.iter().enumerate() {

@@ -96,7 +96,7 @@ impl Accumulate for Kept {
         fields
     }
 
-    fn state(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+    fn state(&mut self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
         let (mut columns, there) = self.decoded(slots)?;
         columns.push(Arc::new(there));
         Ok(columns)

@@ -6,23 +6,27 @@
 //!
 //! | function | what a group keeps |
 //! |---|---|
-//! | `count`, `sum`, `avg` | numbers that weights are added to ([`count`], [`summed`]) |
+//! | `count`, `sum`, `avg`, `bool_and`, `bool_or`, variances and their like | numbers that weights are added to ([`count`], [`summed`], [`bools`], [`moments`]) |
+//! | the same with `DISTINCT` | its values, and numbers of those that are there |
 //! | `min`, `max`, `any_value`, `first_value`, `last_value`, of append-only input | one row ([`kept`]), one number ([`extremes`]) |
-//! | the same, of rows that go | its values, the smallest or largest on top ([`values`], [`heap`]) |
-//! | `count`, `sum`, `avg` with `DISTINCT` | its values, and numbers of those that are there |
+//! | those, of rows that go | its values, the smallest or largest on top ([`values`], [`heap`]) |
+//! | bits and sketches, of append-only input | DataFusion's accumulator ([`incremental`]) |
 //! | every other | its values; DataFusion's accumulator runs over them anew ([`recomputed`]) |
 //!
 //! Groups are slots (`keyed::slots`). Invariant: what a call gives of a group depends on the multiset of its rows only, so rows
 //! that are taken away again leave no trace; within an epoch weights may be negative for a while. Functions by order of arrival
 //! are the exception; they are refused where rows go.
 
+mod bools;
 mod columns;
 mod count;
 mod expansion;
 mod extremes;
 mod float_sums;
 mod heap;
+mod incremental;
 mod kept;
+mod moments;
 mod plan;
 mod recomputed;
 mod rows;
@@ -59,8 +63,8 @@ trait Accumulate: Debug {
     fn clear(&mut self, slots: &[u32]);
     /// The columns of the state.
     fn state_fields(&self) -> Vec<Field>;
-    /// The state of some groups, a row each.
-    fn state(&self, slots: &[u32]) -> Result<Vec<ArrayRef>>;
+    /// The state of some groups, a row each. They stay as they are.
+    fn state(&mut self, slots: &[u32]) -> Result<Vec<ArrayRef>>;
     /// Puts the stored state of groups in the place of theirs.
     fn restore(&mut self, state: &[ArrayRef], slots: &[u32], slots_end: usize) -> Result<()>;
     /// Bytes, about.
@@ -168,29 +172,27 @@ impl Calls {
         self.sets.iter_mut().for_each(|set| set.values.clear(slots));
     }
 
-    fn own(&self) -> impl Iterator<Item = (usize, &dyn Accumulate)> {
-        self.calls.iter().enumerate().filter_map(|(at, call)| match call {
-            Call::Own(accumulators) => Some((at, accumulators.as_ref())),
-            _ => None,
-        })
-    }
-
     /// The columns of [`state`](Self::state), with names that differ.
     pub(crate) fn state_fields(&self) -> Vec<Field> {
-        let fields = self.own().flat_map(|(call, accumulators)| {
-            let named = move |field: Field| {
-                let name = format!("{call}.{}", field.name());
-                field.with_name(name)
-            };
-            accumulators.state_fields().into_iter().map(named)
-        });
-        fields.collect()
+        let mut fields = vec![];
+        for (at, call) in self.calls.iter().enumerate() {
+            if let Call::Own(accumulators) = call {
+                let named = accumulators.state_fields().into_iter().enumerate();
+                fields.extend(named.map(|(i, field)| field.with_name(format!("state{at}_{i}"))));
+            }
+        }
+        fields
     }
 
     /// What is kept of some groups, a row each, but for their values. They stay as they are.
-    pub(crate) fn state(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
-        let states = self.own().map(|(_, accumulators)| accumulators.state(slots)).collect::<Result<Vec<_>>>()?;
-        Ok(states.concat())
+    pub(crate) fn state(&mut self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        let mut columns = vec![];
+        for call in &mut self.calls {
+            if let Call::Own(accumulators) = call {
+                columns.extend(accumulators.state(slots)?);
+            }
+        }
+        Ok(columns)
     }
 
     /// Puts stored groups in the place of those in these slots.

@@ -4,10 +4,13 @@ use arrow::datatypes::DataType;
 use rheos_core::types::display;
 use rheos_core::{Error, Result};
 
+use super::bools::Bools;
 use super::columns::{Columns, Pick};
 use super::count::Count;
 use super::extremes::extremes;
+use super::incremental::Incremental;
 use super::kept::Kept;
+use super::moments::Moments;
 use super::recomputed::Recomputed;
 use super::shared::{SharedSet, Wish, place};
 use super::summed::{Outcome, Summed};
@@ -47,7 +50,10 @@ pub(super) fn plan(at: usize, call: &AggregateCall, retracts: bool, sets: &mut V
             Ok(Call::Distinct { place: place(sets, &reader, &wish)?, reader, of_values: numbers })
         }
         Some(numbers) => Ok(Call::Own(numbers)),
-        None => recomputed(call, retracts, sets, wish),
+        None => match Incremental::of(call)? {
+            Some(accumulators) if !retracts => Ok(Call::Own(Box::new(accumulators))),
+            _ => recomputed(call, retracts, sets, wish),
+        },
     }
 }
 
@@ -60,7 +66,9 @@ fn numbers(call: &AggregateCall) -> Option<Box<dyn Accumulate>> {
         "sum" => summed(Outcome::Sum),
         // DataFusion's average of decimals is another.
         "avg" if !result.is_decimal() || call.function().inner().is::<DecimalAverage>() => summed(Outcome::Average),
-        _ => None,
+        "bool_and" => Some(Box::new(Bools::new(true))),
+        "bool_or" => Some(Box::new(Bools::new(false))),
+        other => Some(Box::new(Moments::of(other, call.input_types())?)),
     }
 }
 

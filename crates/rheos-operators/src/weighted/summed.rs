@@ -26,7 +26,7 @@ pub(super) trait Sums: Debug {
     /// As of [`Accumulate`], like those below.
     fn clear(&mut self, slots: &[u32]);
     fn state_fields(&self) -> Vec<Field>;
-    fn state(&self, slots: &[u32]) -> Result<Vec<ArrayRef>>;
+    fn state(&mut self, slots: &[u32]) -> Result<Vec<ArrayRef>>;
     fn restore(&mut self, state: &[ArrayRef], slots: &[u32], slots_end: usize) -> Result<()>;
     fn size(&self) -> usize;
 }
@@ -83,7 +83,7 @@ impl Accumulate for Summed {
         fields
     }
 
-    fn state(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+    fn state(&mut self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
         let mut state = self.sums.state(slots)?;
         state.push(Arc::new(PrimitiveArray::<Int64Type>::from(at_slots(&self.counts, slots))));
         Ok(state)

@@ -1,6 +1,7 @@
 //! Every function over random rows that come and go, compared with DataFusion's accumulator over the rows that are there: after
 //! each batch, with states that go through tables and back, and slots that are used again.
 
+mod by_hand;
 mod fixture;
 mod model;
 

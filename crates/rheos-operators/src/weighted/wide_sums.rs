@@ -164,7 +164,7 @@ where
         vec![Field::new("sum", self.wide.clone(), false)]
     }
 
-    fn state(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+    fn state(&mut self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
         let sums = PrimitiveArray::<W>::new(at_slots(&self.sums, slots).into(), None);
         Ok(vec![Arc::new(sums.with_data_type(self.wide.clone()))])
     }

@@ -19,6 +19,8 @@ mod set_operations;
 mod sorting;
 mod stored;
 mod unnests;
+mod update_joins;
+mod update_joins_in_time;
 mod update_ranks;
 mod window_kinds;
 mod windows;

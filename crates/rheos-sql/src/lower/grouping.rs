@@ -139,19 +139,14 @@ impl Lowering<'_> {
         let shape: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let of_aggregates = output.iter().skip(exprs.len() + 1).map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
         let of_aggregates = DFSchema::new_with_metadata(of_aggregates, Default::default()).map_err(|e| self.df(e))?;
-        // The row of an empty set is there whatever comes, also where nothing is aggregated.
-        let one_row = self.count()?;
         let mut nodes = vec![];
         let changes = grouped.rows.has_weights() || self.wants_changes(grouped.input)?;
         for (_, id) in sets.iter().zip(ids(&sets, exprs)).filter(|(set, _)| set.is_empty()) {
             let (rows, logical) = (grouped.rows.clone(), grouped.input.schema());
-            let (aggregates, fields) = match aggregates {
-                [] => (&one_row.0[..], &one_row.1),
-                _ => (aggregates, &of_aggregates),
-            };
-            let totals = match changes {
-                true => self.changing(rows, &[], aggregates, logical, fields)?,
-                false => self.aggregated(rows, &[], aggregates, logical, fields)?,
+            let totals = match (aggregates, changes) {
+                ([], _) => self.one_row(grouped, changes)?,
+                (_, true) => self.changing(rows, &[], aggregates, logical, &of_aggregates)?,
+                (_, false) => self.aggregated(rows, &[], aggregates, logical, &of_aggregates)?,
             };
             let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> = vec![];
             for (i, name) in names.iter().enumerate() {
@@ -177,11 +172,17 @@ impl Lowering<'_> {
         Ok(Stream::plain(node, Arc::clone(&self.graph.node(node).schema)))
     }
 
-    /// `count(*)` and its column.
-    fn count(&self) -> Result<([Expr; 1], DFSchema)> {
+    /// The row of an empty set where nothing is aggregated: it is there whatever comes.
+    fn one_row(&mut self, grouped: &Grouped<'_>, changes: bool) -> Result<Stream> {
+        let rows = count_all().alias("rows");
         let field = Field::new("rows", DataType::Int64, false);
         let output = DFSchema::new_with_metadata(vec![(None, Arc::new(field))], Default::default());
-        Ok(([count_all().alias("rows")], output.map_err(|e| self.df(e))?))
+        let output = output.map_err(|e| self.df(e))?;
+        let (of, logical) = (grouped.rows.clone(), grouped.input.schema());
+        match changes {
+            true => self.changing(of, &[], &[rows], logical, &output),
+            false => self.aggregated(of, &[], &[rows], logical, &output),
+        }
     }
 
     /// The rows with the keys of one set behind them, and its id.

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Both sides of a window join carry their windows, and the condition says that they are the same. Without windows both
-//! inputs must end: what a join of endless inputs gives changes later.
+//! inputs must end; what a join of endless inputs gives changes later: see [`update_join`](super::update_join).
 
 use std::sync::Arc;
 
@@ -33,8 +33,10 @@ impl Lowering<'_> {
             return Err(self.refused("NOT IN (SELECT ...)", Keyword::IN, hint));
         }
         let (left, right) = (self.side_rows(&join.left)?, self.side_rows(&join.right)?);
-        let (left, right) = (self.settled(left, "JOIN")?, self.settled(right, "JOIN")?);
         let window = common_window(join, &left, &right);
+        if self.join_changes(join, &left, &right, window.is_some())? {
+            return self.updating_join(join, left, right);
+        }
         if window.is_none() {
             self.check_join_ends(join, &left, &right)?;
         }
@@ -177,10 +179,17 @@ impl Lowering<'_> {
     }
 
     /// The rest of the condition, over the columns of both sides.
-    fn residual(&self, condition: &Expr, join: &Join, left: &Stream, right: &Stream) -> Result<Arc<dyn PhysicalExpr>> {
+    pub(super) fn residual(
+        &self,
+        condition: &Expr,
+        join: &Join,
+        left: &Stream,
+        right: &Stream,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
         let (left_schema, right_schema) = (join.left.schema(), join.right.schema());
         let logical: DFSchema = left_schema.join(right_schema).map_err(|e| self.df(e))?;
-        let fields: Vec<_> = left.schema.fields().iter().chain(right.schema.fields()).cloned().collect();
+        let fields = |side: &Stream| side.schema.fields()[..side.width()].to_vec();
+        let fields = [fields(left), fields(right)].concat();
         let both = Stream {
             node: left.node,
             schema: Arc::new(arrow::datatypes::Schema::new(fields)),
@@ -222,7 +231,7 @@ fn same_window_column(
 }
 
 fn both_slots(left: &Stream, right: &Stream) -> Vec<Slot> {
-    let width = left.schema.fields().len();
+    let width = left.width();
     let moved = right.slots.iter().map(|s| match *s {
         Slot::Column(at) => Slot::Column(at + width),
         window => window,
@@ -232,12 +241,12 @@ fn both_slots(left: &Stream, right: &Stream) -> Vec<Slot> {
 
 /// The operator's rows as the columns of the logical plan. A side that may be absent has no window of its own. Outside of a
 /// common window no column is a window's: a row may be in two, and all rows come at the end.
-fn joined(kind: JoinType, same_window: bool, left: &Stream, right: &Stream, mut stream: Stream) -> Stream {
-    let width = left.schema.fields().len();
+pub(super) fn joined(kind: JoinType, same_window: bool, left: &Stream, right: &Stream, mut stream: Stream) -> Stream {
+    let width = left.width();
     let right_window = right.window_columns.iter().map(|(at, w)| (at + width, *w));
     let left_window = left.window_columns.iter().copied();
     let marked = |side: &Stream| {
-        let mark = Slot::Column(side.schema.fields().len());
+        let mark = Slot::Column(side.width());
         (side.slots.iter().copied().chain([mark]).collect(), side.window_columns.clone())
     };
     (stream.slots, stream.window_columns) = match kind {

@@ -24,7 +24,9 @@ mod scan;
 mod set_operation;
 mod shared;
 mod stream;
+mod time_bounds;
 mod unnest;
+mod update_join;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -470,6 +472,13 @@ impl Lowering<'_> {
             Slot::Window(_) => Err(Error::internal("a column of the window's input is not in the rows")),
         };
         let time = window.time_index().map_err(|e| self.df(e))?.map(slot).transpose()?;
+        let never_closes = self.graph.is_endless(stream.node) && self.graph.holds_watermark(stream.node);
+        if time.is_some() && !stream.has_weights() && never_closes {
+            let hint = "window both inputs and join the windows, or bound the times of the join, as in l.ts BETWEEN r.ts - INTERVAL '1' HOUR AND r.ts";
+            let what =
+                "a window over a join of endless streams without a bound in time, whose rows can be of any time,";
+            return Err(self.refused(what, Keyword::JOIN, hint));
+        }
         let key = window.session_columns().map_err(|e| self.df(e))?;
         let session_key = key.map(|key| key.into_iter().map(slot).collect::<Result<_>>()).transpose()?;
         // Window columns of a window below are plain columns from here on.

@@ -9,3 +9,4 @@ mod mistakes;
 mod names;
 mod plans;
 mod soup;
+mod update_joins;

@@ -570,15 +570,21 @@ const CASES: &[Case] = &[
     ),
     // not yet
     (
-        "SELECT * FROM bid JOIN flights ON true",
+        "SET 'emit.mode' = 'final'; SELECT * FROM bid JOIN flights ON true",
         "R0142",
         "JOIN of endless streams outside of windows",
         "window both sides",
         "JOIN",
     ),
-    ("SELECT * FROM bid, flights", "R0142", "JOIN of endless streams outside of windows", "window both sides", ""),
     (
-        "SELECT * FROM flights WHERE origin IN (SELECT url FROM bid)",
+        "SET 'emit.mode' = 'final'; SELECT * FROM bid, flights",
+        "R0142",
+        "JOIN of endless streams outside of windows",
+        "window both sides",
+        "",
+    ),
+    (
+        "SET 'emit.mode' = 'final'; SELECT * FROM flights WHERE origin IN (SELECT url FROM bid)",
         "R0142",
         "IN (SELECT ...) over endless streams outside of windows",
         "window both sides",

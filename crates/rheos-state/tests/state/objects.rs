@@ -313,12 +313,12 @@ fn a_later_version_is_refused_by_name() {
     let at = segment.offset as usize;
     let text = String::from_utf8_lossy(&written.bytes[at + 4..at + 24]).into_owned();
     let digit = at + 4 + text.find("\"version\":1").unwrap() + 10;
-    written.bytes[digit] = b'3';
+    written.bytes[digit] = b'4';
     segment.checksum = Checksum::of(&written.bytes[at..at + segment.length_bytes as usize]);
     let manifest = stored(&store, &written);
     let error = read(&store, &manifest, 1).unwrap_err();
     assert_eq!((error.kind(), error.code().as_str()), (ErrorKind::Corrupt, "R0627"));
-    assert!(error.message().contains("version 3") && error.message().contains("aggregate-1"), "{error}");
+    assert!(error.message().contains("version 4") && error.message().contains("aggregate-1"), "{error}");
     let mut later = GOLDEN.to_vec();
     let version_at = later.len() - 16;
     later[version_at] = 9;

@@ -49,7 +49,7 @@ pub(super) fn pool() -> RecordBatch {
 
 type Args = Vec<Arc<dyn PhysicalExpr>>;
 
-fn function(name: &str) -> Arc<AggregateUDF> {
+pub(super) fn function(name: &str) -> Arc<AggregateUDF> {
     let all = all_default_aggregate_functions();
     decimal_average::replace(all.into_iter().find(|f| f.name() == name).unwrap_or_else(|| panic!("no function {name}")))
 }
