@@ -23,7 +23,7 @@ fn sorted(text: &str) -> Vec<&str> {
 fn follow(query: &str, updates: usize) -> (BTreeMap<i64, i64>, String) {
     let sandbox = Sandbox::new();
     let mut child = start(sandbox.command(&["run", "-o", "changelog", "-c", &format!("{ENDLESS}{query}")]));
-    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let (mut there, mut updated) = (BTreeMap::new(), 0);
     while updated < updates {
         let line: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
