@@ -35,7 +35,7 @@ fn follow(query: &str, updates: usize) -> (BTreeMap<i64, i64>, String) {
         updated += usize::from(line["op"] == "+U");
     }
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    lines.for_each(|line| drop(line.unwrap()));
+    child.stdout.take().unwrap().read_to_string(&mut String::new()).unwrap();
     let mut talk = String::new();
     child.stderr.take().unwrap().read_to_string(&mut talk).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0), "{talk}");
