@@ -335,6 +335,7 @@ impl Planner<'_> {
             partitioned_by: ddl.partition_columns(&schema)?,
             schema,
             options: ddl.connector_options(),
+            primary_key: ddl.stored_key(),
             metadata: metadata::columns(&ddl, connector.as_ref())?,
         };
         if ddl.columns.is_empty() {

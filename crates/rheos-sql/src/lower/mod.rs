@@ -305,12 +305,12 @@ impl Lowering<'_> {
                 let node = extension.node.as_any();
                 match (node.downcast_ref::<WindowNode>(), node.downcast_ref::<SetNode>()) {
                     (Some(window), _) => self.window(window),
-                    (_, Some(set)) => self.set_operation(set.operation, &set.left, &set.right, plan.schema()),
+                    (_, Some(set)) => self.counted(set.operation, &set.left, &set.right, plan.schema()),
                     _ => Err(Error::internal("an unknown node is in the plan")),
                 }
             }
             LogicalPlan::Join(join) => match self.changing_set(join)? {
-                Some(operation) => self.set_operation(operation, &join.left, &join.right, &join.schema),
+                Some(operation) => self.counted(operation, &join.left, &join.right, &join.schema),
                 None => self.join(join),
             },
             LogicalPlan::Window(window) => self.rank(window, None, true),
