@@ -32,6 +32,8 @@ from generate import Generator, Table
 from tree import DUCKDB, RHEOS
 
 QUERIES_EACH = 20
+# Where nothing works, the first few say enough.
+SHRINKS_MAX = 20
 MODES = ("final", "changes", "updates")
 PARALLELISM, BATCH_ROWS = (1, 2, 3), (1, 3, 8192)
 
@@ -117,6 +119,8 @@ class Keeper:
         if found is None:
             print(f"seed {case.seed}, query {i}: wrong among others, right by itself")
             tables, expected, got = case.tables, "?", "?"
+        elif len(self.files) >= SHRINKS_MAX:
+            tables, (expected, got) = case.tables, found
         else:
             tables, query = shrink.smallest(case.tables, query, check)
             expected, got = check(tables, query) or found
