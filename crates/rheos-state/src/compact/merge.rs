@@ -11,11 +11,11 @@ use rheos_core::{Error, ErrorKind, OperatorId};
 use super::{Part, Step, newest};
 use crate::groups::{self, counted};
 use crate::holdings::Held;
-use crate::kept::Kept;
 use crate::names::ObjectName;
 use crate::object::{Compression, Contents, ObjectBuilder, StoredTombstone, WrittenObject};
 use crate::reach::Horizon;
-use crate::restore::read_segment;
+use crate::restore::{Reader, read_segment};
+use crate::spare::Spare;
 use crate::store::CheckpointStore;
 
 /// By operator and table: how its rows are put together.
@@ -56,9 +56,9 @@ impl From<Unmerged> for Error {
 }
 
 /// The merged object; `None` if nothing is left. It is not stored yet. `is_over`: asked before each segment is read; nobody
-/// wants the result any more.
+/// wants the result any more. `spare`: for the next step on this thread.
 ///
-/// State: the rows of the step are in memory meanwhile, about twice.
+/// State: the rows of a part of the step are in memory meanwhile, about twice.
 ///
 /// Errors: those of the store; `Corrupt` for damage, naming object and operator.
 pub fn merge(
@@ -68,18 +68,20 @@ pub fn merge(
     compression: Compression,
     combiners: Combiners<'_>,
     is_over: &dyn Fn() -> bool,
+    spare: &mut Spare,
 ) -> Result<Option<WrittenObject>, Unmerged> {
     let mut builder = ObjectBuilder::new(name, compression);
     for part in &step.parts {
-        let runs = read(store, part, is_over)?;
+        let runs = read(&mut Reader::reusing(store, spare), part, is_over)?;
         let contents = contents(part, runs, combiners).and_then(|contents| builder.push(contents));
         contents.map_err(|error| Unmerged::of(error, &part.inputs))?;
+        spare.reclaim();
     }
     builder.finish().map_err(Unmerged::Store)
 }
 
 /// The rows of a part's inputs, and their tombstones.
-fn read(store: &dyn CheckpointStore, part: &Part, is_over: &dyn Fn() -> bool) -> Result<(Vec<Run>, Horizon), Unmerged> {
+fn read(reader: &mut Reader<'_>, part: &Part, is_over: &dyn Fn() -> bool) -> Result<(Vec<Run>, Horizon), Unmerged> {
     let wanted = groups::of(part.kind, &part.groups);
     let (mut own, mut runs): (Horizon, Vec<Run>) = (Horizon::default(), Vec::new());
     for unit in part.inputs.chunk_by(|a, b| a.unit == b.unit) {
@@ -94,7 +96,7 @@ fn read(store: &dyn CheckpointStore, part: &Part, is_over: &dyn Fn() -> bool) ->
                 return Err(Unmerged::Over);
             }
             let groups = wanted.intersection(counted(&held.segment));
-            let found = read_segment(store, &Kept::default(), &held.object, &held.segment, &groups, &horizon);
+            let found = read_segment(reader, &held.object, &held.segment, &groups, &horizon);
             let (header, found) = found.map_err(|error| Unmerged::of(error, std::slice::from_ref(held)))?;
             found.into_iter().rev().for_each(|run| of_unit.push_front(run));
             horizon.add(&header.tombstones, &groups);

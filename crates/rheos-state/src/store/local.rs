@@ -223,6 +223,10 @@ impl CheckpointStore for LocalStore {
     }
 
     fn read_range(&self, name: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
+        self.read_range_into(name, range, Vec::new())
+    }
+
+    fn read_range_into(&self, name: &str, range: Range<u64>, mut memory: Vec<u8>) -> Result<Option<Vec<u8>>> {
         let path = self.path(name)?;
         let failed = |e: io::Error| io_error("read", &path.display().to_string(), &e);
         let Some((mut file, length)) = self.open_file(&path)? else { return Ok(None) };
@@ -232,13 +236,14 @@ impl CheckpointStore for LocalStore {
             return Err(damaged(message));
         }
         file.seek(SeekFrom::Start(range.start)).map_err(failed)?;
-        let wanted = range.end - range.start;
-        let mut bytes = Vec::with_capacity(wanted as usize);
-        let read = file.take(wanted).read_to_end(&mut bytes).map_err(failed)?;
-        if (read as u64) < wanted {
-            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+        let wanted = (range.end - range.start) as usize;
+        match memory.capacity() >= wanted {
+            true => memory.resize(wanted, 0),
+            // Pages that the system has cleared are not written by this.
+            false => memory = vec![0; wanted],
         }
-        Ok(Some(bytes))
+        file.read_exact(&mut memory).map_err(failed)?;
+        Ok(Some(memory))
     }
 
     fn read_back_bytes(&self) -> u64 {
