@@ -114,7 +114,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(rheos_testkit::scale(256)))]
+        #![proptest_config(rheos_testkit::cases(256))]
 
         /// Batches come in, by update or as states; all groups leave twice, for a table is used again.
         #[test]

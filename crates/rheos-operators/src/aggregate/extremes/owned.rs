@@ -6,14 +6,14 @@
 //! ```
 //! Where the values lie in one chunk, in the order of their groups, the chunk leaves as it is.
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, GenericByteArray, OffsetSizeTrait};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, GenericByteArray, OffsetSizeTrait};
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::ByteArrayType;
 use datafusion_common::{Result, exec_datafusion_err, exec_err, internal_err};
 use datafusion_expr::{EmitTo, GroupsAccumulator};
-
-use std::marker::PhantomData;
-use std::sync::Arc;
 
 use super::{Extreme, counts, states};
 

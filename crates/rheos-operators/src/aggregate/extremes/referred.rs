@@ -1,10 +1,8 @@
 //! Where in the input the values of all groups lie; the input stays in memory until they leave.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, GenericByteArray, OffsetSizeTrait, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, GenericByteArray, new_null_array};
 use arrow::compute::interleave;
-use arrow::datatypes::ByteArrayType;
+use arrow::datatypes::{ArrowNativeType, ByteArrayType};
 use datafusion_common::{Result, exec_err};
 use datafusion_expr::{EmitTo, GroupsAccumulator};
 
