@@ -2,7 +2,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, GenericByteArray, new_null_array};
 use arrow::compute::interleave;
-use arrow::datatypes::{ArrowNativeType, ByteArrayType};
+use arrow::datatypes::ByteArrayType;
 use datafusion_common::{Result, exec_err};
 use datafusion_expr::{EmitTo, GroupsAccumulator};
 
@@ -36,14 +36,9 @@ impl<T: ByteArrayType> Referred<T> {
     fn take(&mut self, groups: usize) -> Result<ArrayRef> {
         let rest = self.places.split_off(groups.min(self.places.len()));
         let places = std::mem::replace(&mut self.places, rest);
-        let found = places.iter().filter(|place| **place != NOWHERE);
-        let bytes = found.map(|place| self.value(*place).len()).sum::<usize>();
-        if T::Offset::from_usize(bytes).is_none() {
-            return exec_err!("the values of min or max are too long for one column: they have {bytes} bytes");
-        }
-        // Behind the inputs stands one that has nothing but a null.
-        let nothing = new_null_array(&T::DATA_TYPE, 1);
-        let inputs = self.inputs.iter().map(|input| input as &dyn Array).chain([nothing.as_ref()]).collect::<Vec<_>>();
+        // Behind the inputs stands one that has nothing but a null, if it is needed.
+        let nothing = places.contains(&NOWHERE).then(|| new_null_array(&T::DATA_TYPE, 1));
+        let inputs = self.inputs.iter().map(|input| input as &dyn Array).chain(nothing.as_deref()).collect::<Vec<_>>();
         let at = |(input, row): &Place| match (*input, *row) {
             NOWHERE => (inputs.len() - 1, 0),
             (input, row) => (input as usize, row as usize),
