@@ -82,6 +82,8 @@ impl Contents {
 pub(crate) struct ObjectBuilder {
     name: ObjectName,
     compression: Compression,
+    /// How the last table is compressed, which may come in several pieces.
+    codec: Option<(OperatorId, String, Codec)>,
     bytes: Vec<u8>,
     segments: Vec<Segment>,
     headers: Vec<SegmentHeader>,
@@ -92,7 +94,7 @@ impl ObjectBuilder {
         let mut bytes = SPARE.take();
         bytes.clear();
         bytes.extend_from_slice(&head());
-        Self { name, compression, bytes, segments: Vec::new(), headers: Vec::new() }
+        Self { name, compression, codec: None, bytes, segments: Vec::new(), headers: Vec::new() }
     }
 
     /// Adds a table, in the order of operators and tables. Nothing to say gives no segment.
@@ -109,7 +111,7 @@ impl ObjectBuilder {
         }
         let runs = std::mem::take(&mut contents.runs);
         let rows = Rows::new(&runs);
-        let codec = rows::codec(&rows, self.compression).map_err(|e| contents.wrong(e))?;
+        let codec = self.codec(&contents, &rows)?;
         // What does not shrink fits without growing; behind it stands a footer.
         self.bytes.reserve(rows.bytes + rows.bytes / 16);
         if contents.kind != TableKind::Keyed {
@@ -121,6 +123,17 @@ impl ObjectBuilder {
             behind = end;
         }
         Ok(())
+    }
+
+    fn codec(&mut self, contents: &Contents, rows: &Rows<'_>) -> Result<Codec> {
+        if let Some((operator, table, codec)) = &self.codec
+            && (operator, table) == (&contents.operator, &contents.table)
+        {
+            return Ok(*codec);
+        }
+        let codec = rows::codec(rows, self.compression).map_err(|e| contents.wrong(e))?;
+        self.codec = Some((contents.operator.clone(), contents.table.clone(), codec));
+        Ok(codec)
     }
 
     fn segment(

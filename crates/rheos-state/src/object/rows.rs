@@ -44,7 +44,7 @@ impl<'a> Rows<'a> {
     pub(super) fn new(runs: &'a [Run]) -> Self {
         let groups: Vec<KeyGroup> = runs.iter().flat_map(|r| r.key_groups.iter().copied()).collect();
         let batches: Vec<&RecordBatch> = runs.iter().map(|r| &r.rows).collect();
-        let bytes = batches.iter().flat_map(|b| b.columns()).map(slice_bytes).sum();
+        let bytes = batches.iter().map(|batch| batch_bytes(batch)).sum();
         let len = batches.iter().map(|b| b.num_rows()).sum();
         if groups.is_sorted() {
             return Self { batches, groups, places: None, len, bytes };
@@ -125,6 +125,11 @@ impl<'a> Rows<'a> {
         let row_bytes = (self.bytes / self.len.max(1)).max(1);
         (BATCH_BYTES / row_bytes).clamp(1, BATCH_ROWS_MAX)
     }
+}
+
+/// In memory, of the rows that it shows.
+pub(crate) fn batch_bytes(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(slice_bytes).sum()
 }
 
 /// Of the rows that an array shows, where that is known.
