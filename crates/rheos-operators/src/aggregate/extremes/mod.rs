@@ -8,6 +8,7 @@
 //!
 //! Texts are ordered by their bytes. Nulls, and rows that a filter leaves out, do not count; a group without others is null.
 
+mod memory;
 mod owned;
 mod referred;
 

@@ -10,12 +10,12 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, GenericByteArray, OffsetSizeTrait};
-use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::ByteArrayType;
 use datafusion_common::{Result, exec_datafusion_err, exec_err, internal_err};
 use datafusion_expr::{EmitTo, GroupsAccumulator};
 
-use super::{Extreme, counts, states};
+use super::{Extreme, counts, memory, states};
 
 /// Room of a chunk: a share of what there is already, within bounds.
 const CHUNK_SHARE: usize = 8;
@@ -91,7 +91,7 @@ impl<T: ByteArrayType> Owned<T> {
                 true => (self.left_bytes + self.left_bytes / CHUNK_SHARE).min(FIRST_CHUNK_BYTES_MAX),
                 false => (self.bytes / CHUNK_SHARE).min(CHUNK_BYTES_MAX),
             };
-            self.chunks.push(Vec::with_capacity(usual.max(CHUNK_BYTES_MIN).max(value.len())));
+            self.chunks.push(memory::with_room(usual.max(CHUNK_BYTES_MIN).max(value.len())));
         }
         let number = self.chunks.len() - 1;
         let chunk = &mut self.chunks[number];
@@ -135,7 +135,7 @@ impl<T: ByteArrayType> Owned<T> {
             false => None,
         };
         let values = values.unwrap_or_else(|| {
-            let mut values = Vec::with_capacity(bytes);
+            let mut values = memory::with_room(bytes);
             let found = places.iter().filter(|p| p.length != NONE);
             found.for_each(|place| values.extend_from_slice(self.value(*place)));
             values
@@ -147,7 +147,7 @@ impl<T: ByteArrayType> Owned<T> {
             self.dead_bytes += bytes;
             self.compact()?;
         }
-        Ok(Arc::new(GenericByteArray::<T>::try_new(offsets, Buffer::from_vec(values), nulls)?))
+        Ok(Arc::new(GenericByteArray::<T>::try_new(offsets, memory::leave(values), nulls)?))
     }
 
     /// The one chunk, if it holds the values of these groups as they are wanted and nothing else.
