@@ -17,7 +17,7 @@ thread_local! {
 
 /// Empty memory with room for so many bytes.
 pub(super) fn with_room(bytes: usize) -> Vec<u8> {
-    let fits = |memory: &Buffer| memory.capacity() >= bytes && memory.capacity() / 2 <= bytes;
+    let fits = |memory: &Buffer| memory.capacity() >= bytes && memory.capacity() / 4 * 3 <= bytes;
     let again = || {
         LEFT.with_borrow_mut(|left| {
             for at in 0..left.len() {

@@ -151,6 +151,24 @@ mod tests {
     }
 
     #[test]
+    fn values_that_have_left_stay_as_they_are() {
+        let mut table = accumulator(&max_udaf(), &DataType::Utf8, Input::Passing).unwrap();
+        let groups: Vec<usize> = (0..3000).collect();
+        // Enough for memory to be used again, and some results are still held then.
+        let texts_of = |round: usize| (0..3000).map(move |row| format!("{:0>1000}", round * 10_000 + row));
+        let mut held = std::collections::VecDeque::new();
+        for round in 0..6 {
+            let values: ArrayRef = Arc::new(StringArray::from_iter_values(texts_of(round)));
+            table.update_batch(&[values], &groups, None, 3000).unwrap();
+            held.push_back((round, table.evaluate(EmitTo::All).unwrap()));
+            assert!(held.iter().all(|(r, found)| found.as_string::<i32>().iter().flatten().eq(texts_of(*r))));
+            if round > 1 {
+                held.pop_front();
+            }
+        }
+    }
+
+    #[test]
     fn other_types_and_functions_are_left_to_datafusion() {
         assert!(accumulator(&max_udaf(), &DataType::Int64, Input::Passing).is_none());
         let count = datafusion_functions_aggregate::count::count_udaf();
