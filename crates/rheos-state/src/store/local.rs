@@ -237,12 +237,16 @@ impl CheckpointStore for LocalStore {
         }
         file.seek(SeekFrom::Start(range.start)).map_err(failed)?;
         let wanted = (range.end - range.start) as usize;
-        match memory.capacity() >= wanted {
-            true => memory.resize(wanted, 0),
-            // Pages that the system has cleared are not written by this.
-            false => memory = vec![0; wanted],
+        if memory.capacity() >= wanted {
+            memory.resize(wanted, 0);
+            file.read_exact(&mut memory).map_err(failed)?;
+            return Ok(Some(memory));
         }
-        file.read_exact(&mut memory).map_err(failed)?;
+        // Fresh memory is not cleared for this.
+        memory = Vec::with_capacity(wanted);
+        if file.take(wanted as u64).read_to_end(&mut memory).map_err(failed)? < wanted {
+            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+        }
         Ok(Some(memory))
     }
 
