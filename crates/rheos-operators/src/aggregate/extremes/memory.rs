@@ -62,7 +62,8 @@ mod tests {
         drop(second);
         let again = with_room(BYTES_MIN);
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
-        assert_ne!(with_room(BYTES_MIN).as_ptr(), first.as_ptr());
+        let fresh = with_room(BYTES_MIN);
+        assert_ne!(fresh.as_ptr(), first.as_ptr());
         assert!(first.iter().all(|byte| *byte == 1));
         // More than is remembered at all.
         let large = leave(vec![3; REMEMBERED_BYTES_MAX + 1]);
