@@ -537,6 +537,8 @@ pub(crate) enum RowFormat {
     Jsonl,
     /// RFC 4180 with a header line
     Csv,
+    /// How the result changes, a line a change: +I, -U, +U, -D
+    Changelog,
 }
 
 /// How lists are printed.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use rheos::graph::{Node, NodeKind};
-use rheos::{Boundedness, Error, ErrorKind, Job, PlanFormat, SqlProgram};
+use rheos::{Boundedness, Error, ErrorKind, Job, PlanFormat, ResultRows, SqlProgram};
 
 use crate::args::{Cli, ExplainArgs, ExplainFormat, ProgramArgs};
 use crate::config;
@@ -126,7 +126,9 @@ fn missing_program(name: &str, error: &std::io::Error) -> Error {
 /// `rheos validate`.
 pub(crate) fn validate(args: &ProgramArgs, cli: &Cli) -> Result<()> {
     let source = Source::load(args)?;
-    let planned = source.with_args(args, code::NOT_VALID)?.plan().and_then(|job| check(&job).map(|()| job));
+    // Whether changes can be printed is a matter of the run.
+    let program = source.with_args(args, code::NOT_VALID)?.results(ResultRows::ChangesOfEndless);
+    let planned = program.plan().and_then(|job| check(&job).map(|()| job));
     let job = planned.map_err(|error| {
         let refused = matches!(error.kind(), ErrorKind::Invalid | ErrorKind::User);
         let code = if refused { code::NOT_VALID } else { exit_code(&error) };
@@ -149,7 +151,8 @@ pub(crate) fn validate(args: &ProgramArgs, cli: &Cli) -> Result<()> {
 /// `rheos explain`.
 pub(crate) fn explain(args: &ExplainArgs) -> Result<()> {
     let source = Source::load(&args.program)?;
-    let job = source.plan(source.with_args(&args.program, code::REFUSED)?)?;
+    let program = source.with_args(&args.program, code::REFUSED)?;
+    let job = source.plan(program.results(ResultRows::ChangesOfEndless))?;
     job.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
     let mut text = job.explain_as(match args.format {
         ExplainFormat::Text => PlanFormat::Text,

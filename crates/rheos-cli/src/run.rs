@@ -4,7 +4,7 @@ use anyhow::Result;
 use rheos::{Boundedness, Error, Job, JobReport, Output, RunningJob, StateOptions, StopMode};
 
 use crate::args::{Cli, RunArgs};
-use crate::print::Printer;
+use crate::print::{self, Printer};
 use crate::program::{Source, print_text};
 use crate::progress::Progress;
 use crate::report::{Failure, code, exit_code};
@@ -13,6 +13,7 @@ use crate::{signals, summary};
 pub(crate) fn run(args: &RunArgs, cli: &Cli) -> Result<()> {
     let source = Source::load(&args.program)?;
     let mut program = source.with_args(&args.program, code::REFUSED)?;
+    program = program.results(print::taken(args.output));
     if let Some(rows) = args.batch_rows {
         program = program.batch_rows(rows as usize);
     }
@@ -35,6 +36,9 @@ pub(crate) fn run(args: &RunArgs, cli: &Cli) -> Result<()> {
     // Who runs a query that ends and reads its rows has nothing to lose.
     if !job.keeps_state() && !cli.quiet && (endless || job.writes_tables()) {
         eprintln!("no state is kept: what a crash interrupts begins anew (--state-dir DIR keeps it)");
+    }
+    if endless && !cli.quiet {
+        job.growth().iter().for_each(|line| eprintln!("state grows for ever in {line}"));
     }
     let runs = job.graph().is_some();
     let (letters, keeps_state) = (job.letters(), job.keeps_state());

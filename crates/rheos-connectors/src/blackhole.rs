@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::datatypes::SchemaRef;
+use rheos_core::change::Changes;
 use rheos_core::connector::{Connector, TableDefinition};
 use rheos_core::options::{OptionDef, Options};
 use rheos_core::sink::{Committable, EpochEnd, Sink, SinkWriter, WriterContext};
@@ -59,6 +60,10 @@ struct BlackholeSink {
 impl Sink for BlackholeSink {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    fn accepts(&self) -> Changes {
+        Changes::Retract
     }
 
     fn open(&self, _ctx: WriterContext) -> Result<Box<dyn SinkWriter>> {

@@ -1,15 +1,17 @@
-//! Rows as lines on standard output or standard error.
+//! Rows as lines on standard output or standard error. Rows that change have one more column, the first, that says how.
 
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use rheos_core::change::{self, Changes};
 use rheos_core::connector::{Connector, TableDefinition};
 use rheos_core::options::{OptionDef, OptionType, Options};
 use rheos_core::sink::{Committable, EpochEnd, Sink, SinkWriter, WriterContext};
 use rheos_core::source::Source;
 use rheos_core::{Batch, Epoch, Error, ErrorKind, Result};
+use rheos_formats::changelog;
 use rheos_formats::csv::{self, CsvOptions};
 use rheos_formats::json;
 use rheos_formats::text::{ColumnText, Style};
@@ -102,12 +104,17 @@ impl Sink for PrintSink {
         Arc::clone(&self.schema)
     }
 
+    fn accepts(&self) -> Changes {
+        Changes::Retract
+    }
+
     fn open(&self, ctx: WriterContext) -> Result<Box<dyn SinkWriter>> {
         let out: Box<dyn Write + Send> = match self.target {
             Target::Stdout => Box::new(io::stdout()),
             Target::Stderr => Box::new(io::stderr()),
         };
-        let printer = Printer { format: self.format, prefix: self.prefix.clone(), header_done: false, out };
+        let printer =
+            Printer { format: self.format, prefix: self.prefix.clone(), header_done: false, key: ctx.key, out };
         Ok(Box::new(PrintWriter(Strand::new(printer, ctx.wake))))
     }
 
@@ -148,6 +155,8 @@ struct Printer {
     format: LineFormat,
     prefix: String,
     header_done: bool,
+    /// The key of rows that change.
+    key: Option<Vec<usize>>,
     out: Box<dyn Write + Send>,
 }
 
@@ -162,6 +171,10 @@ impl Handler for Printer {
 
     fn handle(&mut self, batch: Batch) -> Result<()> {
         let mut text = Vec::new();
+        let batch = match change::weights(&batch.records) {
+            Some(_) => Batch::new(changelog::lines(&batch.records, self.key.as_deref())?, batch.ticket),
+            None => batch,
+        };
         match self.format {
             LineFormat::Json => json::write::write_rows(&batch.records, &mut text)?,
             LineFormat::Csv => {
@@ -233,7 +246,8 @@ mod tests {
         let b: ArrayRef = Arc::new(StringArray::from(vec!["x", ""]));
         let batch = RecordBatch::try_from_iter_with_nullable([("a", a, true), ("b", b, true)]).unwrap();
         let out = Shared::default();
-        let mut printer = Printer { format, prefix: prefix.into(), header_done: false, out: Box::new(out.clone()) };
+        let mut printer =
+            Printer { format, prefix: prefix.into(), header_done: false, key: None, out: Box::new(out.clone()) };
         printer.handle(Batch::new(batch, Ticket::none())).unwrap();
         let text = out.0.lock().unwrap().clone();
         String::from_utf8(text).unwrap()

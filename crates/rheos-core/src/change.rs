@@ -14,6 +14,7 @@
 //! Invariant: folding all changes up to the end of an epoch gives the rows that are there then, each at least once. In between
 //! a row may be gone before it has come.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
@@ -21,6 +22,28 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use crate::error::Result;
+
+/// What the rows of an edge say, and what a sink takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Changes {
+    /// Each row comes once more, and none goes.
+    Append,
+    /// Rows with weights and a key: one that comes takes the place of the one with its key, and of one that goes only the key
+    /// is sure.
+    Upsert,
+    /// Rows with weights: each that goes is whole, and has come before.
+    Retract,
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Changes::Append => "append",
+            Changes::Upsert => "upsert",
+            Changes::Retract => "retract",
+        })
+    }
+}
 
 /// The name of the column of weights. No column of a program has it: names with `$` are refused there.
 pub const WEIGHT: &str = "$weight";

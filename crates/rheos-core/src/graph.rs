@@ -11,10 +11,11 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::change::{self, Changes};
 use crate::letters;
 use crate::operator::{OperatorFactory, Port};
 use crate::sink::Sink;
-use crate::source::{Source, WatermarkSpec};
+use crate::source::{Boundedness, Source, WatermarkSpec};
 
 /// How often a row shows in the output of a job that keeps state, whatever happens to the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,6 +110,10 @@ pub struct Node {
     pub inputs: Vec<Edge>,
     /// The schema of port 0.
     pub schema: SchemaRef,
+    /// Columns of port 0 that no two rows which are there at a time agree in, where some are known.
+    pub key: Option<Vec<usize>>,
+    /// Whether of a row that goes only the key is sure.
+    pub is_upsert: bool,
     /// How long its state lives where no window ends it; for ever, if nothing is said.
     pub state_ttl_ms: Option<i64>,
     /// The id, but for the number that tells it from others of the same meaning: those come and go with the rest of the job.
@@ -116,6 +121,15 @@ pub struct Node {
 }
 
 impl Node {
+    /// What its rows say.
+    pub fn changes(&self) -> Changes {
+        match (change::has_weights(&self.schema), self.is_upsert) {
+            (false, _) => Changes::Append,
+            (true, false) => Changes::Retract,
+            (true, true) => Changes::Upsert,
+        }
+    }
+
     /// Its meaning as ordered facts.
     pub fn describe(&self) -> Vec<(String, String)> {
         match &self.kind {
@@ -167,11 +181,47 @@ impl JobGraph {
         };
         let state_ttl_ms = self.naming.state_ttl_ms.filter(|_| matches!(kind, NodeKind::Stateful(_)));
         let (operator_id, meaning) = (String::new(), String::new());
-        let mut node = Node { operator_id, name: name.into(), kind, inputs, schema, state_ttl_ms, meaning };
+        let (key, is_upsert) = (None, false);
+        let mut node =
+            Node { operator_id, name: name.into(), kind, inputs, schema, key, is_upsert, state_ttl_ms, meaning };
         node.meaning = self.meaning(&node);
         node.operator_id = self.told_apart(&node);
         self.nodes.push(node);
         id
+    }
+
+    /// What is known of a node's rows: columns that no two of them agree in. No part of its id.
+    pub fn set_key(&mut self, node: NodeId, key: Option<Vec<usize>>) {
+        self.nodes[node.0].key = key;
+    }
+
+    /// Of the rows that go, only the key is sure.
+    pub fn set_upsert(&mut self, node: NodeId, key: Vec<usize>) {
+        self.nodes[node.0].key = Some(key);
+        self.nodes[node.0].is_upsert = true;
+    }
+
+    /// How long state lives of nodes that are added from now on, where no window ends it.
+    pub fn state_ttl_ms(&self) -> Option<i64> {
+        self.naming.state_ttl_ms
+    }
+
+    /// Whether some of its rows come from a source without an end.
+    pub fn is_endless(&self, id: NodeId) -> bool {
+        let node = self.node(id);
+        let is_endless = |source: &Arc<dyn Source>| source.boundedness() == Boundedness::Unbounded;
+        // What feeds a side output may not be known yet.
+        let is_unfed = matches!(&node.kind, NodeKind::Side(_)) && node.inputs.is_empty();
+        matches!(&node.kind, NodeKind::Source { source, .. } if is_endless(source))
+            || is_unfed
+            || node.inputs.iter().any(|edge| self.is_endless(edge.from))
+    }
+
+    /// Whether the watermark of its rows stays where it is until the input ends.
+    pub fn holds_watermark(&self, id: NodeId) -> bool {
+        let node = self.node(id);
+        matches!(&node.kind, NodeKind::Stateful(factory) if factory.holds_watermark())
+            || node.inputs.iter().any(|edge| self.holds_watermark(edge.from))
     }
 
     /// What holds for the nodes that are added from now on; returns what held before.

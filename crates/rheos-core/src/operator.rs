@@ -125,6 +125,23 @@ pub trait OperatorFactory: Send + Sync + fmt::Debug {
     /// The operator's meaning as ordered facts (`group by: origin`), for `explain` and for its stable id.
     fn describe(&self) -> Vec<(String, String)>;
 
+    /// What its state has more and more of while the input goes on, as in `a row for each auction`. `None`: the state is bounded,
+    /// or goes with windows or time.
+    fn growth(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether its state ends by its time to live, where one is set.
+    fn has_time_to_live(&self) -> bool {
+        false
+    }
+
+    /// Whether results can be of any time, however far the input has come: then the watermark behind it stays where it is until
+    /// the input ends, and no window there would ever close.
+    fn holds_watermark(&self) -> bool {
+        false
+    }
+
     /// Whether rows pass as they are, but for columns that are left out or change their places: it then has no part in the ids of
     /// what comes behind it.
     fn only_selects(&self) -> bool {

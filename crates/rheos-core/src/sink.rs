@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 
+use crate::change::Changes;
 use crate::credit::{Batch, Wake};
 use crate::error::{Result, Warn};
 pub use crate::fence::{Admission, Committable, Fence, FenceRecord, Known, Owner, Refusal, ReleaseNumber};
@@ -42,6 +43,8 @@ pub struct WriterContext {
     pub generation: Generation,
     /// What has to be staged at an epoch's end; the same for all writers of a job.
     pub staging: Staging,
+    /// Columns that no two rows which are there at a time agree in, where some are known.
+    pub key: Option<Vec<usize>>,
     /// Wakes the worker when a writer that was not ready has room, or a pending stage is done.
     pub wake: Wake,
 }
@@ -49,7 +52,8 @@ pub struct WriterContext {
 impl WriterContext {
     /// The context of the only worker of a job without state, and without an engine behind it: for tests.
     pub fn detached() -> Self {
-        Self { worker: 0, workers: 1, generation: Generation(1), staging: Staging::WhenComplete, wake: Arc::new(|| ()) }
+        let (staging, wake) = (Staging::WhenComplete, Arc::new(|| ()));
+        Self { worker: 0, workers: 1, generation: Generation(1), staging, key: None, wake }
     }
 }
 
@@ -84,6 +88,12 @@ pub trait SinkWriter {
 pub trait Sink: Send + Sync + fmt::Debug {
     /// The columns that it takes.
     fn schema(&self) -> SchemaRef;
+
+    /// What kinds of change it takes. A batch has a column of weights then, the last, where rows change at all; the schema
+    /// says nothing of it.
+    fn accepts(&self) -> Changes {
+        Changes::Append
+    }
 
     /// Before anything else: who is told of what goes wrong and is tried again.
     fn set_warn(&self, warn: &Warn) {

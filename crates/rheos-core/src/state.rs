@@ -63,6 +63,10 @@ pub struct TableDelta {
     /// background. So a row has a namespace that is not below those of the rows whose place it takes, or a tombstone would
     /// take it and bring one of them back.
     pub replaces_by: Vec<usize>,
+    /// The column, an Int64 without nulls, that is 0 in rows which only say that the row whose place they take is gone. `None`:
+    /// no row says so. A merge drops such a row where nothing older is left, so a restore may give it, with or without the row
+    /// that is gone, or neither.
+    pub gone_by: Option<usize>,
     /// Deletions; they apply to the runs of earlier epochs, before this epoch's runs are added. In keyed tables they reach the
     /// key groups of the worker that hands them over, in split tables the rows that it holds.
     pub tombstones: Vec<Tombstone>,

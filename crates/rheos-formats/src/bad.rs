@@ -37,6 +37,8 @@ pub enum BadKind {
     Syntax,
     /// A quoted csv field goes over a line's end although `csv.multiline` is false (R0306).
     Multiline,
+    /// The record is no change, or none that can be used (R0307).
+    Change,
 }
 
 impl BadKind {
@@ -48,6 +50,7 @@ impl BadKind {
             BadKind::TooLong => 304,
             BadKind::Syntax => 305,
             BadKind::Multiline => 306,
+            BadKind::Change => 307,
         }
     }
 
@@ -72,6 +75,10 @@ impl BadKind {
             BadKind::TooLong => "raise 'record.size-max'",
             BadKind::Syntax => "check the 'format' option against the file",
             BadKind::Multiline => "set 'csv.multiline' = 'true' (the file is then read by one worker)",
+            BadKind::Change => {
+                "declare PRIMARY KEY (...) NOT ENFORCED, or have the database write whole rows before a change (in PostgreSQL \
+                 ALTER TABLE ... REPLICA IDENTITY FULL)"
+            }
         }
     }
 }

@@ -11,16 +11,19 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use rheos_core::Result;
 use rheos_core::letters::DeadLetter;
+use rheos_core::{Error, Result};
 
 use crate::bad::{BadKind, BadRecord, BadRows, DecodeError, Fault, FirstSkipped, OnError, looks_like_null};
 use crate::cell::{CellKind, Slot, Tape};
 use crate::column::{Rows, check_type, decode};
 use crate::csv::CsvOptions;
 use crate::csv::scan::CsvScanner;
+use crate::debezium::DebeziumOptions;
+use crate::debezium::changes::Changes;
+use crate::debezium::scan::{DebeziumScanner, Scanned, parts};
 use crate::frame::{Frame, Framer, Framing, InputRange};
-use crate::good_rows::{Place, good_rows, mark_nulls};
+use crate::good_rows::{Place, good_rows, left_out, mark_nulls};
 use crate::json::rows::JsonScanner;
 
 /// A format of text.
@@ -30,6 +33,8 @@ pub enum TextFormat {
     Csv(CsvOptions),
     /// See [`crate::json`].
     Json,
+    /// Changes, see [`crate::debezium`]: batches have a column of weights.
+    Debezium(DebeziumOptions),
 }
 
 impl TextFormat {
@@ -38,9 +43,9 @@ impl TextFormat {
         matches!(self, TextFormat::Csv(options) if options.header)
     }
 
-    /// Whether every newline ends a record, so that an input can be read in byte ranges.
+    /// Whether every newline ends a record and records stand for themselves, so that an input can be read in byte ranges.
     pub fn is_lines(&self) -> bool {
-        !matches!(self, TextFormat::Csv(options) if options.multiline)
+        !matches!(self, TextFormat::Csv(CsvOptions { multiline: true, .. }) | TextFormat::Debezium(_))
     }
 
     pub(crate) fn framing(&self) -> Framing {
@@ -54,7 +59,7 @@ impl TextFormat {
 /// The limits of a decoder, and what bad records do.
 #[derive(Debug, Clone, Copy)]
 pub struct DecodeLimits {
-    /// Rows of a batch, at most.
+    /// Records of a batch, at most: rows, but that an update of a changelog is two.
     pub batch_rows: usize,
     /// Bytes of a record, at most; above is a bad record.
     pub record_bytes_max: usize,
@@ -65,7 +70,7 @@ pub struct DecodeLimits {
 /// One step of a decoder.
 #[derive(Debug)]
 pub enum Decoded {
-    /// Rows: at least one, at most `batch_rows`.
+    /// Rows: at least one, of at most `batch_rows` records.
     Batch(RecordBatch),
     /// Call `push` or `finish`.
     NeedInput,
@@ -77,6 +82,7 @@ pub enum Decoded {
 enum Scanner {
     Csv(CsvScanner),
     Json(JsonScanner),
+    Debezium(DebeziumScanner),
 }
 
 /// See the module.
@@ -86,6 +92,8 @@ pub struct TextDecoder {
     limits: DecodeLimits,
     framer: Framer,
     scanner: Scanner,
+    /// Makes rows of changes, where records are changes.
+    changes: Option<Changes>,
     tape: Tape,
     /// The line of each row of the tape, from 0.
     lines: Vec<u64>,
@@ -117,6 +125,7 @@ impl TextDecoder {
         let schema = Arc::new(declared.project(columns)?);
         let mut width = columns.len();
         let mut slots = Slot::flat(width);
+        let mut changes = None;
         let (scanner, quote) = match format {
             TextFormat::Csv(options) => {
                 let names: Vec<String> = declared.fields().iter().map(|f| f.name().clone()).collect();
@@ -127,6 +136,13 @@ impl TextDecoder {
                 slots = Slot::nested(schema.fields(), &mut width);
                 (Scanner::Json(JsonScanner::new(schema.fields(), &slots)), b'"')
             }
+            TextFormat::Debezium(options) => {
+                let parts = parts(schema.fields());
+                width = 0;
+                slots = Slot::nested(&parts, &mut width);
+                let found = changes.insert(Changes::new(Arc::clone(&schema), places(options, columns)?));
+                (Scanner::Debezium(DebeziumScanner::new(&parts, &slots, !found.has_key())), b'"')
+            }
         };
         Ok(Self {
             tape: Tape::new(slots, width, quote),
@@ -134,6 +150,7 @@ impl TextDecoder {
             schema,
             limits,
             scanner,
+            changes,
             lines: Vec::new(),
             records: Vec::new(),
             read: 0,
@@ -146,7 +163,7 @@ impl TextDecoder {
 
     /// The columns of the batches.
     pub fn schema(&self) -> &SchemaRef {
-        &self.schema
+        self.changes.as_ref().map_or(&self.schema, Changes::schema)
     }
 
     /// Tells the names of the columns, for an input that does not begin with its header.
@@ -155,7 +172,7 @@ impl TextDecoder {
     pub fn set_header(&mut self, record: &[u8]) -> Result<()> {
         match &mut self.scanner {
             Scanner::Csv(scanner) => scanner.set_header(record),
-            Scanner::Json(_) => Ok(()),
+            Scanner::Json(_) | Scanner::Debezium(_) => Ok(()),
         }
     }
 
@@ -313,6 +330,19 @@ impl TextDecoder {
                 }
                 scanner.scan(data, start, end, self.tape.add_row())
             }
+            Scanner::Debezium(scanner) => {
+                if data[start..end].trim_ascii().is_empty() {
+                    return Ok(None);
+                }
+                match scanner.scan(data, start, end, self.tape.add_row()) {
+                    Ok(Scanned::Nothing) => {
+                        self.tape.drop_row();
+                        return Ok(None);
+                    }
+                    Ok(Scanned::Change) => Ok(()),
+                    Err(fault) => Err(fault),
+                }
+            }
         };
         match scanned {
             Ok(()) => {
@@ -352,14 +382,20 @@ impl TextDecoder {
         self.read += rows as u64;
         let mut bad = BadRows::new(self.limits.on_error);
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
-        for (n, field) in self.schema.fields().iter().enumerate() {
-            bad.set_column(n);
-            let cells = self.tape.column(self.framer.data(), n);
-            let column = decode(&cells, field.data_type(), &mut Rows { owners: None, rows, bad: &mut bad })?;
-            mark_nulls(field, &column, &mut bad);
-            columns.push(column);
+        let mut changed = None;
+        if let Some(changes) = &self.changes {
+            let sides = changes.decode(&self.tape, self.framer.data(), &mut bad)?;
+            changed = changes.rows(&sides, &bad)?;
+        } else {
+            for (n, field) in self.schema.fields().iter().enumerate() {
+                bad.set_column(n);
+                let cells = self.tape.column(self.framer.data(), n);
+                let column = decode(&cells, field.data_type(), &mut Rows { owners: None, rows, bad: &mut bad })?;
+                mark_nulls(field, &column, &mut bad);
+                columns.push(column);
+            }
+            self.explain_null(&mut bad);
         }
-        self.explain_null(&mut bad);
         self.tape.clear();
         for (row, (column, fault)) in bad.take_all() {
             let reason = format!("column '{}': {fault}", self.schema.field(column).name());
@@ -369,7 +405,10 @@ impl TextDecoder {
         self.records.clear();
         let lines = &self.lines;
         let place = |row: usize| Place { line: lines[row] + 1, unit: "line" };
-        let result = good_rows(&self.schema, columns, rows, bad, self.limits.on_error, place);
+        let result = match &self.changes {
+            Some(_) => left_out(&self.schema, bad, self.limits.on_error, place),
+            None => good_rows(&self.schema, columns, rows, bad, self.limits.on_error, place),
+        };
         self.lines.clear();
         let good = result?;
         if self.limits.on_error == OnError::Skip {
@@ -378,7 +417,17 @@ impl TextDecoder {
         if let Some(record) = good.first_skipped {
             self.first_skipped.note(|| record);
         }
-        Ok(good.batch)
+        Ok(good.batch.or(changed))
+    }
+}
+
+/// The places of the key among the columns that are read. Errors: `Internal` where it is not read as a whole.
+fn places(options: &DebeziumOptions, columns: &[usize]) -> Result<Option<Vec<usize>>> {
+    let place = |key: &usize| columns.iter().position(|column| column == key);
+    let places = options.key.as_ref().map(|key| key.iter().map(place).collect::<Option<Vec<_>>>());
+    match places {
+        Some(None) => Err(Error::internal("a column of the primary key is not read")),
+        places => Ok(places.flatten()),
     }
 }
 

@@ -42,13 +42,11 @@ pub(crate) fn mark_nulls(field: &Field, column: &ArrayRef, bad: &mut BadRows) {
     }
 }
 
-/// A batch of the good rows. `place` tells where a row of the batch stands in the input.
+/// What is told of the bad rows alone; `columns` name those that are at fault.
 ///
 /// Errors: the first bad row under [`OnError::Fail`].
-pub(crate) fn good_rows(
-    schema: &SchemaRef,
-    mut columns: Vec<ArrayRef>,
-    rows: usize,
+pub(crate) fn left_out(
+    columns: &SchemaRef,
     mut bad: BadRows,
     on_error: OnError,
     place: impl FnOnce(usize) -> Place,
@@ -56,16 +54,33 @@ pub(crate) fn good_rows(
     let skipped = bad.count();
     let mut first_skipped = None;
     if let Some((row, column, fault)) = bad.first.take() {
-        let column = Some(schema.field(column).name().clone());
+        let column = Some(columns.field(column).name().clone());
         let Place { line, unit } = place(row);
         let record = BadRecord { fault, column, line, unit };
         if on_error == OnError::Fail {
             return Err(DecodeError::Record(Box::new(record)));
         }
         first_skipped = (on_error == OnError::Skip).then_some(record);
-        let good = bad.good();
-        for column in &mut columns {
-            *column = filter(column, &good).map_err(Error::from)?;
+    }
+    Ok(GoodRows { batch: None, skipped, first_skipped })
+}
+
+/// A batch of the good rows. `place` tells where a row of the batch stands in the input.
+///
+/// Errors: the first bad row under [`OnError::Fail`].
+pub(crate) fn good_rows(
+    schema: &SchemaRef,
+    mut columns: Vec<ArrayRef>,
+    rows: usize,
+    bad: BadRows,
+    on_error: OnError,
+    place: impl FnOnce(usize) -> Place,
+) -> Result<GoodRows, DecodeError> {
+    let good = (bad.count() > 0).then(|| bad.good());
+    let GoodRows { skipped, first_skipped, .. } = left_out(schema, bad, on_error, place)?;
+    for column in columns.iter_mut() {
+        if let Some(good) = &good {
+            *column = filter(column, good).map_err(Error::from)?;
         }
     }
     let rows = rows - skipped as usize;

@@ -1,7 +1,7 @@
-//! Bytes to Arrow batches and back: csv, JSON lines, Parquet.
+//! Bytes to Arrow batches and back: csv, JSON lines, Debezium's changes, Parquet.
 //!
 //! ```text
-//!   chunks of bytes ──► TextDecoder (csv, json) ──► batches ──► csv, json, Parquet writers ──► bytes
+//!   chunks of bytes ──► TextDecoder (csv, json, debezium) ──► batches ──► csv, json, debezium, Parquet writers ──► bytes
 //!   ranges of a file ──► ParquetDecoder ──────────┘         └─► ColumnText: cells of a table
 //! ```
 //!
@@ -11,8 +11,10 @@
 
 mod bad;
 mod cell;
+pub mod changelog;
 mod column;
 pub mod csv;
+pub mod debezium;
 mod decode;
 mod frame;
 mod good_rows;

@@ -11,6 +11,7 @@ use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray, UInt32Ar
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
+use rheos_core::change::width;
 use rheos_core::operator::{CHUNK_ROWS_MAX, Counter, OperatorInit};
 use rheos_core::time::micros_to_ms;
 use rheos_core::window::{EVENT_TIME_MS_MAX, WindowSpec};
@@ -20,8 +21,8 @@ use crate::evaluation::new_batch;
 
 /// Makes window assigners.
 ///
-/// Shape: the input's columns, then three timestamps in the zone of the time column, not null. `window_time` is
-/// `window_end - 1 ms`. Time: untouched; rows without an event time are dropped and counted. State: none.
+/// Shape: the input's columns, then three timestamps in the zone of the time column, not null, then the weight, if there is
+/// one. `window_time` is `window_end - 1 ms`. Time: untouched; rows without an event time are dropped and counted. State: none.
 /// Errors: `User` for an event time beyond the years that windows can be computed for.
 #[derive(Debug, Clone)]
 pub struct AssignWindowsFactory {
@@ -38,8 +39,9 @@ impl AssignWindowsFactory {
         if matches!(window, WindowSpec::Global | WindowSpec::Session { .. }) {
             return Err(Error::internal(format!("the windows of a row alone cannot be told: {window}")));
         }
-        let mut fields: Vec<_> = input.fields().iter().cloned().collect();
-        fields.extend(window_fields(&zone).map(Arc::new));
+        let rows = &input.fields()[..width(&input)];
+        let mut fields: Vec<_> = rows.iter().cloned().chain(window_fields(&zone).map(Arc::new)).collect();
+        fields.extend_from_slice(&input.fields()[rows.len()..]);
         let time_name = input.field(time_column).name().clone();
         Ok(Self { time_column, time_name, window, schema: Arc::new(Schema::new(fields)) })
     }
@@ -127,7 +129,9 @@ impl Operator for AssignWindows {
         } else {
             columns.map(|c| take(c, &rows, None)).collect::<Result<Vec<_>, _>>()?
         };
+        let weights = columns.split_off(width(pending.batch.schema_ref()));
         columns.extend(window_columns(starts, ends, &self.zone));
+        columns.extend(weights);
         let chunk = new_batch(&self.schema, columns, count)?;
         if !more {
             self.pending = None;

@@ -14,6 +14,7 @@ use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use rheos_core::change;
 use rheos_core::letters::{self, DeadLetter};
 use rheos_core::operator::{Counter, OperatorInit, WatermarkChange};
 use rheos_core::state::{Combine, SnapshotReader, StateDelta};
@@ -74,6 +75,14 @@ impl OperatorFactory for LenientFactory {
     fn describe(&self) -> Vec<(String, String)> {
         self.inner.describe()
     }
+
+    fn growth(&self) -> Option<String> {
+        self.inner.growth()
+    }
+
+    fn has_time_to_live(&self) -> bool {
+        self.inner.has_time_to_live()
+    }
 }
 
 struct Lenient {
@@ -111,7 +120,11 @@ impl Operator for Lenient {
             }
             Ok(())
         })?;
-        let letters = failing.iter().map(|(row, error)| letter(&batch, *row, error.message()));
+        // A row that goes was a letter when it came.
+        let weights = change::weights(&batch);
+        let comes = |row: &usize| weights.is_none_or(|weights| weights.value(*row) > 0);
+        let letters = failing.iter().filter(|(row, _)| comes(row));
+        let letters = letters.map(|(row, error)| letter(&batch, *row, error.message()));
         emit(&letters.collect::<Result<Vec<_>>>()?, &self.operator_id, &self.table, ctx)?;
         let good = without(&batch, &failing)?;
         if good.num_rows() == 0 {
@@ -223,7 +236,7 @@ pub fn without(batch: &RecordBatch, failing: &[(usize, Error)]) -> Result<Record
 /// The letter of a row that was read and cannot be computed with.
 pub fn letter(batch: &RecordBatch, row: usize, reason: &str) -> Result<DeadLetter> {
     let mut raw = Vec::new();
-    write_rows(&batch.slice(row, 1), &mut raw)?;
+    write_rows(&change::split(&batch.slice(row, 1))?.0, &mut raw)?;
     raw.pop();
     Ok(DeadLetter { position: None, reason: reason.into(), raw })
 }

@@ -8,6 +8,10 @@
 //!   window_aggregate                         slices of partial aggregates; local (Partial) and final part
 //!   sessions                                 the same for sessions, and rows with their session
 //!   window_join ─ window_rank                rows that carry their window wait for its end (windowed_rows)
+//!   update_join                              rows of both sides by key (keyed); what comes and goes changes the result
+//!   update_rank ─ set_operation              rows that change: top-N and deduplication, INTERSECT and EXCEPT
+//!   materialise                              rows that replace each other by a key, as rows that come and go
+//!   group_aggregate                          GROUP BY and DISTINCT whose results change (keyed)
 //!   sort ─ limit                             of bounded input
 //!   plan                                     adds them to a job graph, with the exchanges that they need
 //! ```
@@ -21,10 +25,14 @@ pub mod choice;
 mod chunk_queue;
 mod evaluation;
 pub mod filter;
+pub mod group_aggregate;
+mod joining;
+#[allow(dead_code, reason = "the aggregate without windows is to use it")]
 mod keyed;
 pub mod late;
 pub mod lenient;
 pub mod limit;
+pub mod materialise;
 pub mod plan;
 pub mod project;
 pub mod quotient;
@@ -33,9 +41,14 @@ mod row_error;
 mod row_keys;
 pub mod scaled_integer;
 pub mod sessions;
+pub mod set_operation;
 pub mod sort;
 mod state;
 pub mod unnest;
+pub mod update_join;
+pub mod update_rank;
+#[allow(dead_code, reason = "the aggregate without windows is to use it")]
+mod weighted;
 pub mod window_aggregate;
 pub mod window_join;
 pub mod window_rank;
@@ -44,13 +57,18 @@ mod windowed_rows;
 pub use aggregate::{AggregateCall, aggregate_call};
 pub use assign_windows::AssignWindowsFactory;
 pub use filter::FilterFactory;
+pub use group_aggregate::{GroupAggregateFactory, GroupAggregateSpec, GroupEmits};
 pub use late::{LatePort, LateRowsFactory};
 pub use lenient::LenientFactory;
 pub use limit::LimitFactory;
+pub use materialise::{KeyedChanges, MaterialiseFactory, MaterialiseSpec};
 pub use project::ProjectFactory;
 pub use sessions::AssignSessionsFactory;
+pub use set_operation::{SetOperation, SetOperationFactory, SetOperationSpec};
 pub use sort::{SortFactory, SortKey, SortLimit};
 pub use unnest::{UnnestFactory, UnnestOutput, UnnestSpec};
+pub use update_join::{TimeBounds, UpdateJoinFactory, UpdateJoinInput, UpdateJoinSpec};
+pub use update_rank::{UpdateRankFactory, UpdateRankSpec};
 pub use window_aggregate::{AggregateMode, AggregateSpec, AggregateTime, AggregateWindow, WindowAggregateFactory};
 pub use window_join::{WindowJoinFactory, WindowJoinInput, WindowJoinSpec};
 pub use window_rank::{RankFunction, WindowRankFactory, WindowRankSpec};

@@ -90,6 +90,7 @@ impl Operator for Limit {
                 kind: TableKind::Single,
                 layout: LAYOUT.into(),
                 replaces_by: vec![],
+                gone_by: None,
                 tombstones: vec![Tombstone::All],
                 runs: vec![Run { key_groups: vec![], rows }],
             }],

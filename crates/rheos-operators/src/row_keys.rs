@@ -24,6 +24,7 @@ pub(crate) struct RowKeys {
     exprs: Vec<Arc<dyn PhysicalExpr>>,
     types: Vec<DataType>,
     converter: Option<RowConverter>,
+    is_exact: bool,
 }
 
 impl RowKeys {
@@ -35,7 +36,7 @@ impl RowKeys {
         }
         let fields = keys.iter().zip(&types).map(|((_, o), t)| SortField::new_with_options(t.clone(), *o));
         let converter = if keys.is_empty() { None } else { Some(RowConverter::new(fields.collect())?) };
-        Ok(Self { exprs: keys.into_iter().map(|(expr, _)| expr).collect(), types, converter })
+        Ok(Self { exprs: keys.into_iter().map(|(expr, _)| expr).collect(), types, converter, is_exact: false })
     }
 
     /// Keys that are only compared for equality.
@@ -43,15 +44,31 @@ impl RowKeys {
         Self::try_new(exprs.iter().map(|e| (Arc::clone(e), SortOptions::default())).collect(), input)
     }
 
-    /// The values of the expressions. -0.0 is 0.0 and all NaN are one, as in the key hash.
+    /// Keys that differ wherever bits do: -0.0 comes before 0.0.
+    pub(crate) fn exact(self) -> Self {
+        Self { is_exact: true, ..self }
+    }
+
+    /// The values of the expressions. -0.0 is 0.0 and all NaN are one, as in the key hash, unless the keys are [exact](Self::exact).
     pub(crate) fn values(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
-        let values = self.exprs.iter().zip(&self.types);
-        values.map(|(expr, t)| Ok(canonical_key(coerce(evaluate(expr, batch)?, t)?))).collect()
+        let value = |(expr, t)| {
+            let value = coerce(evaluate(expr, batch)?, t)?;
+            Ok(if self.is_exact { value } else { canonical_key(value) })
+        };
+        self.exprs.iter().zip(&self.types).map(value).collect()
     }
 
     /// The keys of the rows with these [`values`](Self::values).
     pub(crate) fn encode_values(&self, values: &[ArrayRef]) -> Result<EncodedKeys> {
         Ok(EncodedKeys(self.converter.as_ref().map(|c| c.convert_columns(values)).transpose()?))
+    }
+
+    /// The values of keys.
+    pub(crate) fn decode<'a>(&self, keys: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
+        let Some(converter) = &self.converter else { return Ok(vec![]) };
+        let parser = converter.parser();
+        let values = converter.convert_rows(keys.into_iter().map(|key| parser.parse(key)))?;
+        values.into_iter().zip(&self.types).map(|(column, t)| coerce(column, t)).collect()
     }
 
     /// The keys of a batch's rows.

@@ -189,7 +189,15 @@ impl Operator for Sort {
         let tombstones = if rewritten { vec![Tombstone::All] } else { vec![] };
         let (table, layout) = (TABLE.to_string(), LAYOUT.to_string());
         Ok(StateDelta {
-            tables: vec![TableDelta { table, kind: TableKind::Single, layout, replaces_by: vec![], tombstones, runs }],
+            tables: vec![TableDelta {
+                table,
+                kind: TableKind::Single,
+                layout,
+                replaces_by: vec![],
+                gone_by: None,
+                tombstones,
+                runs,
+            }],
         })
     }
 

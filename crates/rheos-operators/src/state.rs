@@ -111,6 +111,7 @@ impl FiredMarks {
             kind: self.kind,
             layout,
             replaces_by: vec![],
+            gone_by: None,
             tombstones: vec![Tombstone::All],
             runs,
         }))

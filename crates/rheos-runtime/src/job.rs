@@ -12,7 +12,7 @@ use rheos_checkpoint::manifest::JobPhase;
 use rheos_checkpoint::rescale;
 use rheos_checkpoint::restart::RestartPolicy;
 use rheos_core::error::Warn;
-use rheos_core::graph::NodeKind;
+use rheos_core::graph::{Edge, NodeKind};
 use rheos_core::key::{KEY_GROUPS_DEFAULT, KeyGroupAssignment};
 use rheos_core::operator::OperatorInit;
 use rheos_core::sink::Sink;
@@ -42,7 +42,7 @@ use crate::splits::{SplitCoordinator, found};
 use crate::suspects::Suspects;
 use crate::time::{EpochTime, frontier_parts};
 use crate::uploads::{self, Uploads};
-use crate::{adapter, folders, sink, source};
+use crate::{adapter, folders, sink, source, union};
 
 /// The credit of a source worker, and of an operator that emits on its own, unless a job sets another.
 ///
@@ -499,7 +499,16 @@ fn build<'scope>(
                 activators.push(activator);
                 streams.extend(ports.into_iter().map(|(port, stream)| ((id, port), stream)));
             }
-            NodeKind::Union | NodeKind::Side(_) => {
+            NodeKind::Union => {
+                let is_like = |e: &Edge| graph.node(e.from).schema == node.schema;
+                let streams_in = node.inputs.iter().zip(inputs()).map(|(e, (stream, _))| match is_like(e) {
+                    true => stream,
+                    false => union::under(stream, Arc::clone(&node.schema), shared),
+                });
+                let streams_in: Vec<_> = streams_in.collect();
+                streams.insert((id, Port::MAIN), scope.concatenate(streams_in));
+            }
+            NodeKind::Side(_) => {
                 let streams_in: Vec<_> = inputs().map(|(stream, _)| stream).collect();
                 streams.insert((id, Port::MAIN), scope.concatenate(streams_in));
             }

@@ -8,6 +8,7 @@
 //!   adapter.rs   turns any `Operator` into a Timely operator
 //!   closings.rs  how far operators may come in an epoch that others have left
 //!   chain.rs     fused stateless operators
+//!   union.rs     inputs put together under one schema
 //!   sink.rs      writers, staging; parts.rs puts together what a worker has to say of an epoch
 //!   checkpoints.rs  the thread that announces epochs and, when all workers have told, commits (on errands.rs)
 //!   beginning.rs finds the checkpoint that the job goes on from; uploads.rs stores what operators changed
@@ -45,6 +46,7 @@ mod source;
 mod splits;
 mod suspects;
 mod time;
+mod union;
 mod uploads;
 
 pub use beginning::StateConfig;

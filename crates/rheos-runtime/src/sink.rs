@@ -47,7 +47,9 @@ pub(crate) fn build<'scope>(
         let (generation, first) = (claim.generation, claim.first_epoch);
         let staging = if shared.config.state.is_some() { Staging::EveryEpoch } else { Staging::WhenComplete };
         capabilities.iter_mut().for_each(|c| c.downgrade(&EpochTime::new(first, Watermark::MIN)));
-        let mut operator = match sink.open(WriterContext { worker, workers, generation, staging, wake }) {
+        let input = shared.graph.node(node).inputs.first();
+        let key = input.and_then(|edge| shared.graph.node(edge.from).key.clone());
+        let mut operator = match sink.open(WriterContext { worker, workers, generation, staging, key, wake }) {
             Ok(writer) => Some(SinkOperator {
                 node,
                 writer,

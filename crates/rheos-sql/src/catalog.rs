@@ -44,7 +44,8 @@ pub(crate) struct Table {
     pub(crate) definition: TableDefinition,
     pub(crate) connector: Arc<dyn Connector>,
     pub(crate) watermark: Option<WatermarkSpec>,
-    pub(crate) primary_key: Option<Span>,
+    /// The columns of its PRIMARY KEY, as they are declared.
+    pub(crate) primary_key: Option<Vec<String>>,
     /// What a scan gives: the stored columns and, behind them, the metadata, and a computed event time.
     pub(crate) schema: SchemaRef,
     computed_time: Option<ComputedColumn>,
@@ -57,7 +58,7 @@ impl Table {
         definition: TableDefinition,
         connector: Arc<dyn Connector>,
         watermark: Option<WatermarkSpec>,
-        primary_key: Option<Span>,
+        primary_key: Option<Vec<String>>,
         places: Places,
     ) -> Self {
         let schema = definition.read_schema();
@@ -69,7 +70,8 @@ impl Table {
     pub(crate) fn clone_without_source(other: &Self) -> Self {
         let definition = other.definition.clone();
         let places = other.places.clone();
-        Self::new(definition, Arc::clone(&other.connector), other.watermark.clone(), other.primary_key, places)
+        let key = other.primary_key.clone();
+        Self::new(definition, Arc::clone(&other.connector), other.watermark.clone(), key, places)
     }
 
     /// The same table with an event time that is computed.
@@ -91,6 +93,21 @@ impl Table {
             })
         });
         source.as_ref().map_err(Clone::clone)
+    }
+
+    /// Where the columns of the PRIMARY KEY are among the stored ones. Errors: `Invalid` for one that is not stored, but computed.
+    pub(crate) fn key_columns(&self) -> Result<Option<Vec<usize>>> {
+        let place = |name: &String| {
+            self.definition.schema.index_of(name).map_err(|_| {
+                let table = &self.definition.name;
+                Error::invalid(
+                    141,
+                    format!("the column '{name}' of the PRIMARY KEY of '{table}' is not stored, so rows have no key"),
+                )
+                .with_hint("name columns that are written")
+            })
+        };
+        self.primary_key.as_ref().map(|key| key.iter().map(place).collect()).transpose()
     }
 
     /// The table for writing.

@@ -6,6 +6,7 @@
 //! ```
 
 use rheos_core::error::{Error, Result};
+use sqlparser::ast::Ident;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Span as TokenSpan, Token};
@@ -49,11 +50,17 @@ pub(crate) fn of_table(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut Tab
 }
 
 /// A constraint behind a column's type, `NOT NULL` apart. False: none is here, and nothing is read.
-pub(crate) fn of_column(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Result<bool> {
+pub(crate) fn of_column(
+    parser: &mut Parser<'_>,
+    tokens: &Tokens,
+    column: &Ident,
+    table: &mut TableDdl,
+) -> Result<bool> {
     let start = parser.peek_token_ref().span;
     let is_named = name(parser, tokens)?;
     if parser.parse_keywords(&[Keyword::PRIMARY, Keyword::KEY]) {
         not_enforced(parser, start)?;
+        table.key_columns.push(column.clone());
         return table.set_primary_key(start).map(|()| true);
     }
     let all = [

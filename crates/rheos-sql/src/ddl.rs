@@ -40,7 +40,7 @@ pub(crate) struct TableDdl {
     pub(crate) columns: Vec<ColumnDdl>,
     pub(crate) watermark: Option<WatermarkDdl>,
     pub(crate) primary_key: Option<Span>,
-    /// What `PRIMARY KEY (..)` lists.
+    /// Its columns, as they are written there.
     pub(crate) key_columns: Vec<Ident>,
     pub(crate) partitioned_by: Vec<Ident>,
     pub(crate) options: Vec<OptionDdl>,
@@ -130,6 +130,13 @@ impl TableDdl {
                 .with_span(place(at))),
             None => Ok(()),
         }
+    }
+
+    /// The columns of the PRIMARY KEY, as they are declared.
+    pub(crate) fn primary_key(&self) -> Option<Vec<String>> {
+        let names = || self.columns.iter().map(|c| c.name.value.as_str());
+        let known = |key: &Ident| match_name(&key.value, names()).map_or_else(|| key.value.clone(), str::to_string);
+        self.primary_key.map(|_| self.key_columns.iter().map(known).collect())
     }
 
     /// Errors: the key lists a column that there is not, or one twice.
@@ -366,7 +373,7 @@ fn column(parser: &mut Parser<'_>, tokens: &Tokens, table: &mut TableDdl) -> Res
             metadata = Some(metadata_key(parser, tokens, &name)?);
         } else if parser.peek_keyword(Keyword::DEFAULT) {
             return Err(not_supported("DEFAULT", "use COALESCE in the query", at));
-        } else if !constraints::of_column(parser, tokens, table)? && !parser.parse_keyword(Keyword::NULL) {
+        } else if !constraints::of_column(parser, tokens, &name, table)? && !parser.parse_keyword(Keyword::NULL) {
             break;
         }
     }

@@ -40,9 +40,11 @@ mod metadata;
 mod micros;
 mod misuse;
 mod nested_casts;
+mod not_in;
 mod optimize;
 mod proctime;
 mod program;
+mod push_down;
 mod query;
 mod quotients;
 mod ranking;
@@ -52,6 +54,7 @@ mod rewrite;
 mod scalar;
 mod select_names;
 mod set_types;
+mod sets;
 mod settings;
 mod side;
 mod spelling;
@@ -66,10 +69,10 @@ mod windows;
 mod zone;
 
 pub use diagnose::render;
-pub use explain::{PlanFormat, explain, explain_as};
+pub use explain::{PlanFormat, explain, explain_as, growth};
 pub use functions::{FunctionInfo, FunctionKind, functions};
-pub use program::{Output, PlanOptions, Program, ResultSink};
-pub use settings::{RestartSettings, SETTINGS, Settings, StateSettings, check_setting};
+pub use program::{Output, PlanOptions, Program, ResultRows, ResultSink};
+pub use settings::{Emit, EmitMode, RestartSettings, SETTINGS, Settings, StateSettings, check_setting};
 
 use std::collections::BTreeMap;
 

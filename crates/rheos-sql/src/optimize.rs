@@ -21,6 +21,8 @@ use crate::diagnose::external;
 use crate::first_match::without_lists;
 use crate::floats::prefer_floats;
 use crate::micros::in_micros;
+use crate::not_in::answerable;
+use crate::push_down::PushDown;
 use crate::quotients::round_quotients;
 use crate::reuse::reuse;
 use crate::spelling::spell_times;
@@ -31,7 +33,7 @@ pub(crate) fn optimize(plan: LogicalPlan, config: &ConfigOptions, now_ms: i64) -
     lateral::check_values(&plan)?;
     let plan = round_quotients(prefer_floats(lateral::flatten(plan)?)?)?;
     let analyzer = Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(TypeCoercion::new())]);
-    let plan = in_micros(analyzer.execute_and_check(plan, config, |_, _| {})?)?;
+    let plan = answerable(in_micros(analyzer.execute_and_check(plan, config, |_, _| {})?)?)?;
     let zone = config.execution.time_zone.as_deref().unwrap_or("UTC");
     let plan = match event_time::boundedness(&plan).map_err(external)? {
         Boundedness::Unbounded => clock::on_operators(plan, zone.parse()?)?,
@@ -66,8 +68,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         eliminate_filter::EliminateFilter, eliminate_limit::EliminateLimit, eliminate_outer_join::EliminateOuterJoin,
         extract_equijoin_predicate::ExtractEquijoinPredicate, optimize_projections::OptimizeProjections,
         optimize_unions::OptimizeUnions, propagate_empty_relation::PropagateEmptyRelation,
-        push_down_filter::PushDownFilter, scalar_subquery_to_join::ScalarSubqueryToJoin,
-        simplify_expressions::SimplifyExpressions,
+        scalar_subquery_to_join::ScalarSubqueryToJoin, simplify_expressions::SimplifyExpressions,
     };
     vec![
         Arc::new(OptimizeUnions::new()),
@@ -82,7 +83,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(EliminateLimit::new()),
         Arc::new(PropagateEmptyRelation::new()),
         Arc::new(EliminateOuterJoin::new()),
-        Arc::new(PushDownFilter::new()),
+        Arc::new(PushDown::default()),
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(OptimizeProjections::new()),
     ]

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use rheos_core::change::{Changes, with_weights};
 use rheos_core::connector::{ConnectorRegistry, TableDefinition};
 use rheos_core::error::{Error, Result, did_you_mean};
-use rheos_core::graph::{JobGraph, NodeKind};
+use rheos_core::graph::{JobGraph, Node, NodeKind};
 use rheos_core::letters;
 use rheos_core::sink::{Sink, SinkWriter, WriterContext};
 use rheos_core::source::{Boundedness, WatermarkSpec};
@@ -18,8 +19,8 @@ use crate::computed::ComputedColumn;
 use crate::ddl::{self, TableDdl};
 use crate::explain::explain;
 use crate::hints::Hints;
-use crate::lower::{self, Target, Task, lower, result_type};
-use crate::settings::{Settings, StateSettings, own_name};
+use crate::lower::{self, Takes, Target, Task, lower, result_type};
+use crate::settings::{Emit, EmitMode, Settings, StateSettings, own_name};
 use crate::side::{self, TablesRead};
 use crate::statement::{InsertInto, Statement, ViewDdl, parse};
 use crate::tokens::{Tokens, place, statements, whole};
@@ -27,6 +28,18 @@ use crate::{diagnose, event_time, insert, metadata, optimize, query, types};
 
 /// Makes the sink of the n-th bare `SELECT` for rows of a schema.
 pub type ResultSink = Arc<dyn Fn(usize, SchemaRef) -> Arc<dyn Sink> + Send + Sync>;
+
+/// Which rows a bare `SELECT` gives out where its result changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ResultRows {
+    /// Final rows; a result that changes for ever is refused.
+    #[default]
+    Final,
+    /// Changes where the input has no end, else final rows.
+    ChangesOfEndless,
+    /// Changes, of all that can change.
+    Changes,
+}
 
 /// What a program is planned with.
 #[derive(Clone)]
@@ -39,6 +52,8 @@ pub struct PlanOptions {
     pub query_time_ms: i64,
     /// The sink of the n-th bare `SELECT`.
     pub result_sink: ResultSink,
+    /// What it takes.
+    pub results: ResultRows,
     /// The folder for the dead letters that no query reads; `None`: the job keeps none.
     pub letters: Option<PathBuf>,
 }
@@ -67,8 +82,10 @@ pub enum Output {
     Rows {
         /// Its number among them, from 0: what `result_sink` was called with.
         index: usize,
-        /// The columns.
+        /// The columns, with the weight where the rows change.
         schema: SchemaRef,
+        /// Columns that no two rows which are there at a time agree in, where some are known.
+        key: Option<Vec<usize>>,
     },
     /// The plan of an `EXPLAIN`.
     Explain {
@@ -184,7 +201,13 @@ impl Planner<'_> {
                     Statement::Query(tokens) => {
                         let (plan, aliases, schema) = self.result(&tokens)?;
                         let sink: Arc<dyn Sink> = Arc::new(ExplainedSink { schema });
-                        Task { plan, tokens, aliases, target: Target { name: EXPLAINED.into(), table: None, sink } }
+                        // What only the printing of changes could refuse is explained.
+                        let takes = match self.takes() {
+                            Takes::Final => Takes::ChangesOfEndless,
+                            other => other,
+                        };
+                        let target = Target { name: EXPLAINED.into(), table: None, sink, takes, key: None };
+                        Task { plan, tokens, aliases, emit: self.result_emit()?, target }
                     }
                     _ => return Err(Error::internal("EXPLAIN of a statement without a plan")),
                 };
@@ -212,6 +235,7 @@ impl Planner<'_> {
             false => {
                 let mut graph = lower(&self.tasks, &self.catalog)?;
                 standing_by.into_iter().for_each(|(id, sink)| graph.stand_by(id, sink));
+                self.outputs.iter_mut().for_each(|output| tell_rows(output, &graph));
                 Some(graph)
             }
         };
@@ -231,18 +255,19 @@ impl Planner<'_> {
             true => Boundedness::Unbounded,
             false => Boundedness::Bounded,
         };
-        let warnings = self.warnings();
+        let warnings = self.warnings(graph.as_ref());
         Ok(Program { graph, explained, outputs: self.outputs, settings: self.settings, boundedness, warnings })
     }
 
-    /// What is said of a time to live, which no step heeds yet: state is kept by windows only, and goes with them.
-    fn warnings(&self) -> Vec<Error> {
+    /// What is said of a time to live where no step heeds it.
+    fn warnings(&self, graph: Option<&JobGraph>) -> Vec<Error> {
+        let heeds = |node: &Node| matches!(&node.kind, NodeKind::Stateful(step) if step.has_time_to_live());
+        if graph.is_some_and(|graph| graph.nodes().iter().any(heeds)) {
+            return vec![];
+        }
         let no_effect = |what: String| {
-            Error::invalid(
-                686,
-                format!("{what} changes nothing yet: state is kept by windows only, and ends with them"),
-            )
-            .with_hint("take it away")
+            Error::invalid(686, format!("{what} changes nothing here: no step keeps state that only it would end"))
+                .with_hint("take it away")
         };
         let set = self.settings.state_ttl_ms.map(|_| no_effect("setting 'state.ttl'".into()));
         let hints = self.catalog.hints().times_to_live();
@@ -265,9 +290,9 @@ impl Planner<'_> {
         for table in unread {
             let name = &table.definition.name;
             if let Some(sink) = side::letters_sink(name, folder, self.registry)? {
-                let target = Target { name: side::sink_name(name), table: None, sink };
+                let target = Target { name: side::sink_name(name), table: None, sink, takes: Takes::Final, key: None };
                 let (plan, aliases) = (side::errors_plan(table)?, BTreeSet::new());
-                self.tasks.push(Task { plan, tokens: vec![], aliases, target });
+                self.tasks.push(Task { plan, tokens: vec![], aliases, emit: Emit::default(), target });
             }
         }
         Ok(standing_by)
@@ -319,7 +344,7 @@ impl Planner<'_> {
         }
         connector.check_options(&definition).map_err(|e| places.locate(e))?;
         let computed_time = ddl.watermark.as_ref().and_then(|w| ddl.computed(&w.column.value));
-        let mut table = Table::new(definition, Arc::clone(connector), None, ddl.primary_key, places);
+        let mut table = Table::new(definition, Arc::clone(connector), None, ddl.primary_key(), places);
         let scanned = Arc::clone(&table.schema);
         let Some(time) = computed_time else {
             table.watermark = watermark(&ddl, &scanned, time_options)?;
@@ -392,14 +417,6 @@ impl Planner<'_> {
         let at = place(insert.table.span);
         let table = Arc::clone(self.catalog.table(&insert.table.value).map_err(|e| e.with_span(at))?);
         let name = &table.definition.name;
-        if table.primary_key.is_some() {
-            return Err(Error::invalid(
-                142,
-                format!("writing to a table with a PRIMARY KEY ('{name}') is not supported yet"),
-            )
-            .with_hint("take the PRIMARY KEY away: rows are appended")
-            .with_span(at));
-        }
         let plan = query::plan(&insert.query, &self.catalog)?;
         let schema = &table.definition.schema;
         let plan = insert::shape(plan, &insert.columns, name, schema, &insert.query, &self.catalog)?;
@@ -413,12 +430,52 @@ impl Planner<'_> {
                 sink
             }
         };
+        let takes = match sink.accepts() {
+            Changes::Append => Takes::Final,
+            Changes::Upsert | Changes::Retract => Takes::Changes,
+        };
+        if table.primary_key.is_some() && takes == Takes::Final {
+            let connector = table.connector.name();
+            let what =
+                format!("a PRIMARY KEY has rows replaced, and what is written to '{name}' by '{connector}' stays");
+            return Err(Error::invalid(701, what)
+                .with_hint("take the PRIMARY KEY away: rows are appended")
+                .with_span(at));
+        }
+        let key = table.key_columns()?;
         Ok(Task {
             plan,
             tokens: insert.query,
             aliases,
-            target: Target { name: format!("sink:{name}"), table: Some(name.clone()), sink },
+            emit: self.emit()?,
+            target: Target { name: format!("sink:{name}"), table: Some(name.clone()), sink, takes, key },
         })
+    }
+
+    /// What the next query gives: as it is set here, or from outside.
+    fn emit(&self) -> Result<Emit> {
+        let mut settings = Settings { emit: self.settings.emit, ..Settings::default() };
+        let outside = self.options.settings.iter().filter(|(name, _)| name.starts_with("emit."));
+        outside.into_iter().try_for_each(|(name, value)| settings.set(name, value))?;
+        Ok(settings.emit)
+    }
+
+    /// The same of a bare query: who shows changes wants them.
+    fn result_emit(&self) -> Result<Emit> {
+        let emit = self.emit()?;
+        let mode = match (emit.mode, self.options.results) {
+            (EmitMode::Auto, ResultRows::Changes) => EmitMode::Changes,
+            (mode, _) => mode,
+        };
+        Ok(Emit { mode, ..emit })
+    }
+
+    fn takes(&self) -> Takes {
+        match self.options.results {
+            ResultRows::Final => Takes::Final,
+            ResultRows::ChangesOfEndless => Takes::ChangesOfEndless,
+            ResultRows::Changes => Takes::Changes,
+        }
     }
 
     /// The plan of a bare query, the views' names in it that stand for something else, and its columns.
@@ -440,9 +497,10 @@ impl Planner<'_> {
                 .with_hint("write INSERT INTO a table WITH ('connector' = 'print') for all but one of them"));
         }
         let sink = (self.options.result_sink)(index, Arc::clone(&schema));
-        let name = if index == 0 { "sink:result".into() } else { format!("sink:result-{}", index + 1) };
-        self.tasks.push(Task { plan, tokens, aliases, target: Target { name, table: None, sink } });
-        self.outputs.push(Output::Rows { index, schema });
+        let name = result_name(index);
+        let target = Target { name, table: None, sink, takes: self.takes(), key: None };
+        self.tasks.push(Task { plan, tokens, aliases, emit: self.result_emit()?, target });
+        self.outputs.push(Output::Rows { index, schema, key: None });
         Ok(())
     }
 }
@@ -507,6 +565,23 @@ fn computed_time_column(
         lower::stored_expression(&expr, stored, projection.input.schema(), &data_type, catalog).map_err(failed)?;
     let nullable = projection.schema.field(at).is_nullable();
     Ok(ComputedColumn { field: Arc::new(Field::new(name, data_type, nullable)), expr })
+}
+
+/// The node of the n-th result.
+fn result_name(index: usize) -> String {
+    if index == 0 { "sink:result".into() } else { format!("sink:result-{}", index + 1) }
+}
+
+/// What the graph knows of a result's rows: whether they change, and their key.
+fn tell_rows(output: &mut Output, graph: &JobGraph) {
+    let Output::Rows { index, schema, key } = output else { return };
+    let name = result_name(*index);
+    let input = graph.nodes().iter().find(|node| node.name == name).and_then(|node| node.inputs.first());
+    let Some(rows) = input.map(|edge| graph.node(edge.from)) else { return };
+    if rows.changes() != Changes::Append {
+        *schema = with_weights(schema);
+    }
+    *key = rows.key.clone();
 }
 
 /// The sink of an explained query in its text plan, as if it were the program's only one.

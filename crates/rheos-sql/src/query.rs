@@ -34,6 +34,7 @@ use crate::refuse;
 use crate::scalar::lengths;
 use crate::select_names;
 use crate::set_types;
+use crate::sets;
 use crate::statement::parser;
 use crate::tokens::{Tokens, place, quoted_word};
 use crate::unnest;
@@ -51,7 +52,8 @@ pub(crate) fn plan(tokens: &Tokens, catalog: &Catalog) -> Result<LogicalPlan> {
         let error = match to_plan(query, catalog)? {
             Ok(plan) => {
                 costs::check_size(&plan, &tokens)?;
-                let plan = set_types::check(&plan).and_then(|()| values::named(plan)).and_then(using::unmarked);
+                let plan = set_types::check(&plan).and_then(|()| sets::counted(plan));
+                let plan = plan.and_then(values::named).and_then(using::unmarked);
                 let plan = plan.and_then(nested_casts::by_position);
                 return plan.map_err(|e| diagnose::planning(e, &tokens, catalog));
             }

@@ -9,7 +9,7 @@ use rheos_core::error::{Error, Result, Span};
 use sqlparser::ast::{
     BinaryOperator, Distinct, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArguments, GroupByExpr, Join, JoinConstraint, JoinOperator, LambdaFunction, Query, Select, SetExpr,
-    SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor, WindowType,
+    SetOperator, Spanned, TableFactor, Visit, Visitor, WindowType,
 };
 
 use crate::catalog::{higher_order_functions, is_scalar};
@@ -280,10 +280,7 @@ fn misplaced_lambda(lambda: &LambdaFunction) -> Flow {
 
 fn set_operators(body: &SetExpr) -> Flow {
     match body {
-        SetExpr::SetOperation { op, set_quantifier, left, right } => match op {
-            SetOperator::Intersect | SetOperator::Except if *set_quantifier == SetQuantifier::All => {
-                no(&format!("{op} ALL"), "take ALL away, or count the rows of both sides", at(right.as_ref()))
-            }
+        SetExpr::SetOperation { op, left, right, .. } => match op {
             SetOperator::Union | SetOperator::Intersect | SetOperator::Except => {
                 set_operators(left)?;
                 set_operators(right)

@@ -16,6 +16,11 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("checkpoint.encryption-key-file", "A file of keys; state is encrypted with the first."),
     ("checkpoint.max-in-flight", "Epochs that have ended and are not complete, at most; 4 unless given."),
     (
+        "emit.mode",
+        "What queries give: 'changes' as rows come, 'final' rows only, or 'auto', which is final where the input ends.",
+    ),
+    ("emit.interval", "How often a query tells what has changed; with each checkpoint.interval unless given."),
+    (
         "restart.attempts-max",
         "How often a job that keeps state is started again within restart.window; 10 unless given.",
     ),
@@ -60,8 +65,31 @@ pub struct Settings {
     pub restart: RestartSettings,
     /// How long state that no window ends lives, in ms; `None`: for ever.
     pub state_ttl_ms: Option<i64>,
+    /// What queries give.
+    pub emit: Emit,
     /// The session's zone.
     pub timezone: String,
+}
+
+/// What a query gives while its input goes on, and how often.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Emit {
+    /// `emit.mode`.
+    pub mode: EmitMode,
+    /// `emit.interval`, in ms; `None`: at the ends of epochs.
+    pub interval_ms: Option<i64>,
+}
+
+/// What a query gives while its input goes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EmitMode {
+    /// Final rows where the input ends and its rows only come, else changes.
+    #[default]
+    Auto,
+    /// Changes, as rows come.
+    Changes,
+    /// Rows that do not change any more.
+    Final,
 }
 
 /// Where a job keeps its state, and how: the settings as they were given.
@@ -99,6 +127,7 @@ impl Default for Settings {
             checkpoint_max_in_flight: 4,
             restart: RestartSettings { attempts_max: 10, backoff_ms: 100, backoff_ms_max: 60_000, window_ms: 600_000 },
             state_ttl_ms: None,
+            emit: Emit::default(),
             timezone: "UTC".into(),
         }
     }
@@ -158,6 +187,13 @@ impl Settings {
             "restart.backoff" => self.restart.backoff_ms = duration_ms(name, value)?.unsigned_abs(),
             "restart.backoff-max" => self.restart.backoff_ms_max = duration_ms(name, value)?.unsigned_abs(),
             "restart.window" => self.restart.window_ms = duration_ms(name, value)?.unsigned_abs(),
+            "emit.mode" => match value.to_ascii_lowercase().as_str() {
+                "auto" => self.emit.mode = EmitMode::Auto,
+                "changes" => self.emit.mode = EmitMode::Changes,
+                "final" => self.emit.mode = EmitMode::Final,
+                _ => return refuse("it must be 'auto', 'changes' or 'final'", "write it as 'changes'"),
+            },
+            "emit.interval" => self.emit.interval_ms = Some(duration_ms(name, value)?),
             // As in Flink, none is for ever.
             "state.ttl" if value.trim_start().starts_with("0 ") => self.state_ttl_ms = None,
             "state.ttl" => {

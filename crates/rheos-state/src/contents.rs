@@ -64,10 +64,11 @@ pub fn rows(store: &dyn CheckpointStore, manifest: &Manifest, table: &Table) -> 
     let mut batches = Vec::new();
     for unit in reads.chunk_by(|a, b| a.unit == b.unit) {
         let (deltas, _) = read_table(&mut Reader::new(store, &Kept::default()), unit)?;
-        let replaces_by = deltas.last().map_or_else(Vec::new, |d| d.replaces_by.clone());
+        let (replaces_by, gone_by) = deltas.last().map_or((vec![], None), |d| (d.replaces_by.clone(), d.gone_by));
         let runs = deltas.into_iter().flat_map(|d| d.runs).collect();
         let wrong = |e| Error::internal(format!("table '{}' of '{}': {e}", table.name, table.operator));
-        for run in newest::of_each(runs, &replaces_by).map_err(wrong)? {
+        let newest = newest::of_each(runs, &replaces_by).and_then(|runs| newest::without_gone(runs, gone_by, |_| true));
+        for run in newest.map_err(wrong)? {
             batches.push(if table.kind == TableKind::Keyed { with_groups(&run).map_err(wrong)? } else { run.rows });
         }
     }

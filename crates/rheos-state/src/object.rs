@@ -120,6 +120,7 @@ pub fn write(context: &WriteContext, deltas: &[(OperatorId, StateDelta)]) -> Res
             kind: delta.kind,
             layout: delta.layout.clone(),
             replaces_by: delta.replaces_by.clone(),
+            gone_by: delta.gone_by,
             groups: if keyed { context.groups.clone() } else { KeyGroupSet::default() },
             first_epoch: context.name.epoch,
             last_epoch: context.name.epoch,

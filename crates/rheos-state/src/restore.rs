@@ -117,8 +117,8 @@ pub(crate) fn read_table(
         headers.push(header);
         if !runs.is_empty() {
             let Segment { table, kind, layout, .. } = read.segment.clone();
-            let replaces_by = headers.last().map_or_else(Vec::new, |h: &SegmentHeader| h.replaces_by.clone());
-            deltas.push(TableDelta { table, kind, layout, replaces_by, tombstones: Vec::new(), runs });
+            let (replaces_by, gone_by) = headers.last().map_or((Vec::new(), None), SegmentHeader::replacing);
+            deltas.push(TableDelta { table, kind, layout, replaces_by, gone_by, tombstones: Vec::new(), runs });
         }
     }
     deltas.reverse();

@@ -68,6 +68,11 @@ impl Snapshot {
         }
         for table in &mut tables {
             table.runs = merged(&table.runs, &table.replaces_by).into_iter().collect();
+            if let Some(column) = table.gone_by {
+                let is_gone =
+                    |run: &Run, row: usize| run.rows.column(column).as_primitive::<Int64Type>().value(row) == 0;
+                table.runs.iter_mut().for_each(|run| *run = keep(run, |row| !is_gone(run, row)));
+            }
         }
         Self { deltas: tables }
     }
@@ -95,9 +100,11 @@ impl Snapshot {
 /// Without the rows that are gone, by key group and namespace.
 fn retain(run: &Run, is_gone: impl Fn(Option<KeyGroup>, Option<i64>) -> bool) -> Run {
     let namespaces = run.rows.columns().first().and_then(|c| c.as_primitive_opt::<Int64Type>());
-    let kept: Vec<bool> = (0..run.rows.num_rows())
-        .map(|row| !is_gone(run.key_groups.get(row).copied(), namespaces.map(|n| n.value(row))))
-        .collect();
+    keep(run, |row| !is_gone(run.key_groups.get(row).copied(), namespaces.map(|n| n.value(row))))
+}
+
+fn keep(run: &Run, is_kept: impl Fn(usize) -> bool) -> Run {
+    let kept: Vec<bool> = (0..run.rows.num_rows()).map(is_kept).collect();
     let key_groups = run.key_groups.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(g, _)| *g);
     let rows = filter_record_batch(&run.rows, &BooleanArray::from(kept.clone()));
     Run { key_groups: key_groups.collect(), rows: rows.expect("the mask is as long as the run") }

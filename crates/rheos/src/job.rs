@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use rheos_core::error::{Error, Result};
 use rheos_core::graph::{Guarantee, JobGraph, NodeId, NodeKind};
@@ -33,7 +34,12 @@ pub enum Output {
 #[derive(Debug)]
 pub(crate) enum Planned {
     Text(String),
-    Rows(ResultSink),
+    Rows {
+        sink: ResultSink,
+        /// The columns, with the weight where rows change.
+        schema: SchemaRef,
+        key: Option<Vec<usize>>,
+    },
 }
 
 /// A job that has been planned: nothing runs and nothing has been written yet.
@@ -168,6 +174,11 @@ impl Job {
         self.config.parallelism
     }
 
+    /// What would grow for ever: the steps over endless input whose state nothing ends, each with what they keep and what helps.
+    pub fn growth(&self) -> Vec<String> {
+        self.graph.as_ref().map(|graph| rheos_sql::growth(graph)).unwrap_or_default()
+    }
+
     /// Starts the job on threads of its own.
     ///
     /// Errors: `External` where no thread can be started. What goes wrong later is the result of [`RunningJob::wait`].
@@ -177,7 +188,7 @@ impl Job {
         sinks.iter().skip(1).for_each(ResultSink::spool_until_read);
         let outputs = self.outputs.into_iter().map(|planned| match planned {
             Planned::Text(text) => Output::Text(text),
-            Planned::Rows(sink) => Output::Rows(sink.rows()),
+            Planned::Rows { sink, schema, key } => Output::Rows(sink.rows(schema, key)),
         });
         let outputs = outputs.collect::<Vec<_>>().into_iter();
         let control = JobControl::new();
@@ -210,7 +221,7 @@ impl Job {
 impl Planned {
     fn sink(&self) -> Option<&ResultSink> {
         match self {
-            Planned::Rows(sink) => Some(sink),
+            Planned::Rows { sink, .. } => Some(sink),
             Planned::Text(_) => None,
         }
     }

@@ -71,12 +71,14 @@ pub use rheos_core::error::{Error, ErrorKind, Result, Span};
 pub use rheos_core::operator::Counter;
 pub use rheos_core::source::Boundedness;
 pub use rheos_core::time::Watermark;
-pub use rheos_core::{Batch, connector, error, graph, letters, operator, options, sink, source, time, units, window};
-pub use rheos_formats::{csv, json, text};
+pub use rheos_core::{
+    Batch, change, connector, error, graph, letters, operator, options, sink, source, time, units, window,
+};
+pub use rheos_formats::{changelog, csv, json, text};
 pub use rheos_runtime::{
     CheckpointRequest, JobControl, JobReport, NodeStats, RunConfig, Snapshot, SourceStats, StopMode,
 };
-pub use rheos_sql::PlanFormat;
+pub use rheos_sql::{PlanFormat, ResultRows};
 
 pub use arrow;
 pub use datafusion_expr::{Expr, ident as col, lit};

@@ -7,11 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use rheos_core::change::Changes;
 use rheos_core::connector::ConnectorRegistry;
 use rheos_core::error::{Error, Result};
 use rheos_core::sink::Sink;
 use rheos_runtime::{RestartPolicy, RunConfig};
-use rheos_sql::{PlanOptions, RestartSettings, Settings};
+use rheos_sql::{PlanOptions, RestartSettings, ResultRows, Settings};
 
 use crate::job::{Again, Finished, Job, Planned};
 use crate::results::ResultSink;
@@ -33,6 +34,7 @@ pub fn sql(text: impl Into<String>) -> SqlProgram {
         batch_rows: None,
         query_time_ms: None,
         results_to: None,
+        results: ResultRows::Final,
         state: None,
     }
 }
@@ -47,6 +49,7 @@ pub struct SqlProgram {
     batch_rows: Option<usize>,
     query_time_ms: Option<i64>,
     results_to: Option<ResultsTo>,
+    results: ResultRows,
     state: Option<StateOptions>,
 }
 
@@ -98,7 +101,14 @@ impl SqlProgram {
     /// Computes the rows of bare `SELECT`s on all workers and forgets them, as the connector `blackhole` does: for
     /// measuring. The job then has no results.
     pub fn discard_rows(self) -> Self {
-        self.results_to(|_, schema| rheos_connectors::discard(schema))
+        self.results(ResultRows::ChangesOfEndless).results_to(|_, schema| rheos_connectors::discard(schema))
+    }
+
+    /// Which rows bare `SELECT`s give out where their results change. Default: final ones, and a result that changes for ever
+    /// is refused.
+    pub fn results(mut self, rows: ResultRows) -> Self {
+        self.results = rows;
+        self
     }
 
     /// Writes the rows of bare `SELECT`s to sinks of one's own: `make` is called with the number of each, from 0, and its
@@ -116,6 +126,10 @@ impl SqlProgram {
         let made = Arc::clone(&sinks);
         let results_to = self.results_to;
         let has_results = results_to.is_none();
+        let changes = match self.results {
+            ResultRows::Final => Changes::Append,
+            ResultRows::ChangesOfEndless | ResultRows::Changes => Changes::Retract,
+        };
         let set = rheos_sql::state_settings(&self.text, &self.variables, &self.settings)?;
         let state = self.state.unwrap_or_else(StateOptions::as_set);
         let warn = state.warn();
@@ -130,6 +144,7 @@ impl SqlProgram {
             variables: self.variables,
             settings: self.settings,
             query_time_ms,
+            results: self.results,
             letters: state.as_ref().and_then(OpenState::letters),
             result_sink: Arc::new(move |index, schema| {
                 if let Some(make) = &results_to {
@@ -137,7 +152,7 @@ impl SqlProgram {
                 }
                 // A program that is planned once more goes on with the sinks that it has.
                 let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
-                let sink = made.entry(index).or_insert_with(|| ResultSink::new(schema));
+                let sink = made.entry(index).or_insert_with(|| ResultSink::new(schema, changes));
                 Arc::new(sink.clone()) as Arc<dyn Sink>
             }),
         };
@@ -151,9 +166,11 @@ impl SqlProgram {
             outputs.push(match output {
                 rheos_sql::Output::Explain { text } => Planned::Text(text),
                 rheos_sql::Output::Rows { .. } if !has_results => continue,
-                rheos_sql::Output::Rows { index, .. } => Planned::Rows(
-                    sinks.remove(&index).ok_or_else(|| Error::internal(format!("result {index} has no sink")))?,
-                ),
+                rheos_sql::Output::Rows { index, schema, key } => {
+                    let sink = sinks.remove(&index);
+                    let sink = sink.ok_or_else(|| Error::internal(format!("result {index} has no sink")))?;
+                    Planned::Rows { sink, schema, key }
+                }
             });
         }
         let mut config =

@@ -19,6 +19,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use arrow::record_batch::RecordBatch;
+use rheos_core::change::Changes;
 use rheos_core::credit::{Batch, Wake};
 use rheos_core::error::{Error, Result};
 use rheos_core::sink::{Committable, EpochEnd, Sink, SinkWriter, WriterContext};
@@ -30,13 +31,15 @@ const QUEUE_BATCHES_MAX: usize = 16;
 /// Rows of a result that is not read yet stay in memory up to this size; the rest goes to a temporary file.
 const SPOOL_MEMORY_BYTES_MAX: usize = 64 << 20;
 
-/// The rows of one result, batch by batch, as the job makes them.
+/// The rows of one result, batch by batch, as the job makes them. Where they change, the last column is their weight
+/// (see [`rheos_core::change`]).
 ///
 /// The iterator ends when the job ends, also when it failed: the job's own result says why. Dropping it gives the rest
 /// of the rows away without stopping the job.
 #[derive(Debug)]
 pub struct Rows {
     schema: SchemaRef,
+    key: Option<Vec<usize>>,
     queue: Arc<Queue>,
     spooled: Option<Box<SpoolReader>>,
 }
@@ -56,6 +59,11 @@ impl Rows {
     /// The columns.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    /// Columns that no two rows which are there at a time agree in, where some are known.
+    pub fn key(&self) -> Option<&[usize]> {
+        self.key.as_deref()
     }
 
     /// Waits for rows, but no longer than `timeout`.
@@ -158,24 +166,25 @@ impl Queue {
 #[derive(Debug, Clone)]
 pub(crate) struct ResultSink {
     schema: SchemaRef,
+    changes: Changes,
     queue: Arc<Queue>,
 }
 
 impl ResultSink {
-    /// A sink and its reader. `spooled`: the reader may come late and must not hold the job back until then.
-    pub(crate) fn new(schema: SchemaRef) -> Self {
+    /// A sink for rows of `schema`, without their weights.
+    pub(crate) fn new(schema: SchemaRef, changes: Changes) -> Self {
         let state = State { batches: VecDeque::new(), spool: None, wakes: Vec::new(), closed: false, unread: false };
-        Self { schema, queue: Arc::new(Queue { state: Mutex::new(state), changed: Condvar::new() }) }
+        Self { schema, changes, queue: Arc::new(Queue { state: Mutex::new(state), changed: Condvar::new() }) }
     }
 
-    /// The reader. Call it once.
-    pub(crate) fn rows(&self) -> Rows {
-        Rows { schema: Arc::clone(&self.schema), queue: Arc::clone(&self.queue), spooled: None }
+    /// The reader of rows, of `schema` with their weights. Call it once.
+    pub(crate) fn rows(&self, schema: SchemaRef, key: Option<Vec<usize>>) -> Rows {
+        Rows { schema, key, queue: Arc::clone(&self.queue), spooled: None }
     }
 
     /// Rows are spooled until the reader begins, instead of holding the job back.
     pub(crate) fn spool_until_read(&self) {
-        self.queue.lock().spool = Some(Spool::new(Arc::clone(&self.schema)));
+        self.queue.lock().spool = Some(Spool::default());
     }
 
     /// No more rows will come.
@@ -188,6 +197,10 @@ impl ResultSink {
 impl Sink for ResultSink {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    fn accepts(&self) -> Changes {
+        self.changes
     }
 
     fn open(&self, ctx: WriterContext) -> Result<Box<dyn SinkWriter>> {
@@ -242,18 +255,14 @@ impl SinkWriter for ResultWriter {
 }
 
 /// Rows that wait for their turn: in memory first, behind them in a file without a name.
+#[derive(Default)]
 struct Spool {
-    schema: SchemaRef,
     memory: VecDeque<RecordBatch>,
     memory_bytes: usize,
     file: Option<StreamWriter<BufWriter<File>>>,
 }
 
 impl Spool {
-    fn new(schema: SchemaRef) -> Self {
-        Self { schema, memory: VecDeque::new(), memory_bytes: 0, file: None }
-    }
-
     fn push(&mut self, batch: RecordBatch) -> Result<()> {
         let bytes = batch.get_array_memory_size();
         if self.file.is_none() && self.memory_bytes + bytes <= SPOOL_MEMORY_BYTES_MAX {
@@ -263,7 +272,7 @@ impl Spool {
         }
         if self.file.is_none() {
             let file = tempfile::tempfile().map_err(|e| Error::io("create", "a temporary file for results", &e))?;
-            self.file = Some(StreamWriter::try_new_buffered(file, &self.schema)?);
+            self.file = Some(StreamWriter::try_new_buffered(file, batch.schema_ref())?);
         }
         if let Some(writer) = &mut self.file {
             writer.write(&batch)?;
@@ -321,14 +330,18 @@ mod tests {
         sink.open(WriterContext::detached()).unwrap()
     }
 
+    fn reader(sink: &ResultSink) -> Rows {
+        sink.rows(sink.schema(), None)
+    }
+
     fn numbers(rows: Rows) -> Vec<i64> {
         rows.flat_map(|b| b.unwrap().column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
     }
 
     #[test]
     fn a_full_queue_is_not_ready_and_holds_its_tickets_until_read() {
-        let sink = ResultSink::new(batch(0, 1).schema());
-        let (mut writer, mut rows) = (writer(&sink), sink.rows());
+        let sink = ResultSink::new(batch(0, 1).schema(), Changes::Append);
+        let (mut writer, mut rows) = (writer(&sink), reader(&sink));
         let pool = CreditPool::new(u64::MAX, Arc::new(|| ()));
         for n in 0..QUEUE_BATCHES_MAX as i64 {
             assert!(writer.ready().unwrap());
@@ -345,9 +358,9 @@ mod tests {
 
     #[test]
     fn a_spooled_result_comes_back_in_order_from_memory_and_file() {
-        let sink = ResultSink::new(batch(0, 1).schema());
+        let sink = ResultSink::new(batch(0, 1).schema(), Changes::Append);
         sink.spool_until_read();
-        let (mut writer, mut rows) = (writer(&sink), sink.rows());
+        let (mut writer, mut rows) = (writer(&sink), reader(&sink));
         // Three batches of 32 MiB: the last does not fit into memory any more.
         let size = 4 << 20;
         for n in 0..3 {
@@ -364,12 +377,12 @@ mod tests {
 
     #[test]
     fn dropping_the_reader_lets_the_job_go_on() {
-        let sink = ResultSink::new(batch(0, 1).schema());
+        let sink = ResultSink::new(batch(0, 1).schema(), Changes::Append);
         let mut writer = writer(&sink);
         for n in 0..QUEUE_BATCHES_MAX as i64 {
             writer.write(Batch::new(batch(n, 1), Ticket::none())).unwrap();
         }
-        let rows = sink.rows();
+        let rows = reader(&sink);
         assert!(!writer.ready().unwrap());
         drop(rows);
         assert!(writer.ready().unwrap());

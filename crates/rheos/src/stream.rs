@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use datafusion_expr::Expr;
+use rheos_core::change::Changes;
 use rheos_core::connector::ConnectorRegistry;
 use rheos_core::error::{Error, Result};
 use rheos_core::source::{Source, WatermarkSpec};
@@ -108,11 +109,12 @@ impl Stream {
         let mut lowering = Lowering::new(&options.registry);
         lowering.require_all(self);
         let built = lowering.build(self)?;
-        let sink = ResultSink::new(Arc::clone(&built.schema));
+        let sink = ResultSink::new(Arc::clone(&built.schema), Changes::Append);
         lowering.add_sink(&built, Arc::new(sink.clone()));
         let graph = lowering.into_graph();
         let ends = boundedness(&graph);
-        Ok(Job::new(Some(graph), vec![Planned::Rows(sink)], options.config.clone(), ends))
+        let rows = Planned::Rows { sink, schema: built.schema, key: None };
+        Ok(Job::new(Some(graph), vec![rows], options.config.clone(), ends))
     }
 }
 

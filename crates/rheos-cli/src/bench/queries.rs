@@ -26,7 +26,10 @@ macro_rules! queries {
 }
 
 /// All of them, in the order of the benchmark.
-const ALL: &[Query] = queries!["q0", "q1", "q2", "q5", "q8", "q10", "q11", "q12", "q14", "q21", "q22"];
+const ALL: &[Query] = queries![
+    "q0", "q1", "q2", "q3", "q4", "q5", "q7", "q8", "q9", "q10", "q11", "q12", "q14", "q15", "q16", "q17", "q18",
+    "q19", "q20", "q21", "q22", "q23"
+];
 
 /// The queries of these names, in their order; all of them where none is named.
 ///

@@ -1,13 +1,16 @@
 //! Rows on stdout.
 //!
 //! ```text
-//!   Rows ─► table (pages of aligned columns) | jsonl | csv ─► buffer ─► stdout
+//!   Rows ─► table (pages of aligned columns) | jsonl | csv | changelog ─► buffer ─► stdout
+//!   Rows that change ─► live (the rows that are there, drawn anew in place) ─► terminal
 //! ```
 //!
-//! Invariant: memory is one page of rows, however many there are. No row is held back for longer than [`HOLD`], whether
+//! Invariant: memory is one page of rows, however many there are; but for a live result, which is kept whole. No row is held back for longer than [`HOLD`], whether
 //! the job has nothing more to give or gives rows without a pause, so an endless result shows up row by row and a fast
 //! one in large writes.
 
+mod changes;
+mod live;
 mod table;
 
 use std::io::{IsTerminal, Write};
@@ -16,10 +19,12 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use rheos::change::has_weights;
 use rheos::csv::CsvOptions;
-use rheos::{Rows, RowsPoll, csv, json};
+use rheos::{ResultRows, Rows, RowsPoll, csv, json};
 
 use crate::args::RowFormat;
+use crate::print::live::LiveTable;
 use crate::print::table::TablePages;
 use crate::program::write_failed;
 use crate::progress::Progress;
@@ -50,11 +55,15 @@ impl Printer {
     /// Errors: a broken pipe, or another failure of stdout.
     pub(crate) fn print(&mut self, mut rows: Rows, progress: &Progress) -> Result<()> {
         let mut out = Out { bytes: Vec::with_capacity(BUFFER_BYTES), progress };
-        if self.printed > 0 && self.format != RowFormat::Jsonl {
+        if self.printed > 0 && matches!(self.format, RowFormat::Table | RowFormat::Csv) {
             out.bytes.push(b'\n');
         }
         self.printed += 1;
-        let mut writer = writer(self.format, &rows.schema(), self.endless);
+        let mut writer: Box<dyn RowWriter> = match self.format {
+            RowFormat::Table if has_weights(&rows.schema()) => Box::new(LiveTable::new(&rows.schema())),
+            RowFormat::Changelog => changes::writer(&rows, self.endless),
+            format => writer(format, &rows.schema(), self.endless),
+        };
         writer.begin(&mut out.bytes);
         let mut shown = Instant::now();
         loop {
@@ -77,6 +86,15 @@ impl Printer {
                 out.write_if_full()?;
             }
         }
+    }
+}
+
+/// Which rows can be printed where a result changes. Only a terminal can show one that changes for ever in place.
+pub(crate) fn taken(format: Option<RowFormat>) -> ResultRows {
+    match format {
+        Some(RowFormat::Changelog) => ResultRows::Changes,
+        Some(RowFormat::Table) | None if std::io::stdout().is_terminal() => ResultRows::ChangesOfEndless,
+        _ => ResultRows::Final,
     }
 }
 
@@ -124,7 +142,7 @@ trait RowWriter {
 fn writer(format: RowFormat, schema: &SchemaRef, endless: bool) -> Box<dyn RowWriter> {
     match format {
         RowFormat::Table => Box::new(TablePages::new(schema, endless)),
-        RowFormat::Jsonl => Box::new(JsonLines),
+        RowFormat::Jsonl | RowFormat::Changelog => Box::new(JsonLines),
         RowFormat::Csv => Box::new(Csv { options: CsvOptions::default(), schema: SchemaRef::clone(schema) }),
     }
 }

@@ -61,16 +61,8 @@ impl TablePages {
         if self.widths.is_empty() {
             return;
         }
-        let mut table = Table::new();
-        table.load_style(STYLE).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(self.schema.fields().iter().map(|f| Cell::new(printable(f.name().clone()))));
-        table.add_rows(self.page.drain(..));
+        let mut table = aligned(&self.schema, self.page.drain(..));
         self.page_bytes = 0;
-        for (column, field) in table.column_iter_mut().zip(self.schema.fields()) {
-            if is_number(field.data_type()) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
         let needed = table.column_max_content_widths();
         let widths: Vec<u16> = needed.iter().zip(&self.widths).map(|(a, b)| *a.max(b)).collect();
         table.set_constraints(widths.iter().map(|w| ColumnConstraint::Absolute(Width::Fixed(w.saturating_add(2)))));
@@ -82,6 +74,30 @@ impl TablePages {
         self.widths = widths;
         self.header_shown = true;
     }
+}
+
+/// Some rows with their header.
+pub(super) fn write_table(schema: &SchemaRef, rows: Vec<Vec<String>>, out: &mut Vec<u8>) {
+    let mut table = aligned(schema, rows);
+    let widths = table.column_max_content_widths();
+    table.set_constraints(widths.iter().map(|w| ColumnConstraint::Absolute(Width::Fixed(w.saturating_add(2)))));
+    for line in table.lines() {
+        out.extend_from_slice(line.trim_end().as_bytes());
+        out.push(b'\n');
+    }
+}
+
+fn aligned(schema: &SchemaRef, rows: impl IntoIterator<Item = Vec<String>>) -> Table {
+    let mut table = Table::new();
+    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(schema.fields().iter().map(|f| Cell::new(printable(f.name().clone()))));
+    table.add_rows(rows);
+    for (column, field) in table.column_iter_mut().zip(schema.fields()) {
+        if is_number(field.data_type()) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
 }
 
 impl RowWriter for TablePages {
@@ -123,7 +139,7 @@ fn is_number(kind: &DataType) -> bool {
 }
 
 /// A value on one line: line ends and other control characters, which could also drive the terminal, as escapes.
-fn printable(text: String) -> String {
+pub(super) fn printable(text: String) -> String {
     if !text.contains(char::is_control) {
         return text;
     }

@@ -7,12 +7,14 @@
 mod bad_input;
 mod bench;
 mod cases;
+mod changes;
 mod checkpoints;
 mod completion;
 mod config;
 mod docs;
 mod explain;
 mod files;
+mod first_rows;
 mod follow;
 mod letters;
 mod letters_kept;

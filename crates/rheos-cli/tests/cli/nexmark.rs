@@ -223,7 +223,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 fn every_example_runs() {
     let mut programs: Vec<PathBuf> = std::fs::read_dir(examples()).unwrap().map(|f| f.unwrap().path()).collect();
     programs.retain(|path| path.extension().is_some_and(|e| e == "sql"));
-    assert_eq!(programs.len(), 11);
+    assert_eq!(programs.len(), 22);
     for path in programs {
         Sandbox::new().run(&["run", &path.display().to_string()]).expect_code(0);
     }

@@ -307,8 +307,8 @@ fn a_stop_says_what_becomes_of_open_windows_and_a_time_to_live_that_it_changes_n
          ('connector' = 'print'); INSERT INTO seen SELECT /*+ ttl('2 d') */ id FROM n"
     );
     let validated = sandbox.run(&["validate", "-c", &sql]);
-    validated.expect_code(0).expect_talk("warning: setting 'state.ttl' changes nothing yet");
-    validated.expect_talk("warning: the hint ttl in line 1 changes nothing yet");
+    validated.expect_code(0).expect_talk("warning: setting 'state.ttl' changes nothing here");
+    validated.expect_talk("warning: the hint ttl in line 1 changes nothing here");
     assert_eq!(validated.stderr.matches("warning").count(), 2, "{}", validated.stderr);
     let none = sandbox.run(&["validate", "-c", &sql.replace("'1 d'", "'0 s'").replace("/*+ ttl('2 d') */", "")]);
     assert!(!none.expect_code(0).stderr.contains("warning"), "{}", none.stderr);

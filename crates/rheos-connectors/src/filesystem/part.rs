@@ -17,7 +17,7 @@ use arrow::datatypes::SchemaRef;
 use flate2::write::GzEncoder;
 use rheos_core::{Error, Result};
 use rheos_formats::parquet::write::ParquetWriter;
-use rheos_formats::{TextFormat, csv, json};
+use rheos_formats::{TextFormat, csv, debezium, json};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::options::{Compression, FileFormat, FileOptions};
@@ -151,6 +151,9 @@ impl OpenPart {
                 match format {
                     TextFormat::Csv(options) => csv::write::write_rows(rows, options, scratch)?,
                     TextFormat::Json => json::write::write_rows(rows, scratch)?,
+                    TextFormat::Debezium(options) => {
+                        debezium::write::write_rows(rows, options.key.as_deref(), scratch)?
+                    }
                 }
                 packer.write_all(scratch).map_err(|e| write_failed(&self.path, &e))
             }

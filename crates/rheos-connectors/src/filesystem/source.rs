@@ -122,6 +122,7 @@ impl FileSource {
             FileFormat::Parquet => "parquet",
             FileFormat::Text(TextFormat::Json) => "json",
             FileFormat::Text(TextFormat::Csv(_)) => "csv",
+            FileFormat::Text(TextFormat::Debezium(_)) => "debezium-json",
         }
     }
 

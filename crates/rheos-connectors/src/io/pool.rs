@@ -13,22 +13,34 @@ const THREADS: usize = 4;
 struct Queue {
     jobs: Mutex<VecDeque<Job>>,
     more: Condvar,
+    /// Threads that serve it.
+    threads: Mutex<usize>,
 }
 
-/// Runs `job` on an I/O thread.
+impl Queue {
+    /// Starts the threads that are missing. Returns how many there are: fewer than wanted where the system gives no more.
+    fn start_threads(self: &Arc<Self>) -> usize {
+        let mut threads = lock(&self.threads);
+        while *threads < THREADS {
+            let queue = Arc::clone(self);
+            let thread = std::thread::Builder::new().name(format!("rheos-io-{threads}"));
+            if thread.spawn(move || serve(&queue)).is_err() {
+                break;
+            }
+            *threads += 1;
+        }
+        *threads
+    }
+}
+
+/// Runs `job` on an I/O thread; on this one where the system lets no thread be started, which is slow, but loses nothing.
 pub(crate) fn spawn(job: impl FnOnce() + Send + 'static) {
     static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
-    let queue = QUEUE.get_or_init(|| {
-        let queue = Arc::<Queue>::default();
-        for n in 0..THREADS {
-            let queue = Arc::clone(&queue);
-            std::thread::Builder::new()
-                .name(format!("rheos-io-{n}"))
-                .spawn(move || serve(&queue))
-                .expect("the process can start a thread");
-        }
-        queue
-    });
+    let queue = QUEUE.get_or_init(Arc::<Queue>::default);
+    if queue.start_threads() == 0 {
+        let _ = catch_unwind(AssertUnwindSafe(job));
+        return;
+    }
     lock(&queue.jobs).push_back(Box::new(job));
     queue.more.notify_one();
 }

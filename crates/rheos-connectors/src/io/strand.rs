@@ -79,7 +79,10 @@ impl<H: Handler + 'static> Strand<H> {
             return Err(error.clone());
         }
         state.queue.push_back(message);
-        if let Some(handler) = state.handler.take() {
+        let handler = state.handler.take();
+        // Where the system gives no thread, the handler runs right here.
+        drop(state);
+        if let Some(handler) = handler {
             let shared = Arc::clone(&self.shared);
             match shared.alone {
                 true => spawn_alone(move || shared.run(handler)),

@@ -10,13 +10,13 @@ use rheos_core::{Error, Result};
 use super::spare::Spare;
 use crate::datagen::random::RandomStream;
 
-pub(super) const STATES: [&str; 6] = ["az", "ca", "id", "or", "wa", "wy"];
+pub(super) const STATES: [&str; 6] = ["AZ", "CA", "ID", "OR", "WA", "WY"];
 pub(super) const CITIES: [&str; 10] =
-    ["phoenix", "los angeles", "san francisco", "boise", "portland", "bend", "redmond", "seattle", "kent", "cheyenne"];
+    ["Phoenix", "Los Angeles", "San Francisco", "Boise", "Portland", "Bend", "Redmond", "Seattle", "Kent", "Cheyenne"];
 pub(super) const FIRST_NAMES: [&str; 11] =
-    ["peter", "paul", "luke", "john", "saul", "vicky", "kate", "julie", "sarah", "deiter", "walter"];
+    ["Peter", "Paul", "Luke", "John", "Saul", "Vicky", "Kate", "Julie", "Sarah", "Deiter", "Walter"];
 pub(super) const LAST_NAMES: [&str; 9] =
-    ["shultz", "abrams", "spencer", "white", "bartels", "walton", "smith", "jones", "noris"];
+    ["Shultz", "Abrams", "Spencer", "White", "Bartels", "Walton", "Smith", "Jones", "Noris"];
 const HOT_CHANNELS: [&str; 4] = ["Google", "Facebook", "Baidu", "Apple"];
 
 /// Channels beside the hot ones.

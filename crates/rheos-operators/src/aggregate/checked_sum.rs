@@ -48,7 +48,7 @@ pub struct CheckedSum {
 }
 
 /// The type in which sums of `data_type` are added up; `None` leaves it to DataFusion.
-pub(super) fn wide_type(data_type: &DataType) -> Option<DataType> {
+pub(crate) fn wide_type(data_type: &DataType) -> Option<DataType> {
     match *data_type {
         DataType::Int64 | DataType::UInt64 | DataType::Duration(_) => Some(DataType::Decimal128(38, 0)),
         DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) => Some(DataType::Decimal128(38, scale)),
@@ -130,7 +130,7 @@ impl AggregateUDFImpl for CheckedSum {
 }
 
 /// A type that can be added up in `W`, and into which a sum may fit.
-trait Summand<W>: Copy {
+pub(crate) trait Summand<W>: Copy {
     fn widen(self) -> W;
     fn narrow(wide: W) -> Option<Self>;
 }
@@ -198,23 +198,30 @@ where
         });
         if overflow { overflow_error(&self.result, "the sum") } else { Ok(()) }
     }
+}
 
-    fn narrow(&self, sum: W::Native) -> Result<T::Native> {
-        let fits = T::Native::narrow(sum).filter(|_| match self.result {
-            DataType::Decimal32(precision, _)
-            | DataType::Decimal64(precision, _)
-            | DataType::Decimal128(precision, _)
-            | DataType::Decimal256(precision, _) => W::is_valid_decimal_precision(sum, precision.min(W::MAX_PRECISION)),
-            _ => true,
-        });
-        match fits {
-            Some(value) => Ok(value),
-            None => overflow_error(&self.result, &format!("the sum {sum:?}")),
-        }
+/// A sum in the type of the result. Errors: it does not fit.
+pub(crate) fn narrow<T, W>(sum: W::Native, result: &DataType) -> Result<T::Native>
+where
+    T: ArrowPrimitiveType,
+    T::Native: Summand<W::Native>,
+    W: DecimalType,
+    W::Native: Debug,
+{
+    let fits = T::Native::narrow(sum).filter(|_| match result {
+        DataType::Decimal32(precision, _)
+        | DataType::Decimal64(precision, _)
+        | DataType::Decimal128(precision, _)
+        | DataType::Decimal256(precision, _) => W::is_valid_decimal_precision(sum, *precision.min(&W::MAX_PRECISION)),
+        _ => true,
+    });
+    match fits {
+        Some(value) => Ok(value),
+        None => overflow_error(result, &format!("the sum {sum:?}")),
     }
 }
 
-fn overflow_error<T>(result: &DataType, what: &str) -> Result<T> {
+pub(crate) fn overflow_error<T>(result: &DataType, what: &str) -> Result<T> {
     Err(DataFusionError::Execution(format!(
         "{what} does not fit into {}: cast the argument to a wider type, e.g. sum(CAST(x AS DECIMAL(38, 0)))",
         in_sql(&result.to_string())
@@ -244,7 +251,7 @@ where
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let sums = emit_to.take_needed(&mut self.sums);
         let nulls = self.nulls.build(emit_to);
-        let values = sums.into_iter().map(|sum| self.narrow(sum)).collect::<Result<Vec<_>>>()?;
+        let values = sums.into_iter().map(|sum| narrow::<T, W>(sum, &self.result)).collect::<Result<Vec<_>>>()?;
         Ok(Arc::new(PrimitiveArray::<T>::new(values.into(), nulls).with_data_type(self.result.clone())))
     }
 

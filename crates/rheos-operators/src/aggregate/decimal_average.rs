@@ -37,7 +37,7 @@ pub fn replace(udaf: Arc<AggregateUDF>) -> Arc<AggregateUDF> {
 
 /// The function; see the module.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct DecimalAverage {
+pub(crate) struct DecimalAverage {
     inner: Arc<AggregateUDF>,
 }
 
@@ -136,21 +136,26 @@ impl Averages {
     }
 
     fn average(&self, sum: i256, scale: i8, count: u64) -> Result<i128> {
-        let shift = i16::from(self.scale) - i16::from(scale);
-        let count = i256::from_i128(i128::from(count));
-        let average = match shift {
-            0.. => power_of_ten(shift).and_then(|f| sum.checked_mul(f)).and_then(|s| rounded(s, count)),
-            // Fewer digits than the values have: of one division, so that nothing is rounded twice.
-            _ => power_of_ten(-shift).and_then(|f| count.checked_mul(f)).and_then(|c| rounded(sum, c)),
-        };
-        let average = average.and_then(|a| a.to_i128());
-        match average.filter(|a| Decimal128Type::is_valid_decimal_precision(*a, self.precision)) {
-            Some(average) => Ok(average),
-            None => exec_err!(
-                "the average does not fit into {}: cast the argument to fewer digits, e.g. avg(CAST(x AS DOUBLE))",
-                display(&DataType::Decimal128(self.precision, self.scale))
-            ),
-        }
+        average((sum, scale), i128::from(count), (self.precision, self.scale))
+    }
+}
+
+/// The average of so many values, whose sum has so many digits behind the point, as a decimal of this type.
+pub(crate) fn average((sum, scale): (i256, i8), count: i128, (precision, digits): (u8, i8)) -> Result<i128> {
+    let shift = i16::from(digits) - i16::from(scale);
+    let count = i256::from_i128(count);
+    let average = match shift {
+        0.. => power_of_ten(shift).and_then(|f| sum.checked_mul(f)).and_then(|s| rounded(s, count)),
+        // Fewer digits than the values have: of one division, so that nothing is rounded twice.
+        _ => power_of_ten(-shift).and_then(|f| count.checked_mul(f)).and_then(|c| rounded(sum, c)),
+    };
+    let average = average.and_then(|a| a.to_i128());
+    match average.filter(|a| Decimal128Type::is_valid_decimal_precision(*a, precision)) {
+        Some(average) => Ok(average),
+        None => exec_err!(
+            "the average does not fit into {}: cast the argument to fewer digits, e.g. avg(CAST(x AS DOUBLE))",
+            display(&DataType::Decimal128(precision, digits))
+        ),
     }
 }
 

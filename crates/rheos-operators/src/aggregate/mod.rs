@@ -41,6 +41,9 @@ use extremes::Input;
 #[derive(Debug, Clone)]
 pub struct AggregateCall {
     expr: Arc<AggregateFunctionExpr>,
+    /// As `expr` has it, but never [`collected`].
+    function: Arc<AggregateUDF>,
+    is_distinct: bool,
     filter: Option<Arc<dyn PhysicalExpr>>,
     order_sensitive: bool,
     /// Without the filter, which the display adds.
@@ -101,7 +104,7 @@ pub fn aggregate_call(
     let text = call_text(&name, &args, distinct, &order_by, ignore_nulls);
     let args = coerce_arguments(udaf, args, schema)?;
     let within_group = udaf.supports_within_group_clause();
-    let order_by = if within_group { order_by } else { break_ties(order_by, &args, schema, distinct)? };
+    let order_by = if within_group { order_by } else { break_ties(each_once(order_by), &args, schema, distinct)? };
 
     let mut distinct = distinct && !SAME_WHEN_DISTINCT.contains(&name.as_str());
     let argument = args.first().map(|arg| arg.data_type(schema)).transpose().map_err(plan_error)?;
@@ -113,6 +116,7 @@ pub fn aggregate_call(
     let mut udaf = duration_average::replace(&udaf, argument.as_ref());
     let distinct_by_itself = DISTINCT_BY_ITSELF.contains(&name.as_str()) && args.len() == native_distinct_args(&name);
     let needs_sorted_input = !order_by.is_empty() && name == "nth_value";
+    let (function, is_distinct) = (Arc::clone(&udaf), distinct);
     if (distinct && !distinct_by_itself) || needs_sorted_input {
         udaf = collected::collect(udaf, distinct);
         distinct = false;
@@ -127,7 +131,9 @@ pub fn aggregate_call(
         .build()
         .map_err(plan_error)?;
     let name = text.clone();
-    let mut call = AggregateCall { expr: Arc::new(expr), filter, order_sensitive, text, name, input_types: vec![] };
+    let expr = Arc::new(expr);
+    let mut call =
+        AggregateCall { expr, function, is_distinct, filter, order_sensitive, text, name, input_types: vec![] };
     let types = call.inputs().iter().map(|input| input.data_type(schema)).collect::<Result<_, _>>();
     call.input_types = types.map_err(plan_error)?;
     // What a function refuses only when it is made is refused here, where there is still a program to point at.
@@ -210,6 +216,16 @@ impl AggregateCall {
     /// The function with its arguments.
     pub fn expr(&self) -> &Arc<AggregateFunctionExpr> {
         &self.expr
+    }
+
+    /// The function itself; what [`expr`](Self::expr) has may have one around it that collects its arguments.
+    pub(crate) fn function(&self) -> &Arc<AggregateUDF> {
+        &self.function
+    }
+
+    /// Whether equal arguments count once, and that makes a difference.
+    pub(crate) fn is_distinct(&self) -> bool {
+        self.is_distinct
     }
 
     /// The rows that count; all without it.
@@ -313,6 +329,17 @@ fn coerce_arguments(
         cast(arg, schema, wanted.data_type().clone()).map_err(plan_error)
     })
     .collect()
+}
+
+/// The order without what it says twice, which says nothing and makes DataFusion's `first_value` and `last_value` panic.
+fn each_once(order_by: Vec<PhysicalSortExpr>) -> Vec<PhysicalSortExpr> {
+    let mut once: Vec<PhysicalSortExpr> = vec![];
+    for by in order_by {
+        if once.iter().all(|known| !known.expr.eq(&by.expr)) {
+            once.push(by);
+        }
+    }
+    once
 }
 
 /// Adds the arguments behind the wanted order, so that rows which are equal in it have an order all the same.

@@ -283,7 +283,7 @@ impl AssignSessions {
         let (kind, runs): (_, Vec<Run>) = (self.state_keys.kind(), run.into_iter().collect());
         let tombstones: Vec<Tombstone> = gone.map(Tombstone::NamespacesUpTo).into_iter().collect();
         let changes = !runs.is_empty() || !tombstones.is_empty();
-        changes.then_some(TableDelta { table, kind, layout, replaces_by: vec![], tombstones, runs })
+        changes.then_some(TableDelta { table, kind, layout, replaces_by: vec![], gone_by: None, tombstones, runs })
     }
 
     /// The rows that are to be saved: those that have not been and still wait, and all of the sessions `anew`.

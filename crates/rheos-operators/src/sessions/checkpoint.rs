@@ -66,7 +66,7 @@ impl SessionState {
             // A session that begins at the same time is a later version of it. One that has got an earlier row as well, or was
             // joined to another, is put in their place by the restore.
             let replaces_by = (1..=table.layout.keys + 1).collect();
-            delta.tables.push(TableDelta { table: name, kind, layout, replaces_by, tombstones, runs });
+            delta.tables.push(TableDelta { table: name, kind, layout, replaces_by, gone_by: None, tombstones, runs });
         }
         delta.tables.extend(moved);
         Ok(delta)

@@ -73,7 +73,7 @@ impl StateWriter {
         let tombstones = if moved.is_some() { vec![Tombstone::NamespacesUpTo(dropped)] } else { vec![] };
         if !runs.is_empty() || !tombstones.is_empty() {
             let (table, layout, kind) = (SLICES.into(), SLICES_LAYOUT.into(), self.keys.kind());
-            delta.tables.push(TableDelta { table, kind, layout, replaces_by: vec![], tombstones, runs });
+            delta.tables.push(TableDelta { table, kind, layout, replaces_by: vec![], gone_by: None, tombstones, runs });
         }
         delta.tables.extend(moved);
         Ok(delta)

@@ -6,22 +6,22 @@
 //! 2. The further condition drops candidates; what is left is noted in a bitmap a side, and goes out.
 //! 3. Then the rows of each side go out that the kind of join wants by themselves: unmatched, matched, or all with a mark.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, BooleanArray, new_null_array};
+use arrow::array::{ArrayRef, BooleanArray};
 use arrow::buffer::NullBuffer;
 use arrow::record_batch::RecordBatch;
-use datafusion_common::NullEquality;
+use rheos_core::Result;
 use rheos_core::letters::DeadLetter;
 use rheos_core::operator::CHUNK_ROWS_MAX;
-use rheos_core::{ErrorKind, Result};
 
-use super::failed::FailedPairs;
 use super::key_table::KeyTable;
-use super::side::{Pairs, Place, Side};
-use super::spec::{LEFT, Plan, RIGHT, Rest};
+use super::side::{Pairs, PairsOf, Place, Side};
+use super::spec::Plan;
 use crate::evaluation::new_batch;
-use crate::row_keys::{EncodedKeys, RowKeys, complete_rows};
+use crate::joining::failed::FailedPairs;
+use crate::joining::keys::joinable_rows;
+use crate::joining::kind::Rest;
+use crate::joining::{LEFT, RIGHT};
+use crate::row_keys::{EncodedKeys, RowKeys};
 
 /// See the module.
 pub(crate) struct Matching {
@@ -103,13 +103,7 @@ impl Matching {
         if pairs.len() > 0
             && let Some(residual) = &plan.residual
         {
-            let rows = residual.rows(&self.sides, &pairs)?;
-            let mask = match (residual.evaluate(&rows), &mut self.failed) {
-                (Err(error), Some(failed)) if error.kind() == ErrorKind::User => {
-                    failed.mask(residual, &rows, error, plan, &self.sides, &pairs)?
-                }
-                (mask, _) => mask?,
-            };
+            let mask = residual.mask(&PairsOf(&pairs, &self.sides), self.failed.as_mut())?;
             pairs.retain(&mask);
         }
         for side in [LEFT, RIGHT] {
@@ -179,23 +173,8 @@ impl Matching {
             return Ok(None);
         }
         let places: Vec<Place> = numbers.iter().map(|number| rows.place(*number)).collect();
-        let mut columns = self.columns(side, plan, &places)?;
-        match rest {
-            Rest::Matched | Rest::Unmatched => {}
-            Rest::Marked => {
-                let marks: BooleanArray = numbers.iter().map(|number| Some(rows.is_matched(*number))).collect();
-                columns.push(Arc::new(marks));
-            }
-            Rest::Padded => {
-                let other = plan.inputs[1 - side].fields().iter();
-                let nulls = other.map(|field| new_null_array(field.data_type(), numbers.len()));
-                columns = if side == LEFT {
-                    columns.into_iter().chain(nulls).collect()
-                } else {
-                    nulls.chain(columns).collect()
-                };
-            }
-        }
+        let marks: BooleanArray = numbers.iter().map(|number| Some(rows.is_matched(*number))).collect();
+        let columns = rest.columns(side, self.columns(side, plan, &places)?, marks, &plan.inputs[1 - side]);
         new_batch(&plan.schema, columns, numbers.len()).map(Some)
     }
 
@@ -210,20 +189,12 @@ fn build_table(plan: &Plan, keys: &RowKeys, side: &Side) -> Result<KeyTable> {
     for batch in side.batches() {
         let values = keys.values(batch)?;
         keys.append(&mut encoded, &values)?;
-        joinable.push((batch.num_rows(), joinable_rows(plan, &values)));
+        joinable.push((batch.num_rows(), joinable_rows(plan.null_equality, &values)));
     }
     Ok(KeyTable::new(encoded, &joinable))
 }
 
 fn encode(plan: &Plan, keys: &RowKeys, batch: &RecordBatch) -> Result<(EncodedKeys, Option<NullBuffer>)> {
     let values = keys.values(batch)?;
-    Ok((keys.encode_values(&values)?, joinable_rows(plan, &values)))
-}
-
-/// Which rows can join at all; `None`: every one.
-pub(crate) fn joinable_rows(plan: &Plan, values: &[ArrayRef]) -> Option<NullBuffer> {
-    match plan.null_equality {
-        NullEquality::NullEqualsNothing => complete_rows(values),
-        NullEquality::NullEqualsNull => None,
-    }
+    Ok((keys.encode_values(&values)?, joinable_rows(plan.null_equality, &values)))
 }

@@ -6,25 +6,22 @@
 //!   right ─► hash exchange by key ─┴───────────────────────┴ when both watermarks are at the window's end
 //! ```
 //! The parts: `spec` (what is joined, and the shape of the result), `operator` (waiting and firing), `key_table` (rows by
-//! key), `matching` (one window on its way out: a cursor, never the whole product), `residual` (the further condition), `failed`
-//! (pairs that it cannot be computed for).
+//! key), `matching` (one window on its way out: a cursor, never the whole product), `side` (its rows, and pairs of them).
 
-mod failed;
 mod key_table;
 mod matching;
 mod operator;
-mod residual;
 mod side;
 mod spec;
 
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion_common::{JoinType, NullEquality};
 use rheos_core::operator::OperatorInit;
 use rheos_core::{Exchange, Operator, OperatorFactory, Result};
 
-use operator::{Letters, WindowJoin};
+use crate::joining::{Letters, keys, kind};
+use operator::WindowJoin;
 use spec::Plan;
 pub use spec::{WindowJoinInput, WindowJoinSpec};
 
@@ -76,34 +73,16 @@ impl OperatorFactory for WindowJoinFactory {
 
     fn describe(&self) -> Vec<(String, String)> {
         let WindowJoinSpec { left, right, kind, filter, null_equality } = &self.spec;
-        let mut facts = vec![("join".to_string(), kind_name(*kind).to_string())];
+        let mut facts = vec![("join".to_string(), kind::name(*kind).to_string())];
         if let (Some(a), Some(b)) = (left.window, right.window) {
             facts.push(("window".into(), format!("{} = {}", a.describe(&left.schema), b.describe(&right.schema))));
         }
         if !left.keys.is_empty() {
-            let nulls_are_equal = *null_equality == NullEquality::NullEqualsNull;
-            let equals = if nulls_are_equal { "is not distinct from" } else { "=" };
-            let keys = left.keys.iter().zip(&right.keys).map(|(a, b)| format!("{a} {equals} {b}"));
-            facts.push(("on".into(), keys.collect::<Vec<_>>().join(", ")));
+            facts.push(("on".into(), keys::describe(&left.keys, &right.keys, *null_equality)));
         }
         if let Some(filter) = filter {
             facts.push(("filter".into(), filter.to_string()));
         }
         facts
-    }
-}
-
-fn kind_name(kind: JoinType) -> &'static str {
-    match kind {
-        JoinType::Inner => "inner",
-        JoinType::Left => "left",
-        JoinType::Right => "right",
-        JoinType::Full => "full",
-        JoinType::LeftSemi => "left semi",
-        JoinType::RightSemi => "right semi",
-        JoinType::LeftAnti => "left anti",
-        JoinType::RightAnti => "right anti",
-        JoinType::LeftMark => "left mark",
-        JoinType::RightMark => "right mark",
     }
 }

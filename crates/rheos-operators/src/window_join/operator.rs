@@ -9,23 +9,18 @@ use rheos_core::operator::{OperatorInit, WatermarkChange};
 use rheos_core::state::{SnapshotReader, StateDelta};
 use rheos_core::{Epoch, Operator, OperatorContext, Progress, Result, Watermark};
 
-use super::failed::FailedPairs;
-use super::matching::{Matching, joinable_rows};
-use super::spec::{LEFT, Plan, RIGHT, WindowJoinSpec};
+use super::matching::Matching;
+use super::spec::{Plan, WindowJoinSpec};
 use crate::chunk_queue::ChunkQueue;
+use crate::joining::failed::FailedPairs;
+use crate::joining::keys::joinable_rows;
+use crate::joining::{LEFT, Letters, RIGHT};
 use crate::lenient::emit;
 use crate::row_keys::RowKeys;
 use crate::windowed_rows::{WindowKey, WindowState, WindowedRows};
 
 /// Steps without a full chunk before other operators get their turn.
 const STEPS_MAX: usize = 16;
-
-/// Whose dead letters the pairs are that cannot be computed with.
-#[derive(Debug, Clone)]
-pub(crate) struct Letters {
-    pub(crate) operator_id: String,
-    pub(crate) table: String,
-}
 
 /// See the module.
 pub(crate) struct WindowJoin {
@@ -73,7 +68,7 @@ impl WindowJoin {
         if self.plan.wants_unmatched(input) {
             return Ok(batch);
         }
-        match joinable_rows(&self.plan, &self.keys[input].values(&batch)?) {
+        match joinable_rows(self.plan.null_equality, &self.keys[input].values(&batch)?) {
             Some(joinable) => Ok(filter_record_batch(&batch, &BooleanArray::new(joinable.into_inner(), None))?),
             None => Ok(batch),
         }
@@ -105,7 +100,7 @@ impl WindowJoin {
             None => {
                 let Some(window) = self.due() else { return Ok(false) };
                 let rows = self.inputs.each_mut().map(|input| input.take(window));
-                let failed = self.letters.as_ref().map(|_| FailedPairs::default());
+                let failed = self.letters.as_ref().map(|_| FailedPairs::new(&self.plan.pairs));
                 self.matching.insert(Matching::try_new(&self.plan, &self.keys, rows, failed)?)
             }
         };

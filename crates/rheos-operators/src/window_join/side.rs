@@ -5,6 +5,7 @@ use arrow::record_batch::RecordBatch;
 use rheos_core::Result;
 
 use crate::chunk_queue::chunk_rows;
+use crate::joining::Candidates;
 use crate::windowed_rows::{coalesce, gather, gather_columns};
 
 /// A row as (batch, row).
@@ -32,6 +33,11 @@ impl Side {
         Ok(Self { batches, starts, matched })
     }
 
+    /// The number of a row.
+    pub(crate) fn number(&self, (batch, row): Place) -> usize {
+        self.starts[batch] + row
+    }
+
     pub(crate) fn rows(&self) -> usize {
         self.matched.len()
     }
@@ -54,14 +60,14 @@ impl Side {
         self.matched.get_bit(number)
     }
 
-    pub(crate) fn is_matched_at(&self, (batch, row): Place) -> bool {
-        self.is_matched(self.starts[batch] + row)
+    pub(crate) fn is_matched_at(&self, place: Place) -> bool {
+        self.is_matched(self.number(place))
     }
 
     /// Notes that these rows have joined something.
     pub(crate) fn mark(&mut self, places: &[Place]) {
-        for (batch, row) in places {
-            self.matched.set_bit(self.starts[*batch] + row, true);
+        for place in places {
+            self.matched.set_bit(self.number(*place), true);
         }
     }
 
@@ -93,5 +99,31 @@ impl Pairs {
                 mask.value(index - 1)
             });
         }
+    }
+}
+
+/// Pairs, with the rows that they are of.
+pub(crate) struct PairsOf<'a>(pub(crate) &'a Pairs, pub(crate) &'a [Side; 2]);
+
+impl Candidates for PairsOf<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn column(&self, side: usize, column: usize) -> Result<ArrayRef> {
+        self.1[side].gather(column, &self.0.places[side])
+    }
+
+    fn row(&self, side: usize, at: usize) -> Result<Vec<ArrayRef>> {
+        let columns = self.1[side].batches().first().map_or(0, RecordBatch::num_columns);
+        self.1[side].gather_all(columns, &[self.0.places[side][at]])
+    }
+
+    fn number(&self, side: usize, at: usize) -> usize {
+        self.1[side].number(self.0.places[side][at])
+    }
+
+    fn comes(&self, _at: usize) -> bool {
+        true
     }
 }

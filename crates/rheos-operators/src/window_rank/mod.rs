@@ -98,7 +98,8 @@ impl WindowRankFactory {
     }
 }
 
-fn check_key(expr: &Arc<dyn PhysicalExpr>, input: &Schema, code: u16, clause: &str) -> Result<()> {
+/// Refuses an expression that does not fit the input, or whose type cannot be compared.
+pub(crate) fn check_key(expr: &Arc<dyn PhysicalExpr>, input: &Schema, code: u16, clause: &str) -> Result<()> {
     check_expression(expr, input)?;
     let data_type = expr.data_type(input).map_err(plan_error)?;
     if has_order(&data_type) {

@@ -28,7 +28,7 @@ impl RankKeys {
         Ok(Self {
             partition: RowKeys::try_unordered(&spec.partition_by, &spec.input)?,
             order: RowKeys::try_new(order.collect(), &spec.input)?,
-            ties: RowKeys::try_unordered(&tie_breakers(spec), &spec.input)?,
+            ties: RowKeys::try_unordered(&tie_breakers(spec), &spec.input)?.exact(),
             function: spec.function,
             limit: spec.limit.unwrap_or(u64::MAX),
         })

@@ -1,5 +1,7 @@
 //! The batches of one window, kept few, and what is done with lists of batches.
 
+use std::borrow::Borrow;
+
 use arrow::array::{Array, ArrayRef, UInt64Array};
 use arrow::compute::{concat_batches, interleave, take};
 use arrow::record_batch::RecordBatch;
@@ -130,8 +132,8 @@ pub(crate) fn gather(batches: &[RecordBatch], column: usize, places: &[(usize, u
 }
 
 /// The values of some columns at these places, as (batch, row).
-pub(crate) fn gather_columns(
-    batches: &[RecordBatch],
+pub(crate) fn gather_columns<B: Borrow<RecordBatch>>(
+    batches: &[B],
     columns: impl IntoIterator<Item = usize>,
     places: &[(usize, usize)],
 ) -> Result<Vec<ArrayRef>> {
@@ -140,9 +142,9 @@ pub(crate) fn gather_columns(
     let rows = only.map(|batch| (batch, UInt64Array::from_iter_values(places.iter().map(|(_, row)| *row as u64))));
     let values = columns.into_iter().map(|column| {
         if let Some((batch, rows)) = &rows {
-            return Ok(take(batches[*batch].column(column), rows, None)?);
+            return Ok(take(batches[*batch].borrow().column(column), rows, None)?);
         }
-        let arrays: Vec<&dyn Array> = batches.iter().map(|b| b.column(column).as_ref()).collect();
+        let arrays: Vec<&dyn Array> = batches.iter().map(|b| b.borrow().column(column).as_ref()).collect();
         Ok(interleave(&arrays, places)?)
     });
     values.collect()

@@ -72,7 +72,15 @@ impl WindowState {
             let runs = self.unsaved(table)?;
             if !runs.is_empty() || !tombstones.is_empty() {
                 let (table, kind, layout) = (table.table.to_string(), self.kind, ROWS_LAYOUT.to_string());
-                delta.tables.push(TableDelta { table, kind, layout, replaces_by: vec![], tombstones, runs });
+                delta.tables.push(TableDelta {
+                    table,
+                    kind,
+                    layout,
+                    replaces_by: vec![],
+                    gone_by: None,
+                    tombstones,
+                    runs,
+                });
             }
         }
         if moved {
@@ -117,7 +125,15 @@ impl WindowState {
         let (table, layout) = (FIRED.to_string(), FIRED_LAYOUT.to_string());
         let runs = vec![Run { key_groups: self.owned.clone(), rows }];
         // All owned groups are here, so what was said of them before is void.
-        Ok(TableDelta { table, kind: self.kind, layout, replaces_by: vec![], tombstones: vec![Tombstone::All], runs })
+        Ok(TableDelta {
+            table,
+            kind: self.kind,
+            layout,
+            replaces_by: vec![],
+            gone_by: None,
+            tombstones: vec![Tombstone::All],
+            runs,
+        })
     }
 
     /// Puts the rows of a checkpoint into `tables`. Returns the watermark that the furthest group had come to; windows

@@ -45,7 +45,7 @@ fn text(row: &Row) -> String {
     format!("{window}|{key}|{}", row.2.map_or("null".to_string(), |v| v.to_string()))
 }
 
-const KINDS: [JoinType; 10] = [
+pub(crate) const KINDS: [JoinType; 10] = [
     JoinType::Inner,
     JoinType::Left,
     JoinType::Right,

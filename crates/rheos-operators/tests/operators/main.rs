@@ -4,16 +4,23 @@
 
 mod aggregate_functions;
 mod cases;
+mod changes;
 mod clock;
+mod groups;
 mod joins;
+mod materialised;
 mod pipeline;
 mod ranks;
 mod restore;
 mod rows;
 mod session_rows;
 mod sessions;
+mod set_operations;
 mod sorting;
 mod stored;
 mod unnests;
+mod update_joins;
+mod update_joins_in_time;
+mod update_ranks;
 mod window_kinds;
 mod windows;

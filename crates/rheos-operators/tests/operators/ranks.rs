@@ -248,6 +248,29 @@ fn with_a_limit_few_rows_are_kept() {
     );
 }
 
+/// The two zeros are ties, and yet one of them is always the first.
+#[test]
+fn of_equal_floats_the_bits_decide() {
+    for floats in [[0.0, -0.0, 0.0], [-0.0, 0.0, 0.0], [0.0, 0.0, -0.0]] {
+        let rows = batch_of(vec![("x", Arc::new(arrow::array::Float64Array::from(floats.to_vec())) as ArrayRef)]);
+        let schema = rows.schema();
+        let order_by = vec![PhysicalSortExpr { expr: column(&schema, "x"), options: SortOptions::default() }];
+        let factory = WindowRankFactory::try_new(WindowRankSpec {
+            window: None,
+            partition_by: vec![],
+            order_by,
+            function: RankFunction::RowNumber,
+            limit: Some(1),
+            name: "n".into(),
+            input: schema,
+        });
+        let mut harness = OperatorHarness::new(&factory.unwrap(), 1, Routing::Single);
+        harness.batch(rows).unwrap();
+        harness.end().unwrap();
+        assert_eq!(harness.take_rows(), ["-0.0|1"]);
+    }
+}
+
 #[test]
 fn without_a_window_no_watermark_passes_before_the_end() {
     for windowed in [true, false] {

@@ -145,6 +145,7 @@ fn a_layout_from_another_version_is_refused_by_name() {
                 kind: TableKind::Keyed,
                 layout,
                 replaces_by: vec![],
+                gone_by: None,
                 tombstones: vec![],
                 runs: vec![],
             }]

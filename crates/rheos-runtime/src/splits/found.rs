@@ -24,7 +24,9 @@ pub(crate) fn delta(found: Found) -> Result<StateDelta> {
     };
     let tombstones = if found.anew { vec![Tombstone::All] } else { vec![] };
     let (table, layout, kind) = (TABLE.to_string(), LAYOUT.to_string(), TableKind::Single);
-    Ok(StateDelta { tables: vec![TableDelta { table, kind, layout, replaces_by: vec![], tombstones, runs }] })
+    Ok(StateDelta {
+        tables: vec![TableDelta { table, kind, layout, replaces_by: vec![], gone_by: None, tombstones, runs }],
+    })
 }
 
 /// All entries. Errors: `Corrupt` (R0404) for a layout that this version does not read.

@@ -7,3 +7,4 @@ mod flow_control;
 mod results;
 mod state;
 mod support;
+mod unions;

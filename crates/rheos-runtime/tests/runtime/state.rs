@@ -56,7 +56,7 @@ impl Operator for Diary {
         let rows = RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(vec![number]))])?;
         let (table, layout, kind) = ("pages".to_string(), "diary/v1".to_string(), TableKind::Single);
         let runs = vec![Run { key_groups: vec![], rows }];
-        let table = TableDelta { table, kind, layout, replaces_by: vec![], tombstones: vec![], runs };
+        let table = TableDelta { table, kind, layout, replaces_by: vec![], gone_by: None, tombstones: vec![], runs };
         Ok(StateDelta { tables: vec![table] })
     }
 }

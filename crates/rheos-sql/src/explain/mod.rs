@@ -14,10 +14,11 @@ mod picture;
 mod text;
 mod words;
 
-pub use text::explain;
+pub use text::{explain, growth};
 pub(crate) use words::without_types;
 
 use arrow::datatypes::{DataType, Field, Schema};
+use rheos_core::change::Changes;
 use rheos_core::graph::{Edge, Exchange, JobGraph};
 
 /// What a plan is written in.
@@ -50,6 +51,18 @@ fn exchange(graph: &JobGraph, edge: &Edge) -> String {
             format!("hash({})", names.join(", "))
         }
         other => other.to_string(),
+    }
+}
+
+/// What the rows of an edge say: `append`, `retract [key a, b]`.
+fn changes(graph: &JobGraph, edge: &Edge) -> String {
+    let node = graph.node(edge.from);
+    let name = |at: &usize| words::readable(node.schema.field(*at).name());
+    match (node.changes(), &node.key) {
+        (Changes::Append, _) => "append".into(),
+        (changes, Some(key)) if key.is_empty() => format!("{changes} [one row]"),
+        (changes, Some(key)) => format!("{changes} [key {}]", key.iter().map(name).collect::<Vec<_>>().join(", ")),
+        (changes, None) => changes.to_string(),
     }
 }
 

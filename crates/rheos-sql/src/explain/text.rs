@@ -14,7 +14,7 @@ use rheos_core::NodeId;
 use rheos_core::graph::{Edge, JobGraph, NodeKind};
 
 use super::words::readable;
-use super::{columns, exchange};
+use super::{changes, columns, exchange};
 
 /// The text plan of a job.
 pub fn explain(graph: &JobGraph) -> String {
@@ -23,7 +23,24 @@ pub fn explain(graph: &JobGraph) -> String {
     for id in graph.ids().filter(|id| matches!(graph.node(*id).kind, NodeKind::Sink(_))) {
         node(graph, id, None, 0, &mut seen, &mut out);
     }
+    let growing = growth(graph);
+    if !growing.is_empty() {
+        out.push_str("state that grows for ever:\n");
+        growing.iter().for_each(|line| out.push_str(&format!("  {line}\n")));
+    }
     out
+}
+
+/// The steps over endless input whose state grows for ever: what they keep more and more of, and what helps.
+pub fn growth(graph: &JobGraph) -> Vec<String> {
+    let endless = graph.ids().filter(|id| graph.is_endless(*id)).map(|id| graph.node(id));
+    let growing = endless.filter_map(|node| match &node.kind {
+        NodeKind::Stateful(factory) => {
+            Some(format!("{}: {}; set 'state.ttl', or use a window", node.name, factory.growth()?))
+        }
+        _ => None,
+    });
+    growing.collect()
 }
 
 fn node(
@@ -36,8 +53,7 @@ fn node(
 ) {
     let node_here = graph.node(id);
     let indent = "  ".repeat(depth);
-    // All edges carry plain rows until there are updating results.
-    let travels = edge.map(|e| format!("[{}, append] ", exchange(graph, e))).unwrap_or_default();
+    let travels = edge.map(|e| format!("[{}, {}] ", exchange(graph, e), changes(graph, e))).unwrap_or_default();
     if !seen.insert(id) {
         out.push_str(&format!("{indent}{travels}{} (the one above)\n", node_here.name));
         return;

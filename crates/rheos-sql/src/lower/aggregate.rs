@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The window is told from the group keys: a key that is a window's column is not a key of the operator. Without one the
-//! window is all of the input, which must end then.
+//! window is all of the input, which must end then; or the results change as rows come (see [`changes`](super::changes)).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use rheos_core::window::WindowSpec;
 use rheos_operators::{AggregateCall, AggregateSpec, AggregateTime, AggregateWindow, aggregate_call, plan};
 use sqlparser::keywords::Keyword;
 
+use super::changes::Changing;
 use super::stream::{Pending, Slot, Stream, unique};
 use super::{Lowering, column, column_index};
 use crate::diagnose;
@@ -60,6 +61,14 @@ impl Lowering<'_> {
         if self.needs_rows(&stream, &keys, aggregates, logical)? || !self.is_session_of(&stream, &keys, logical)? {
             stream = self.assigned(stream)?;
             keys = self.keys(groups, &stream, logical)?;
+        }
+        if stream.has_weights() || (!has_window(&keys) && self.wants_changes(input)?) {
+            // What changes may change after its window has ended: the window is a key like any other.
+            let mut stream = self.assigned(stream)?;
+            stream.window_columns.clear();
+            let keys = self.keys(groups, &stream, logical)?;
+            self.note_change(self.without_window(what, is_part));
+            return self.changing(stream, &keys, aggregates, logical, output);
         }
         if !has_window(&keys) {
             self.check_end(input, what, is_part)?;
@@ -184,6 +193,13 @@ impl Lowering<'_> {
 
     /// Refuses an aggregate without a window, unless its input ends. `is_part`: its keys are a part of a window's columns.
     pub(super) fn check_end(&self, input: &LogicalPlan, what: &str, is_part: bool) -> Result<()> {
+        let unbounded = self.without_window(what, is_part);
+        self.needs_end(input, unbounded.what, unbounded.keyword, unbounded.hint)
+    }
+
+    /// How an aggregate without a window is called, and what would have one.
+    pub(super) fn without_window(&self, what: &str, is_part: bool) -> Changing {
+        let changing = |what, keyword, hint| Changing { what, keyword, hint };
         if what == "SELECT DISTINCT"
             && let Some((what, keyword)) = self.set_operation()
         {
@@ -191,27 +207,26 @@ impl Lowering<'_> {
                 Keyword::UNION => "write UNION ALL, and select DISTINCT within a window if rows must not come twice",
                 _ => "join windows, as in WHERE EXISTS, or read input that ends",
             };
-            return self.needs_end(input, what, keyword, hint);
+            return changing(what, keyword, hint);
         }
         if is_part {
-            let (what, keyword, hint) = match what {
-                "SELECT DISTINCT" => (
+            return match what {
+                "SELECT DISTINCT" => changing(
                     "SELECT DISTINCT of one end of a window",
                     Keyword::DISTINCT,
                     "select window_start and window_end: windows that share one end may differ in the other",
                 ),
-                "GROUPING SETS" => (
+                "GROUPING SETS" => changing(
                     "a grouping set without the whole window",
                     Keyword::GROUP,
                     "have window_start and window_end in every set, as in GROUP BY window_start, window_end, ROLLUP (k)",
                 ),
-                _ => (
+                _ => changing(
                     "GROUP BY one end of a window",
                     Keyword::GROUP,
                     "group by window_start and window_end, and keep both in inner queries: windows that share one end may differ in the other",
                 ),
             };
-            return self.needs_end(input, what, keyword, hint);
         }
         let (what, keyword, hint) = match what {
             "SELECT DISTINCT" => (
@@ -226,7 +241,7 @@ impl Lowering<'_> {
             ),
         };
         let what = if self.keyword(keyword).is_none() { "an aggregate without a window" } else { what };
-        self.needs_end(input, what, keyword, hint)
+        changing(what, keyword, hint)
     }
 
     /// The rows with both ends of their windows, where all windows have one length and a query in between has kept one end.
@@ -241,17 +256,24 @@ impl Lowering<'_> {
         let Some(length_us) = length_us.filter(|_| stream.pending.is_none()) else { return Ok(stream) };
         let length = Arc::new(Literal::new(ScalarValue::DurationMicrosecond(Some(length_us))));
         let other = Arc::new(BinaryExpr::new(column(&stream.schema, at), operator, length));
-        let width = stream.schema.fields().len();
-        let mut columns: Vec<_> = (0..width).map(|i| column(&stream.schema, i)).collect();
-        columns.push(other);
-        let names = unique(stream.names().into_iter().chain([missing.name().to_string()]));
-        let (node, schema) = plan::project(self.graph, stream.node, columns.into_iter().zip(names).collect())?;
+        let width = stream.width();
+        let mut columns = stream.columns();
+        columns.push((other, missing.name().to_string()));
+        let names = unique(columns.iter().map(|(_, n)| n.clone()));
+        let columns = columns.into_iter().zip(names).map(|((e, _), n)| (e, n)).collect();
+        let (node, schema) = plan::project(self.graph, stream.node, columns)?;
         let window_columns = stream.window_columns.iter().copied().chain([(width, missing)]).collect();
         Ok(Stream { node, schema, window_columns, ..stream })
     }
 
     /// The rows with the columns that the aggregate needs and no others; every key is one of them.
-    fn narrow(&mut self, stream: &Stream, keys: &[Key], aggregates: &[Expr], logical: &DFSchema) -> Result<Narrow> {
+    pub(super) fn narrow(
+        &mut self,
+        stream: &Stream,
+        keys: &[Key],
+        aggregates: &[Expr],
+        logical: &DFSchema,
+    ) -> Result<Narrow> {
         let names = stream.names();
         let mut needed: Vec<usize> = vec![];
         for expr in aggregates {
@@ -272,7 +294,7 @@ impl Lowering<'_> {
         }
         needed.sort_unstable();
         needed.dedup();
-        if needed.is_empty() && !stream.schema.fields().is_empty() {
+        if needed.is_empty() && stream.width() > 0 {
             needed.push(0);
         }
         let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> =
@@ -310,7 +332,7 @@ impl Lowering<'_> {
         columns: Vec<(Arc<dyn PhysicalExpr>, String)>,
         moved: &BTreeMap<usize, usize>,
     ) -> Result<Stream> {
-        if columns.len() == stream.schema.fields().len() && moved.len() == columns.len() {
+        if columns.len() == stream.width() && moved.len() == columns.len() {
             return Ok(stream.clone());
         }
         let names = unique(columns.iter().map(|(_, n)| n.clone()));
@@ -328,7 +350,7 @@ impl Lowering<'_> {
     }
 
     /// One aggregate function over the rows.
-    fn call(&self, expr: &Expr, stream: &Stream, logical: &DFSchema) -> Result<AggregateCall> {
+    pub(super) fn call(&self, expr: &Expr, stream: &Stream, logical: &DFSchema) -> Result<AggregateCall> {
         let Expr::AggregateFunction(function) = expr.clone().unalias_nested().data else {
             return Err(Error::internal(format!("{expr} is no aggregate")));
         };
@@ -357,10 +379,10 @@ pub(super) fn has_window(keys: &[Key]) -> bool {
 }
 
 /// The rows that an aggregate reads.
-struct Narrow {
-    stream: Stream,
+pub(super) struct Narrow {
+    pub(super) stream: Stream,
     /// Where the keys are.
-    keys: Vec<usize>,
+    pub(super) keys: Vec<usize>,
     window: AggregateWindow,
 }
 

@@ -152,7 +152,7 @@ fn walk(plan: &LogicalPlan, needs: ColumnsUsed, used: &mut BTreeMap<String, Colu
         }
         LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<WindowNode>() {
             Some(window) => walk(&window.input, window_needs(window, needs)?, used),
-            None => Err(Error::internal("an unknown node is in the plan")),
+            None => plan.inputs().into_iter().try_for_each(|input| walk(input, whole(input), used)),
         },
         other => other.inputs().into_iter().try_for_each(|input| walk(input, whole(input), used)),
     }

@@ -11,20 +11,21 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::{Column, DFSchema, ScalarValue};
 use datafusion_expr::expr::GroupingSet;
 use datafusion_expr::{Expr, LogicalPlan};
+use datafusion_functions_aggregate::count::count_all;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Literal;
+use rheos_core::change::width;
 use rheos_core::error::{Error, Result};
-use rheos_core::graph::{Exchange, NodeKind};
 use rheos_operators::plan;
 use sqlparser::keywords::Keyword;
 
 use super::aggregate::{Key, has_window};
 use super::stream::{Slot, Stream, unique};
-use super::{Lowering, column, edge};
+use super::{Lowering, column};
 
 /// Grouping sets in one query, and keys in them: an id has 64 bits.
 const SETS_MAX: usize = 256;
@@ -77,6 +78,8 @@ impl Lowering<'_> {
         let common: Vec<_> = exprs.iter().filter(|e| sets.iter().all(|s| s.contains(e))).cloned().collect();
         let common_keys = self.keys(&common, stream, logical)?;
         let is_windowed = has_window(&common_keys) && self.tells_windows(stream, &common_keys, logical)?;
+        let changes = rows.has_weights() || (!is_windowed && self.wants_changes(input)?);
+        let is_windowed = is_windowed && !changes;
         let (mut keys, mut is_part) = (vec![], false);
         let mut fields: Vec<(Option<_>, Arc<Field>)> = vec![];
         for (i, expr) in exprs.iter().enumerate() {
@@ -92,28 +95,34 @@ impl Lowering<'_> {
             let field = output.field(i).as_ref().clone().with_name(group_name(i)).with_nullable(true);
             fields.push((None, Arc::new(field)));
         }
-        if !is_windowed {
-            self.check_end(input, if is_part { "GROUPING SETS" } else { what }, is_part)?;
+        let what_is = if is_part { "GROUPING SETS" } else { what };
+        match changes {
+            true => self.note_change(self.without_window(what_is, is_part)),
+            false if !is_windowed => self.check_end(input, what_is, is_part)?,
+            false => {}
         }
         let id = output.field(exprs.len());
         fields.push((None, Arc::new(id.as_ref().clone().with_name(ID))));
         keys.push(Key::Column(Expr::Column(Column::new_unqualified(ID))));
-        if !aggregates.is_empty() && sets.iter().any(Vec::is_empty) && !is_windowed {
+        if sets.iter().any(Vec::is_empty) && !is_windowed {
             return self.with_totals(sets, exprs, aggregates, grouped, output);
         }
         let mut branches = vec![];
         for (set, id_of_set) in sets.iter().zip(ids(&sets, exprs)) {
             let id = ScalarValue::UInt64(Some(id_of_set)).cast_to(id.data_type()).map_err(|e| self.df(e))?;
-            branches.push(edge(self.branch(rows, set, exprs, output, logical, id)?, Exchange::Forward));
+            branches.push(self.branch(rows, set, exprs, output, logical, id)?);
         }
-        let node = self.graph.add("union", NodeKind::Union, branches);
+        let node = plan::union(self.graph, branches)?;
         let schema = Arc::clone(&self.graph.node(node).schema);
         let mut slots = rows.slots.clone();
-        slots.extend((rows.schema.fields().len()..schema.fields().len()).map(Slot::Column));
+        slots.extend((rows.width()..width(&schema)).map(Slot::Column));
         let rows = Stream { node, schema, slots, ..rows.clone() };
         let added = DFSchema::new_with_metadata(fields, Default::default()).map_err(|e| self.df(e))?;
         let logical = logical.join(&added).map_err(|e| self.df(e))?;
-        self.aggregated(rows, &keys, aggregates, &logical, output)
+        match changes {
+            true => self.changing(rows, &keys, aggregates, &logical, output),
+            false => self.aggregated(rows, &keys, aggregates, &logical, output),
+        }
     }
 
     /// The sets with the empty ones apart: their row is there also if no row comes.
@@ -130,10 +139,15 @@ impl Lowering<'_> {
         let shape: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let of_aggregates = output.iter().skip(exprs.len() + 1).map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
         let of_aggregates = DFSchema::new_with_metadata(of_aggregates, Default::default()).map_err(|e| self.df(e))?;
-        let mut edges = vec![];
+        let mut nodes = vec![];
+        let changes = grouped.rows.has_weights() || self.wants_changes(grouped.input)?;
         for (_, id) in sets.iter().zip(ids(&sets, exprs)).filter(|(set, _)| set.is_empty()) {
-            let totals =
-                self.aggregated(grouped.rows.clone(), &[], aggregates, grouped.input.schema(), &of_aggregates)?;
+            let (rows, logical) = (grouped.rows.clone(), grouped.input.schema());
+            let totals = match (aggregates, changes) {
+                ([], _) => self.one_row(grouped, changes)?,
+                (_, true) => self.changing(rows, &[], aggregates, logical, &of_aggregates)?,
+                (_, false) => self.aggregated(rows, &[], aggregates, logical, &of_aggregates)?,
+            };
             let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> = vec![];
             for (i, name) in names.iter().enumerate() {
                 let data_type = shape.field(i).data_type();
@@ -147,16 +161,28 @@ impl Lowering<'_> {
                 };
                 columns.push((Arc::new(Literal::new(value.map_err(|e| self.df(e))?)), name.clone()));
             }
-            let node = plan::project(self.graph, totals.node, columns)?.0;
-            edges.push(edge(node, Exchange::Forward));
+            nodes.push(plan::project(self.graph, totals.node, columns)?.0);
         }
         let rest: Vec<_> = sets.into_iter().filter(|set| !set.is_empty()).collect();
         if !rest.is_empty() {
             let rest = self.by_sets(rest, exprs, aggregates, grouped, output, "GROUP BY")?;
-            edges.push(edge(self.shaped(rest, &shape)?, Exchange::Forward));
+            nodes.push(self.shaped(rest, &shape)?);
         }
-        let node = self.graph.add("union", NodeKind::Union, edges);
+        let node = plan::union(self.graph, nodes)?;
         Ok(Stream::plain(node, Arc::clone(&self.graph.node(node).schema)))
+    }
+
+    /// The row of an empty set where nothing is aggregated: it is there whatever comes.
+    fn one_row(&mut self, grouped: &Grouped<'_>, changes: bool) -> Result<Stream> {
+        let rows = count_all().alias("rows");
+        let field = Field::new("rows", DataType::Int64, false);
+        let output = DFSchema::new_with_metadata(vec![(None, Arc::new(field))], Default::default());
+        let output = output.map_err(|e| self.df(e))?;
+        let (of, logical) = (grouped.rows.clone(), grouped.input.schema());
+        match changes {
+            true => self.changing(of, &[], &[rows], logical, &output),
+            false => self.aggregated(of, &[], &[rows], logical, &output),
+        }
     }
 
     /// The rows with the keys of one set behind them, and its id.
@@ -169,8 +195,7 @@ impl Lowering<'_> {
         logical: &DFSchema,
         id: ScalarValue,
     ) -> Result<rheos_core::NodeId> {
-        let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> =
-            stream.names().into_iter().enumerate().map(|(i, n)| (column(&stream.schema, i), n)).collect();
+        let mut columns = stream.columns();
         for (i, expr) in exprs.iter().enumerate() {
             let key: Arc<dyn PhysicalExpr> = if set.contains(expr) {
                 stream.compile(expr, logical, &self.props).map_err(|e| self.df(e))?

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Both sides of a window join carry their windows, and the condition says that they are the same. Without windows both
-//! inputs must end: what a join of endless inputs gives changes later.
+//! inputs must end; what a join of endless inputs gives changes later: see [`update_join`](super::update_join).
 
 use std::sync::Arc;
 
@@ -34,6 +34,9 @@ impl Lowering<'_> {
         }
         let (left, right) = (self.side_rows(&join.left)?, self.side_rows(&join.right)?);
         let window = common_window(join, &left, &right);
+        if self.join_changes(join, &left, &right, window.is_some())? {
+            return self.updating_join(join, left, right);
+        }
         if window.is_none() {
             self.check_join_ends(join, &left, &right)?;
         }
@@ -78,7 +81,7 @@ impl Lowering<'_> {
                 kept.push(at);
             }
         }
-        if kept.len() == stream.schema.fields().len() || kept.is_empty() {
+        if kept.len() == stream.width() || kept.is_empty() {
             return Ok(stream);
         }
         // As they stand where nothing has to be left out: what is stored of such rows is the same then.
@@ -112,6 +115,12 @@ impl Lowering<'_> {
                 "window both sides alike, as in FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE), and join ON l.window_start = r.window_start AND l.window_end = r.window_end",
             ),
         };
+        if self.keyword(Keyword::JOIN).is_none()
+            && let Some((what, keyword)) = self.set_operation()
+        {
+            let what = format!("{what} on an endless stream");
+            return Err(self.refused(&what, keyword, "join windows, as in WHERE EXISTS, or read input that ends"));
+        }
         match self.subquery() {
             Some((what, keyword)) if self.keyword(Keyword::JOIN).is_none() => {
                 Err(self.refused(&format!("{what} over endless streams outside of windows"), keyword, hint))
@@ -146,9 +155,8 @@ impl Lowering<'_> {
         input: &LogicalPlan,
         keys: &[Expr],
     ) -> Result<(Stream, Vec<Arc<dyn PhysicalExpr>>)> {
-        let width = stream.schema.fields().len();
-        let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> =
-            stream.names().into_iter().enumerate().map(|(i, n)| (column(&stream.schema, i), n)).collect();
+        let mut columns = stream.columns();
+        let width = columns.len();
         let mut key_columns = vec![];
         for key in keys {
             let expr = stream.compile(key, input.schema(), &self.props).map_err(|e| self.df(e))?;
@@ -171,10 +179,17 @@ impl Lowering<'_> {
     }
 
     /// The rest of the condition, over the columns of both sides.
-    fn residual(&self, condition: &Expr, join: &Join, left: &Stream, right: &Stream) -> Result<Arc<dyn PhysicalExpr>> {
+    pub(super) fn residual(
+        &self,
+        condition: &Expr,
+        join: &Join,
+        left: &Stream,
+        right: &Stream,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
         let (left_schema, right_schema) = (join.left.schema(), join.right.schema());
         let logical: DFSchema = left_schema.join(right_schema).map_err(|e| self.df(e))?;
-        let fields: Vec<_> = left.schema.fields().iter().chain(right.schema.fields()).cloned().collect();
+        let fields = |side: &Stream| side.schema.fields()[..side.width()].to_vec();
+        let fields = [fields(left), fields(right)].concat();
         let both = Stream {
             node: left.node,
             schema: Arc::new(arrow::datatypes::Schema::new(fields)),
@@ -216,7 +231,7 @@ fn same_window_column(
 }
 
 fn both_slots(left: &Stream, right: &Stream) -> Vec<Slot> {
-    let width = left.schema.fields().len();
+    let width = left.width();
     let moved = right.slots.iter().map(|s| match *s {
         Slot::Column(at) => Slot::Column(at + width),
         window => window,
@@ -226,12 +241,12 @@ fn both_slots(left: &Stream, right: &Stream) -> Vec<Slot> {
 
 /// The operator's rows as the columns of the logical plan. A side that may be absent has no window of its own. Outside of a
 /// common window no column is a window's: a row may be in two, and all rows come at the end.
-fn joined(kind: JoinType, same_window: bool, left: &Stream, right: &Stream, mut stream: Stream) -> Stream {
-    let width = left.schema.fields().len();
+pub(super) fn joined(kind: JoinType, same_window: bool, left: &Stream, right: &Stream, mut stream: Stream) -> Stream {
+    let width = left.width();
     let right_window = right.window_columns.iter().map(|(at, w)| (at + width, *w));
     let left_window = left.window_columns.iter().copied();
     let marked = |side: &Stream| {
-        let mark = Slot::Column(side.schema.fields().len());
+        let mark = Slot::Column(side.width());
         (side.slots.iter().copied().chain([mark]).collect(), side.window_columns.clone())
     };
     (stream.slots, stream.window_columns) = match kind {

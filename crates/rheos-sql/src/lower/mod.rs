@@ -9,19 +9,24 @@
 //! Invariant: what cannot be answered on the given input is refused here by its name; nothing is answered wrongly.
 
 mod aggregate;
+mod changes;
 mod fields_used;
 mod grouping;
 mod guards;
 mod join;
+mod keyed_table;
 mod late;
 mod lenient;
 mod not_null;
 mod rank;
 mod rows;
 mod scan;
+mod set_operation;
 mod shared;
 mod stream;
+mod time_bounds;
 mod unnest;
+mod update_join;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -46,6 +51,8 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 use crate::catalog::{Catalog, scanned_table};
 use crate::diagnose;
 use crate::event_time;
+use crate::sets::SetNode;
+use crate::settings::Emit;
 use crate::side::errors_of;
 use crate::tokens::{Tokens, place, whole};
 use crate::windows::{self, WindowColumn, WindowNode};
@@ -62,6 +69,7 @@ pub(crate) struct Task {
     pub(crate) tokens: Tokens,
     /// Names of views that stand for something else here.
     pub(crate) aliases: BTreeSet<String>,
+    pub(crate) emit: Emit,
     pub(crate) target: Target,
 }
 
@@ -72,6 +80,20 @@ pub(crate) struct Target {
     /// The declared table, where it is one.
     pub(crate) table: Option<String>,
     pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) takes: Takes,
+    /// The columns of its PRIMARY KEY.
+    pub(crate) key: Option<Vec<usize>>,
+}
+
+/// Which rows a target takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// Rows that only come: of input that ends, those that are there at its end.
+    Final,
+    /// Changes where the input has no end.
+    ChangesOfEndless,
+    /// Changes.
+    Changes,
 }
 
 /// Builds the graph of all tasks.
@@ -109,6 +131,9 @@ pub(crate) fn lower(tasks: &[Task], catalog: &Catalog) -> Result<JobGraph> {
             tokens: &task.tokens,
             aliases: &task.aliases,
             catalog,
+            emit: task.emit,
+            changing: None,
+            takes: task.target.takes,
             props: props(catalog.config()),
         };
         let naming = catalog.hints().or_default(catalog.hints().of_query(&task.tokens)?);
@@ -121,10 +146,11 @@ pub(crate) fn lower(tasks: &[Task], catalog: &Catalog) -> Result<JobGraph> {
     for (target, ends) in targets {
         let input = match ends.as_slice() {
             [only] => *only,
-            many => {
-                let edges = many.iter().map(|n| edge(*n, Exchange::Forward)).collect();
-                graph.add("union", NodeKind::Union, edges)
-            }
+            many => plan::union(&mut graph, many.to_vec())?,
+        };
+        let input = match &target.key {
+            Some(key) => keyed_table::replaced(&mut graph, input, key, target.sink.accepts())?,
+            None => input,
         };
         let exchange = if target.sink.single_writer() { Exchange::Single } else { Exchange::Forward };
         graph.add(target.name.clone(), NodeKind::Sink(Arc::clone(&target.sink)), vec![edge(input, exchange)]);
@@ -204,6 +230,10 @@ struct Lowering<'a> {
     tokens: &'a Tokens,
     aliases: &'a BTreeSet<String>,
     catalog: &'a Catalog,
+    emit: Emit,
+    changing: Option<changes::Changing>,
+    /// What the target of the task takes.
+    takes: Takes,
     props: ExecutionProps,
 }
 
@@ -212,6 +242,7 @@ impl Lowering<'_> {
     fn task(&mut self, task: &Task) -> Result<NodeId> {
         let stream = self.lower(&task.plan)?;
         let stream = self.assigned(stream)?;
+        let stream = self.for_target(stream, task)?;
         let wanted = task.target.sink.schema();
         let node = self.shaped(stream, &wanted)?;
         // A result that is shown has no declaration to be held to.
@@ -243,11 +274,11 @@ impl Lowering<'_> {
 
     /// The rows of `plan`; those that are there already if an equal part was lowered before.
     fn lower(&mut self, plan: &LogicalPlan) -> Result<Stream> {
-        if let Some(stream) = self.shared.find(plan) {
+        if let Some(stream) = self.shared.find(plan, self.emit.mode) {
             return Ok(stream);
         }
         let stream = self.lower_anew(plan)?;
-        self.shared.keep(plan, &stream)?;
+        self.shared.keep(plan, self.emit.mode, &stream)?;
         Ok(stream)
     }
 
@@ -270,12 +301,19 @@ impl Lowering<'_> {
             LogicalPlan::Limit(limit) => self.limit(limit),
             LogicalPlan::Values(values) => self.values(values),
             LogicalPlan::EmptyRelation(empty) => self.empty(empty),
-            LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<WindowNode>() {
-                Some(window) => self.window(window),
-                None => Err(Error::internal("an unknown node is in the plan")),
+            LogicalPlan::Extension(extension) => {
+                let node = extension.node.as_any();
+                match (node.downcast_ref::<WindowNode>(), node.downcast_ref::<SetNode>()) {
+                    (Some(window), _) => self.window(window),
+                    (_, Some(set)) => self.set_operation(set.operation, &set.left, &set.right, plan.schema()),
+                    _ => Err(Error::internal("an unknown node is in the plan")),
+                }
+            }
+            LogicalPlan::Join(join) => match self.changing_set(join)? {
+                Some(operation) => self.set_operation(operation, &join.left, &join.right, &join.schema),
+                None => self.join(join),
             },
-            LogicalPlan::Join(join) => self.join(join),
-            LogicalPlan::Window(window) => self.rank(window, None),
+            LogicalPlan::Window(window) => self.rank(window, None, true),
             LogicalPlan::Distinct(_) => Err(self.refused("DISTINCT ON", Keyword::DISTINCT, "use FIRST_VALUE")),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest),
             LogicalPlan::Subquery(_) => Err(self.refused("a subquery here", Keyword::SELECT, "use a view")),
@@ -339,11 +377,15 @@ impl Lowering<'_> {
     }
 
     fn filter(&mut self, predicate: &Expr, input: &LogicalPlan) -> Result<Stream> {
-        let mut stream = match input {
-            LogicalPlan::Window(window) => self.rank(window, Some(predicate))?,
+        let stream = match input {
+            LogicalPlan::Window(window) => self.rank(window, Some(predicate), true)?,
             _ => self.lower(input)?,
         };
-        let schema = input.schema();
+        self.filtered(stream, predicate, input.schema())
+    }
+
+    /// The rows of a stream that fulfil a condition.
+    fn filtered(&mut self, mut stream: Stream, predicate: &Expr, schema: &DFSchema) -> Result<Stream> {
         let needs = stream.needs_window(predicate, schema).map_err(|e| self.df(e))?;
         if needs && stream.reads(predicate, schema).map_err(|e| self.df(e))?.is_empty() {
             let renamed = self.window_condition(predicate, &stream, schema)?;
@@ -368,7 +410,10 @@ impl Lowering<'_> {
     }
 
     fn project(&mut self, exprs: &[Expr], input: &LogicalPlan) -> Result<Stream> {
-        let mut stream = self.lower(input)?;
+        let mut stream = match rank::unnumbered(exprs, input) {
+            Some((filter, window)) => self.first_rows(filter, window)?,
+            None => self.lower(input)?,
+        };
         let schema = input.schema();
         let plain = |e: &Expr| match e.clone().unalias() {
             Expr::Column(c) => schema.index_of_column(&c).ok(),
@@ -427,6 +472,13 @@ impl Lowering<'_> {
             Slot::Window(_) => Err(Error::internal("a column of the window's input is not in the rows")),
         };
         let time = window.time_index().map_err(|e| self.df(e))?.map(slot).transpose()?;
+        let never_closes = self.graph.is_endless(stream.node) && self.graph.holds_watermark(stream.node);
+        if time.is_some() && !stream.has_weights() && never_closes {
+            let hint = "window both inputs and join the windows, or bound the times of the join, as in l.ts BETWEEN r.ts - INTERVAL '1' HOUR AND r.ts";
+            let what =
+                "a window over a join of endless streams without a bound in time, whose rows can be of any time,";
+            return Err(self.refused(what, Keyword::JOIN, hint));
+        }
         let key = window.session_columns().map_err(|e| self.df(e))?;
         let session_key = key.map(|key| key.into_iter().map(slot).collect::<Result<_>>()).transpose()?;
         // Window columns of a window below are plain columns from here on.
@@ -438,7 +490,7 @@ impl Lowering<'_> {
     }
 
     fn union(&mut self, inputs: &[Arc<LogicalPlan>], schema: &SchemaRef) -> Result<Stream> {
-        let mut edges = vec![];
+        let mut nodes = vec![];
         let mut windows: Option<Vec<Option<WindowColumn>>> = None;
         let mut lengths = vec![];
         for input in inputs {
@@ -454,9 +506,9 @@ impl Lowering<'_> {
             let names = unique(schema.fields().iter().map(|f| f.name().clone()));
             let fields = schema.fields().iter().zip(names).map(|(f, n)| f.as_ref().clone().with_name(n));
             let shape = Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()));
-            edges.push(edge(self.shaped(stream, &shape)?, Exchange::Forward));
+            nodes.push(self.shaped(stream, &shape)?);
         }
-        let node = self.graph.add("union", NodeKind::Union, edges);
+        let node = plan::union(self.graph, nodes)?;
         let windows = windows.into_iter().flatten().enumerate();
         let window_columns = windows.filter_map(|(i, w)| Some((i, w?))).collect();
         let window_length = lengths.first().copied().flatten().filter(|l| lengths.iter().all(|of| *of == Some(*l)));
@@ -467,7 +519,7 @@ impl Lowering<'_> {
     /// Rows with exactly these columns: order, names and types. Nothing is added where they are already so.
     fn shaped(&mut self, stream: Stream, wanted: &SchemaRef) -> Result<NodeId> {
         let mut columns = vec![];
-        let mut same = stream.schema.fields().len() == wanted.fields().len();
+        let mut same = stream.width() == wanted.fields().len();
         for (i, (slot, field)) in stream.slots.iter().zip(wanted.fields()).enumerate() {
             let Slot::Column(at) = *slot else { return Err(Error::internal("a window column is not in the rows")) };
             let given = stream.schema.field(at);

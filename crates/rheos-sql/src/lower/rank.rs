@@ -1,4 +1,4 @@
-//! `ROW_NUMBER`, `RANK` and `DENSE_RANK`: within a window, or over all of an input that ends.
+//! `ROW_NUMBER`, `RANK` and `DENSE_RANK`: within a window, over all of an input that ends, or as they change while rows come.
 //!
 //! A condition above that keeps the first n of each partition becomes the operator's limit, so that it keeps no more.
 
@@ -7,22 +7,60 @@ use std::sync::Arc;
 use arrow::compute::SortOptions;
 use datafusion_common::{Column, ScalarValue};
 use datafusion_expr::expr::{WindowFunction, WindowFunctionParams};
-use datafusion_expr::logical_plan::Window;
-use datafusion_expr::utils::split_conjunction;
+use datafusion_expr::logical_plan::{Filter, Window};
+use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{Expr, LogicalPlan, Operator, SortExpr, WindowFunctionDefinition};
-use datafusion_physical_expr::PhysicalSortExpr;
+use datafusion_physical_expr::expressions::{BinaryExpr, lit};
+use datafusion_physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use rheos_core::error::{Error, Result};
+use rheos_core::source::Boundedness;
 use rheos_operators::risk::may_fail;
-use rheos_operators::{RankFunction, WindowColumns, WindowRankSpec, plan};
+use rheos_operators::{RankFunction, UpdateRankSpec, WindowColumns, WindowRankSpec, plan};
 use sqlparser::keywords::Keyword;
 
-use super::Lowering;
+use super::changes::Changing;
 use super::stream::{Slot, Stream, unique};
+use super::{Lowering, column, column_index};
+use crate::event_time;
 use crate::windows::WindowColumn;
 
+/// What is said of ranks that change where they cannot.
+const CHANGING_RANK: Changing = Changing {
+    what: "OVER without a window",
+    keyword: Keyword::OVER,
+    hint: "PARTITION BY window_start, window_end of a window, as in FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)",
+};
+
+/// The same of the first rows in an order.
+const CHANGING_FIRST: Changing =
+    Changing { what: "ORDER BY with LIMIT", keyword: Keyword::ORDER, hint: "window the query first" };
+
+/// One `f() OVER (..)`.
+struct Over {
+    function: RankFunction,
+    partition_by: Vec<Expr>,
+    order_by: Vec<SortExpr>,
+    /// Only rows with a number up to this are wanted.
+    limit: Option<u64>,
+    /// The name of the number; `None`: nobody reads it.
+    name: Option<String>,
+}
+
+/// What a partition is made of.
+struct Partition {
+    keys: Vec<Expr>,
+    window: Option<WindowColumns>,
+    /// The ranks change as rows come.
+    changes: bool,
+}
+
+/// Rows, what they are partitioned by, and what they are ordered by, over them.
+type Ordered = (Stream, Vec<Arc<dyn PhysicalExpr>>, Vec<PhysicalSortExpr>);
+
 impl Lowering<'_> {
-    /// The functions of one OVER. `condition` is the filter right above, which stays where it is.
-    pub(super) fn rank(&mut self, window: &Window, condition: Option<&Expr>) -> Result<Stream> {
+    /// The functions of one OVER. `condition` is the filter right above, which stays where it is. `reads_number`: so is the number read
+    /// there or above; else it may be missing from what is given back.
+    pub(super) fn rank(&mut self, window: &Window, condition: Option<&Expr>, reads_number: bool) -> Result<Stream> {
         let stream = self.lower(&window.input)?;
         let stream = self.assigned(stream)?;
         let mut stream = self.compact(stream)?;
@@ -33,19 +71,63 @@ impl Lowering<'_> {
                 (Some(condition), 1) => limit(condition, &window.schema.columns()[width]),
                 _ => None,
             };
-            stream = self.ranked(expr, &window.input, stream, limit, window.schema.field(width + i).name())?;
+            let mut over = self.over(expr)?;
+            over.limit = limit;
+            over.name = (reads_number || limit.is_none()).then(|| window.schema.field(width + i).name().clone());
+            let number = window.schema.field(width + i).name();
+            stream = self.ranked(over, &window.input, stream, number)?;
         }
         Ok(stream)
     }
 
-    fn ranked(
+    /// The first rows of each partition, above which nobody reads their number: `filter` over a rank, as [`unnumbered`] finds it.
+    pub(super) fn first_rows(&mut self, filter: &Filter, window: &Window) -> Result<Stream> {
+        let stream = self.rank(window, Some(&filter.predicate), false)?;
+        let width = window.input.schema().fields().len();
+        if stream.slots.len() > width {
+            return self.filtered(stream, &filter.predicate, filter.input.schema());
+        }
+        let number = &window.schema.columns()[width];
+        let others = split_conjunction(&filter.predicate).into_iter().filter(|c| !c.column_refs().contains(number));
+        match conjunction(others.cloned()) {
+            Some(others) => self.filtered(stream, &others, filter.input.schema()),
+            None => Ok(stream),
+        }
+    }
+
+    /// The first rows in an order, of input that goes on or changes: who is among them changes.
+    pub(super) fn first_in_order(
         &mut self,
-        expr: &Expr,
+        order: &[SortExpr],
         input: &LogicalPlan,
-        stream: Stream,
-        limit: Option<u64>,
-        name: &str,
+        skip: usize,
+        fetch: usize,
     ) -> Result<Stream> {
+        let stream = self.lower(input)?;
+        let stream = self.assigned(stream)?;
+        let stream = self.compact(stream)?;
+        let slots = stream.slots.clone();
+        self.note_change(CHANGING_FIRST);
+        let over = Over {
+            function: RankFunction::RowNumber,
+            partition_by: vec![],
+            order_by: order.to_vec(),
+            limit: Some((skip as u64).saturating_add(fetch as u64)),
+            name: (skip > 0).then(|| "row_number".into()),
+        };
+        let partition = Partition { keys: vec![], window: None, changes: true };
+        let stream = self.numbered(over, partition, input, stream, "row_number")?;
+        if skip == 0 {
+            return Ok(stream);
+        }
+        let number = column(&stream.schema, stream.width() - 1);
+        let skipped = lit(ScalarValue::UInt64(Some(skip as u64)));
+        let is_behind = Arc::new(BinaryExpr::new(number, Operator::Gt, skipped));
+        let node = plan::filter(self.graph, stream.node, is_behind)?;
+        Ok(Stream { node, slots, ..stream })
+    }
+
+    fn over(&self, expr: &Expr) -> Result<Over> {
         let Expr::WindowFunction(function) = expr.clone().unalias() else {
             return Err(Error::internal(format!("{expr} is no window function")));
         };
@@ -63,10 +145,20 @@ impl Lowering<'_> {
             }
         };
         let WindowFunctionParams { partition_by, order_by, .. } = params;
+        Ok(Over { function, partition_by, order_by, limit: None, name: None })
+    }
+
+    fn ranked(&mut self, over: Over, input: &LogicalPlan, stream: Stream, number: &str) -> Result<Stream> {
+        let partition = self.partition(&over.partition_by, input, &stream)?;
+        self.numbered(over, partition, input, stream, number)
+    }
+
+    /// Tells window columns from keys.
+    fn partition(&self, partition_by: &[Expr], input: &LogicalPlan, stream: &Stream) -> Result<Partition> {
         let logical = input.schema();
-        let (mut keys, mut start, mut end) = (vec![], None, None);
+        let (mut keys, mut of_window, mut start, mut end) = (vec![], vec![], None, None);
         for key in partition_by {
-            let at = match &key {
+            let at = match key {
                 Expr::Column(c) => logical.index_of_column(c).map_err(|e| self.df(e))?,
                 _ => usize::MAX,
             };
@@ -74,14 +166,28 @@ impl Lowering<'_> {
                 Some((Slot::Column(row), Some(WindowColumn::Start))) => start = Some(row),
                 Some((Slot::Column(row), Some(WindowColumn::End))) => end = Some(row),
                 Some((_, Some(WindowColumn::Time))) => {}
-                _ => keys.push(key),
+                _ => {
+                    keys.push(key.clone());
+                    continue;
+                }
             }
+            of_window.push(key.clone());
+        }
+        let is_windowed = start.is_some() || end.is_some();
+        if stream.has_weights() || (!is_windowed && self.wants_changes(input)?) {
+            // What changes may change after its window has ended: the window is a key like any other.
+            return Ok(Partition { keys: partition_by.to_vec(), window: None, changes: true });
         }
         let window = match (start, end) {
             (Some(start), Some(end)) => Some(WindowColumns { start, end }),
-            (None, None) => {
+            (None, None) if of_window.is_empty() => {
                 let hint = "PARTITION BY window_start, window_end of a window, as in FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)";
                 self.needs_end(input, "OVER without a window", Keyword::OVER, hint)?;
+                None
+            }
+            _ if event_time::boundedness(input)? == Boundedness::Bounded => {
+                // A part of a window's columns does not tell windows apart: they are keys like any other.
+                keys.extend(of_window);
                 None
             }
             _ => {
@@ -90,49 +196,112 @@ impl Lowering<'_> {
                 return Err(self.at_keyword(error, Keyword::PARTITION));
             }
         };
-        // What may fail for a row is computed before, where it fails for that row alone.
-        let partitions = keys.len();
-        for sort in &order_by {
-            let expr = stream.compile(&sort.expr, logical, &self.props).map_err(|e| self.df(e))?;
-            keys.extend(may_fail(&expr).then(|| sort.expr.clone()));
+        Ok(Partition { keys, window, changes: false })
+    }
+
+    /// The rows with their number; without it where nobody reads it and the ranks change.
+    fn numbered(
+        &mut self,
+        over: Over,
+        partition: Partition,
+        input: &LogicalPlan,
+        stream: Stream,
+        number: &str,
+    ) -> Result<Stream> {
+        let (rows, partition_by, order_by) = self.ordered(stream, input, &partition.keys, &over.order_by)?;
+        let unique_name = || unique(rows.names().into_iter().chain([number.to_string()])).pop().unwrap_or_default();
+        let (schema, function, limit) = (Arc::clone(&rows.schema), over.function, over.limit);
+        let mut slots = rows.slots.clone();
+        if !partition.changes {
+            let (window, name) = (partition.window, unique_name());
+            let spec = WindowRankSpec { input: schema, window, partition_by, order_by, function, limit, name };
+            let (node, schema) = plan::rank(self.graph, rows.node, spec)?;
+            slots.push(Slot::Column(schema.fields().len() - 1));
+            return Ok(Stream { node, schema, slots, ..rows });
         }
-        let (rows, mut partition_by) = self.keyed(stream, input, &keys)?;
-        let mut computed = partition_by.split_off(partitions).into_iter().peekable();
+        self.note_change(CHANGING_RANK);
+        let columns = partition_by.iter().map(column_index).collect::<Option<Vec<_>>>();
+        let partition_by = columns.ok_or_else(|| Error::internal("a partition is no column"))?;
+        let (name, emit_interval_ms) = (over.name.map(|_| unique_name()), self.emit.interval_ms);
+        slots.extend(name.is_some().then(|| Slot::Column(rows.width())));
+        let spec = UpdateRankSpec {
+            input: schema,
+            partition_by,
+            order_by,
+            function,
+            limit,
+            name,
+            emit_interval_ms,
+            state_ttl_ms: None,
+        };
+        let (node, schema) = plan::update_rank(self.graph, rows.node, spec)?;
+        // Rows change behind the end of their window, too.
+        let (window_columns, window_length) = (vec![], None);
+        Ok(Stream { node, schema, slots, window_columns, window_length, ..rows })
+    }
+
+    /// What may fail for a row is computed before, where it fails for that row alone.
+    fn ordered(
+        &mut self,
+        stream: Stream,
+        input: &LogicalPlan,
+        keys: &[Expr],
+        order_by: &[SortExpr],
+    ) -> Result<Ordered> {
+        let logical = input.schema();
+        let mut columns = keys.to_vec();
+        for sort in order_by {
+            let expr = stream.compile(&sort.expr, logical, &self.props).map_err(|e| self.df(e))?;
+            columns.extend(may_fail(&expr).then(|| sort.expr.clone()));
+        }
+        let (rows, mut partition_by) = self.keyed(stream, input, &columns)?;
+        let mut computed = partition_by.split_off(keys.len()).into_iter().peekable();
         let order = |sort: &SortExpr| {
             let expr = rows.compile(&sort.expr, logical, &self.props).map_err(|e| self.df(e))?;
             let expr = computed.next_if(|_| may_fail(&expr)).unwrap_or(expr);
             Ok(PhysicalSortExpr { expr, options: SortOptions { descending: !sort.asc, nulls_first: sort.nulls_first } })
         };
         let order_by = order_by.iter().map(order).collect::<Result<Vec<_>>>()?;
-        let name = unique(rows.names().into_iter().chain([name.to_string()])).pop().unwrap_or_default();
-        let input = Arc::clone(&rows.schema);
-        let spec = WindowRankSpec { input, window, partition_by, order_by, function, limit, name };
-        let (node, schema) = plan::rank(self.graph, rows.node, spec)?;
-        let mut slots = rows.slots.clone();
-        slots.push(Slot::Column(schema.fields().len() - 1));
-        Ok(Stream { node, schema, slots, ..rows })
+        Ok((rows, partition_by, order_by))
     }
+}
+
+/// The condition and the rank of a plan whose upper part reads all but the number, and whose condition asks no more of it than that it is
+/// within a limit.
+pub(super) fn unnumbered<'p>(exprs: &[Expr], plan: &'p LogicalPlan) -> Option<(&'p Filter, &'p Window)> {
+    let LogicalPlan::Filter(filter) = plan else { return None };
+    let LogicalPlan::Window(window) = filter.input.as_ref() else { return None };
+    let [_] = window.window_expr.as_slice() else { return None };
+    let number = &window.schema.columns()[window.input.schema().fields().len()];
+    let limit = limit(&filter.predicate, number)?;
+    let reads = |e: &Expr| e.column_refs().contains(number);
+    let is_within = |c: &Expr| bound(c, number).is_some_and(|(op, of)| op != Operator::Eq || (of, limit) == (1, 1));
+    let mut conditions = split_conjunction(&filter.predicate).into_iter().filter(|c| reads(c));
+    (!exprs.iter().any(reads) && conditions.all(is_within)).then_some((filter, window))
 }
 
 /// The largest rank that can pass a condition.
 fn limit(condition: &Expr, rank: &Column) -> Option<u64> {
-    let is_rank = |e: &Expr| matches!(e, Expr::Column(c) if c == rank);
-    let bounds = split_conjunction(condition).into_iter().filter_map(|c| {
-        let Expr::BinaryExpr(binary) = c else { return None };
-        let (op, value) = if is_rank(&binary.left) {
-            (binary.op, number(&binary.right)?)
-        } else if is_rank(&binary.right) {
-            (binary.op.swap()?, number(&binary.left)?)
-        } else {
-            return None;
-        };
-        match op {
-            Operator::LtEq | Operator::Eq => Some(value),
-            Operator::Lt => Some(value.saturating_sub(1)),
-            _ => None,
-        }
-    });
+    let bounds = split_conjunction(condition).into_iter().filter_map(|c| Some(bound(c, rank)?.1));
     bounds.min().and_then(|n| u64::try_from(n.max(0)).ok())
+}
+
+/// `rank <= n`, `rank < n + 1` or `rank = n`: which of them, the second being the first, and n.
+fn bound(condition: &Expr, rank: &Column) -> Option<(Operator, i128)> {
+    let is_rank = |e: &Expr| matches!(e, Expr::Column(c) if c == rank);
+    let Expr::BinaryExpr(binary) = condition else { return None };
+    let (op, value) = if is_rank(&binary.left) {
+        (binary.op, number(&binary.right)?)
+    } else if is_rank(&binary.right) {
+        (binary.op.swap()?, number(&binary.left)?)
+    } else {
+        return None;
+    };
+    match op {
+        Operator::LtEq | Operator::Eq => Some((op, value)),
+        Operator::Lt => Some((Operator::LtEq, value.saturating_sub(1))),
+        _ => None,
+    }
 }
 
 fn number(expr: &Expr) -> Option<i128> {

@@ -1,20 +1,19 @@
 //! Order and number of rows: `ORDER BY`, `LIMIT`; and windows put into the rows.
 
-use std::sync::Arc;
-
 use arrow::datatypes::SchemaRef;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{Column, DFSchema};
 use datafusion_expr::logical_plan::{FetchType, Limit, SkipType};
 use datafusion_expr::{Expr, LogicalPlan, SortExpr};
-use datafusion_physical_expr::PhysicalExpr;
 use rheos_core::NodeId;
 use rheos_core::error::{Error, Result};
+use rheos_core::source::Boundedness;
 use rheos_operators::{LatePort, SortKey, SortLimit, plan};
 use sqlparser::keywords::Keyword;
 
 use super::stream::{Pending, Slot, Stream, unique};
-use super::{Lowering, column, column_index};
+use super::{Lowering, Takes, column_index};
+use crate::event_time;
 use crate::windows::WindowColumn;
 
 impl Lowering<'_> {
@@ -25,10 +24,17 @@ impl Lowering<'_> {
         input: &LogicalPlan,
         limit: Option<(usize, usize)>,
     ) -> Result<Stream> {
-        let hint = "order the result where it is read, or window the query first";
+        if let Some((skip, fetch)) = limit
+            && self.wants_changes(input)?
+            && (event_time::boundedness(input)? == Boundedness::Unbounded || self.takes == Takes::Changes)
+        {
+            return self.first_in_order(order, input, skip, fetch);
+        }
+        let hint = "add LIMIT n for the first n, which change as rows come, or window the query first";
         self.needs_end(input, "ORDER BY", Keyword::ORDER, hint)?;
         let stream = self.lower(input)?;
         let stream = self.assigned(stream)?;
+        let stream = self.at_end(stream)?;
         // What is kept to the end has no columns that only other queries read.
         let mut stream = self.compact(stream)?;
         let mut compiled = vec![];
@@ -36,9 +42,8 @@ impl Lowering<'_> {
             compiled.push(stream.compile(&sort.expr, input.schema(), &self.props).map_err(|e| self.df(e))?);
         }
         // What is ordered by and not yet a column becomes one, behind the others.
-        let width = stream.schema.fields().len();
-        let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> =
-            stream.names().into_iter().enumerate().map(|(i, n)| (column(&stream.schema, i), n)).collect();
+        let mut columns = stream.columns();
+        let width = columns.len();
         let mut keys = vec![];
         for (sort, expr) in order.iter().zip(compiled) {
             let at = column_index(&expr).unwrap_or_else(|| {
@@ -65,7 +70,9 @@ impl Lowering<'_> {
             _ => ("LIMIT", Keyword::LIMIT),
         };
         let hint = format!("take {what} away, or read a bounded input, e.g. with 'number-of-rows'");
-        self.needs_end(&limit.input, what, keyword, &hint)?;
+        if !matches!(limit.input.as_ref(), LogicalPlan::Sort(_)) {
+            self.needs_end(&limit.input, what, keyword, &hint)?;
+        }
         let (SkipType::Literal(skip), FetchType::Literal(fetch)) =
             (limit.get_skip_type().map_err(|e| self.df(e))?, limit.get_fetch_type().map_err(|e| self.df(e))?)
         else {
@@ -78,6 +85,7 @@ impl Lowering<'_> {
         }
         let stream = self.lower(&limit.input)?;
         let stream = self.assigned(stream)?;
+        let stream = self.at_end(stream)?;
         let node = plan::limit(self.graph, stream.node, skip, fetch)?;
         Ok(Stream { node, ..stream })
     }
@@ -92,7 +100,9 @@ impl Lowering<'_> {
         // Rows are copied for each of their windows, and sessions keep them: without columns that only other queries read.
         let stream = if stream.pending.is_some() && late.is_none() { self.compact(stream)? } else { stream };
         let Some(pending) = stream.pending.clone() else { return Ok(stream) };
-        let width = stream.schema.fields().len();
+        // Sessions are made of rows that stay.
+        let stream = if pending.is_session() { self.settled(stream, "SESSION")? } else { stream };
+        let width = stream.width();
         let (node, schema) = self.assigner(&stream, &pending, late)?;
         let window_columns: Vec<_> = WindowColumn::ALL.iter().enumerate().map(|(i, w)| (width + i, *w)).collect();
         let at = |w: WindowColumn| window_columns.iter().find(|c| c.1 == w).map_or(width, |c| c.0);

@@ -16,11 +16,13 @@ use datafusion_expr::{Expr, Operator};
 use datafusion_physical_expr::expressions::{BinaryExpr, Literal, NegativeExpr};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use rheos_core::NodeId;
+use rheos_core::change;
 use rheos_core::window::WindowSpec;
 use rheos_operators::choice::looked_up;
 use rheos_operators::quotient::exact_quotients;
 use rheos_operators::scaled_integer::scaled_integers;
 
+use super::column;
 use super::guards::guarded;
 use crate::windows::WindowColumn;
 
@@ -90,8 +92,24 @@ pub(crate) struct Stream {
 impl Stream {
     /// Rows whose columns are those of the logical plan.
     pub(crate) fn plain(node: NodeId, schema: SchemaRef) -> Self {
-        let slots = (0..schema.fields().len()).map(Slot::Column).collect();
+        let slots = (0..change::width(&schema)).map(Slot::Column).collect();
         Self { node, schema, slots, window_columns: vec![], window_length: None, pending: None }
+    }
+
+    /// Whether rows go as well as come: then the last column is their weight, which no slot leads to.
+    pub(crate) fn has_weights(&self) -> bool {
+        change::has_weights(&self.schema)
+    }
+
+    /// The columns of the rows but for their weight.
+    pub(crate) fn width(&self) -> usize {
+        change::width(&self.schema)
+    }
+
+    /// All columns but the weight, each with a name of its own.
+    pub(crate) fn columns(&self) -> Vec<(Arc<dyn PhysicalExpr>, String)> {
+        let names = self.names().into_iter().take(self.width()).enumerate();
+        names.map(|(at, name)| (column(&self.schema, at), name)).collect()
     }
 
     /// The columns' names, each made unique, so that a name finds its column.

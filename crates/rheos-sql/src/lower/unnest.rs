@@ -14,6 +14,7 @@ impl Lowering<'_> {
         let stream = self.lower(&unnest.input)?;
         let stream = self.assigned(stream)?;
         let stream = self.compact(stream)?;
+        let stream = self.settled(stream, "UNNEST")?;
         let names = unique(unnest.schema.fields().iter().map(|f| f.name().clone()));
         let (mut outputs, mut window_columns) = (vec![], vec![]);
         let mut at = 0;

@@ -9,7 +9,7 @@ use rheos_core::error::{Error, Result};
 use rheos_core::options::{OptionDef, OptionType, Options};
 use rheos_core::sink::{Sink, SinkWriter, WriterContext};
 use rheos_core::source::{Boundedness, Discovery, ReaderContext, Source, Split, SplitReader};
-use rheos_sql::{Output, PlanOptions, Program};
+use rheos_sql::{Output, PlanOptions, Program, ResultRows};
 
 const OPTIONS: &[OptionDef] = &[
     OptionDef::new("path", OptionType::Text, "", "Where it is."),
@@ -137,6 +137,7 @@ pub(crate) fn options() -> PlanOptions {
         settings: BTreeMap::new(),
         query_time_ms: 1_356_998_400_000,
         letters: None,
+        results: ResultRows::Final,
         result_sink: Arc::new(|_, schema| Arc::new(FakeSink { schema })),
     }
 }

@@ -148,8 +148,11 @@ fn contents(
     let wanted = groups::of(part.kind, &groups);
     // A table is of one kind, but versions of Rheos may differ: where the newest segment says nothing, rows add up.
     let newest = part.inputs.iter().max_by_key(|h| h.segment.last_epoch);
-    let replaces_by = newest.map_or_else(Vec::new, |h| h.header.replaces_by.clone());
-    let runs = newest::of_each(runs, &replaces_by).map_err(|e| {
+    let (replaces_by, gone_by) = newest.map_or((Vec::new(), None), |h| h.header.replacing());
+    // What says that a row is gone is needed as long as an older segment may have that row.
+    let is_whole = |group: KeyGroup| !part.older.contains(group);
+    let runs = newest::of_each(runs, &replaces_by).and_then(|runs| newest::without_gone(runs, gone_by, is_whole));
+    let runs = runs.map_err(|e| {
         let (table, operator) = (&part.table, &part.operator);
         Error::internal(format!("table '{table}' of '{operator}' cannot be merged: {e}"))
     })?;
@@ -168,6 +171,7 @@ fn contents(
         kind: part.kind,
         layout: part.layout.clone(),
         replaces_by,
+        gone_by,
         groups,
         first_epoch: part.first_epoch,
         last_epoch: part.last_epoch,

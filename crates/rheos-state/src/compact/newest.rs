@@ -1,11 +1,13 @@
-//! Of rows that take each other's place, the newest of each.
+//! Of rows that take each other's place, the newest of each, unless it says that the row is gone.
 
 use std::collections::HashSet;
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::filter_record_batch;
+use arrow::datatypes::Int64Type;
 use arrow::error::ArrowError;
 use arrow::row::{OwnedRow, RowConverter, SortField};
+use rheos_core::key::KeyGroup;
 use rheos_core::state::Run;
 
 /// Reduces runs, oldest first, to the last row of each key. Keys that are alike in meaning but not in bytes (the zeros of
@@ -28,6 +30,33 @@ pub(crate) fn of_each(runs: Vec<Run>, replaces_by: &[usize]) -> Result<Vec<Run>,
     newest.reverse();
     newest.retain(|run| run.rows.num_rows() > 0);
     Ok(newest)
+}
+
+/// Without the rows whose column `gone_by` says that they are not there, in the key groups that are `whole`: of which no older rows
+/// are stored elsewhere. Rows of tables that are not keyed are all of group 0.
+pub(crate) fn without_gone(
+    runs: Vec<Run>,
+    gone_by: Option<usize>,
+    is_whole: impl Fn(KeyGroup) -> bool,
+) -> Result<Vec<Run>, ArrowError> {
+    let Some(column) = gone_by else { return Ok(runs) };
+    let mut left = Vec::with_capacity(runs.len());
+    for run in runs {
+        let Some(counts) = gone_column(&run.rows, column) else {
+            return Err(ArrowError::SchemaError("the column that says which rows are gone is no Int64".into()));
+        };
+        let group = |row: usize| run.key_groups.get(row).copied().unwrap_or(KeyGroup(0));
+        let kept: Vec<bool> = (0..counts.len()).map(|row| counts.value(row) != 0 || !is_whole(group(row))).collect();
+        left.push(if kept.contains(&false) { retain(run, kept)? } else { run });
+    }
+    left.retain(|run| run.rows.num_rows() > 0);
+    Ok(left)
+}
+
+/// The column that says which rows are gone, if it can.
+pub(crate) fn gone_column(rows: &RecordBatch, column: usize) -> Option<&Int64Array> {
+    let counts = rows.columns().get(column)?.as_primitive_opt::<Int64Type>()?;
+    (counts.null_count() == 0).then_some(counts)
 }
 
 fn retain(run: Run, kept: Vec<bool>) -> Result<Run, ArrowError> {

@@ -11,6 +11,7 @@ use rheos_core::{Epoch, Error, OperatorId, Result};
 use super::rows::{self, Codec, Rows};
 use super::segment::{encode_header, kind_word, namespace_column};
 use super::{Compression, Footer, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SegmentHeader, WrittenObject, head};
+use crate::compact::newest::gone_column;
 use crate::names::ObjectName;
 use crate::reach::StoredTombstone;
 
@@ -36,8 +37,9 @@ pub(crate) struct Contents {
     pub(crate) table: String,
     pub(crate) kind: TableKind,
     pub(crate) layout: String,
-    /// As in the header.
+    /// As in the header, both.
     pub(crate) replaces_by: Vec<usize>,
+    pub(crate) gone_by: Option<usize>,
     /// Keyed tables: for which groups it counts, also those without a row.
     pub(crate) groups: KeyGroupSet,
     pub(crate) first_epoch: Epoch,
@@ -67,6 +69,13 @@ impl Contents {
             }
             if self.replaces_by.iter().any(|column| *column >= run.rows.num_columns()) {
                 return Err(self.wrong("its rows take the place of others by columns that they do not have"));
+            }
+            if self
+                .gone_by
+                .is_some_and(|column| self.replaces_by.is_empty() || gone_column(&run.rows, column).is_none())
+            {
+                return Err(self
+                    .wrong("its rows say that others are gone by a column that is no Int64, or take no row's place"));
             }
             let by_namespace = self.tombstones.iter().any(|t| t.up_to.is_some());
             if by_namespace && run.rows.num_rows() > 0 && namespace_column(&run.rows).is_none() {
@@ -143,13 +152,14 @@ impl ObjectBuilder {
         part: Option<(&Rows<'_>, Range<usize>, Codec)>,
     ) -> Result<()> {
         let header = SegmentHeader {
-            version: SegmentHeader::version_of(&contents.replaces_by),
+            version: SegmentHeader::version_of(&contents.replaces_by, contents.gone_by),
             layout: contents.layout.clone(),
             kind: kind_word(contents.kind).to_string(),
             rows: part.as_ref().map_or(0, |(_, range, _)| range.len() as u64),
             namespaces: part.as_ref().and_then(|(rows, range, _)| rows.namespaces(range.clone())),
             tombstones: contents.tombstones.iter().filter_map(|t| restricted(t, &groups)).collect(),
             replaces_by: contents.replaces_by.clone(),
+            gone_by: contents.gone_by,
         };
         self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
         let offset = self.bytes.len();

@@ -20,6 +20,8 @@ use crate::reach::StoredTombstone;
 const VERSION_OF_SUMS: u32 = 1;
 /// The version of segments whose rows take the place of earlier ones: version 1 would merge them as if they added up.
 const VERSION_OF_UPSERTS: u32 = 2;
+/// The version of segments with rows that only say that an earlier one is gone: version 2 would keep them for ever.
+const VERSION_OF_CHANGES: u32 = 3;
 
 /// Longest header that is read, in bytes: 32,768 key groups, each with a tombstone of its own, have room.
 const HEADER_BYTES_MAX: usize = 8 << 20;
@@ -40,16 +42,29 @@ pub struct SegmentHeader {
     pub namespaces: Option<Namespaces>,
     /// What is gone of earlier epochs.
     pub tombstones: Vec<StoredTombstone>,
-    /// Version 2: the columns by which a row takes the place of earlier ones, counted without the key group. As in
+    /// From version 2: the columns by which a row takes the place of earlier ones, counted without the key group. As in
     /// [`TableDelta::replaces_by`](rheos_core::state::TableDelta::replaces_by).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaces_by: Vec<usize>,
+    /// Version 3: the column that is 0 in rows which only say that an earlier one is gone. As in
+    /// [`TableDelta::gone_by`](rheos_core::state::TableDelta::gone_by).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone_by: Option<usize>,
 }
 
 impl SegmentHeader {
+    /// [`replaces_by`](Self::replaces_by) and [`gone_by`](Self::gone_by).
+    pub(crate) fn replacing(&self) -> (Vec<usize>, Option<usize>) {
+        (self.replaces_by.clone(), self.gone_by)
+    }
+
     /// The version in which segments with these columns are written.
-    pub(super) fn version_of(replaces_by: &[usize]) -> u32 {
-        if replaces_by.is_empty() { VERSION_OF_SUMS } else { VERSION_OF_UPSERTS }
+    pub(super) fn version_of(replaces_by: &[usize], gone_by: Option<usize>) -> u32 {
+        match gone_by {
+            Some(_) => VERSION_OF_CHANGES,
+            None if replaces_by.is_empty() => VERSION_OF_SUMS,
+            None => VERSION_OF_UPSERTS,
+        }
     }
 }
 
@@ -130,8 +145,8 @@ pub(crate) fn header_of_verified(bytes: &[u8], segment: &Segment, object: &str) 
     }
     let json = |e: serde_json::Error| wrong(&format!("the segment's header: {e}"));
     let Version { version } = serde_json::from_slice(text).map_err(json)?;
-    if !(VERSION_OF_SUMS..=VERSION_OF_UPSERTS).contains(&version) {
-        return Err(unknown_version(&place(object, segment), version, VERSION_OF_UPSERTS));
+    if !(VERSION_OF_SUMS..=VERSION_OF_CHANGES).contains(&version) {
+        return Err(unknown_version(&place(object, segment), version, VERSION_OF_CHANGES));
     }
     let header: SegmentHeader = serde_json::from_slice(text).map_err(json)?;
     if header.layout != segment.layout || header.kind != kind_word(segment.kind) {

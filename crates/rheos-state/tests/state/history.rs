@@ -24,16 +24,21 @@ use rheos_state::store::{CheckpointStore, MemoryStore};
 use crate::tables::{Row, delta, manifest, row, rows};
 
 const GROUPS: u16 = 12;
-const TABLES: [(&str, &str, TableKind); 6] = [
+const TABLES: [(&str, &str, TableKind); 7] = [
     ("aggregate-1", "fired", TableKind::Keyed),
     ("aggregate-1", "slices", TableKind::Keyed),
     ("join-2", "left", TableKind::Keyed),
     ("log-3", "splits", TableKind::Split),
     ("sort-4", "rows", TableKind::Single),
     ("session-5", "sessions", TableKind::Keyed),
+    ("join-6", "rows", TableKind::Keyed),
 ];
-/// The last table's rows take the place of earlier ones with the same namespace, which is in one key group only.
-const UPSERTS: usize = 5;
+/// These tables' rows take the place of earlier ones with the same namespace, which is in one key group only.
+const UPSERTS: [usize; 2] = [5, CHANGES];
+/// Here some rows say that the earlier one is gone: those with id 0.
+const CHANGES: usize = 6;
+/// Keys from here on go in every second epoch.
+const PASSING: i64 = 1000;
 
 /// One worker's change of one table in one epoch.
 #[derive(Debug, Clone)]
@@ -143,13 +148,15 @@ impl Job {
                     _ => (0, writer),
                 };
                 self.next_id += 1;
-                if change.table == UPSERTS {
+                if UPSERTS.contains(&change.table) {
                     let group = (namespace % i64::from(GROUPS)) as u16;
                     let worker = self.assignment.owners()[usize::from(group)];
                     let new = &mut of_epoch.entry((worker, change.table)).or_default().1;
                     // A key comes once in an epoch.
                     new.retain(|r| r.namespace != *namespace);
-                    new.push(row(group, *namespace, self.next_id));
+                    let goes = if *namespace < PASSING { self.next_id % 3 == 0 } else { self.epoch % 2 == 1 };
+                    let is_gone = change.table == CHANGES && goes;
+                    new.push(row(group, *namespace, if is_gone { 0 } else { self.next_id }));
                     continue;
                 }
                 of_epoch.entry((worker, change.table)).or_default().1.push(row(group, *namespace, self.next_id));
@@ -163,8 +170,9 @@ impl Job {
             for ((_, table), (tombstones, new)) in of_epoch.iter().filter(|((w, _), _)| *w == worker) {
                 let (operator, name, kind) = TABLES[*table];
                 let (a, b) = new.split_at(new.len() / 2);
-                let replaces_by = if *table == UPSERTS { vec![0] } else { vec![] };
-                let delta = TableDelta { replaces_by, ..delta(name, kind, tombstones, &[a, b]) };
+                let replaces_by = if UPSERTS.contains(table) { vec![0] } else { vec![] };
+                let gone_by = (*table == CHANGES).then_some(1);
+                let delta = TableDelta { replaces_by, gone_by, ..delta(name, kind, tombstones, &[a, b]) };
                 deltas.entry(operator).or_default().tables.push(delta);
             }
             let deltas: Vec<(OperatorId, StateDelta)> = deltas.into_iter().rev().map(|(o, d)| (o.into(), d)).collect();
@@ -199,10 +207,10 @@ impl Job {
                 !(takes && reached(*holder, row))
             });
         }
-        if table == UPSERTS {
+        if UPSERTS.contains(&table) {
             held.retain(|(_, old)| new.iter().all(|new| new.namespace != old.namespace));
         }
-        held.extend(new.iter().map(|row| (worker, *row)));
+        held.extend(new.iter().filter(|row| row.id != 0).map(|row| (worker, *row)));
     }
 
     fn compact(&mut self, worker: u32, rewrites: &BTreeSet<(OperatorId, String)>) -> bool {
@@ -327,11 +335,11 @@ impl Job {
         });
         let mut mine: Vec<Row> = mine.map(|(_, row)| *row).collect();
         let mut read = read.to_vec();
-        if table == UPSERTS {
-            // What was replaced may still be there, before what replaced it.
+        if UPSERTS.contains(&table) {
+            // What was replaced may still be there, before what replaced it or said that it is gone.
             let last = |at: &usize| read[at + 1..].iter().all(|later| later.namespace != read[*at].namespace);
             let kept: Vec<Row> = (0..read.len()).filter(last).map(|at| read[at]).collect();
-            read = kept;
+            read = kept.into_iter().filter(|row| row.id != 0).collect();
         }
         // Between key groups, and between units of a split table, there is no order.
         match kind {
@@ -406,11 +414,26 @@ fn a_merge_keeps_the_newest_of_rows_that_take_each_others_place() {
     let mut job = Job::new(1);
     let keys: Vec<(u16, i64)> = (0..100).map(|n| (0, n)).collect();
     for _ in 0..200 {
-        job.run_epoch(&[Change { table: UPSERTS, worker: 0, tombstone: None, rows: keys.clone() }]);
+        job.run_epoch(&[Change { table: UPSERTS[0], worker: 0, tombstone: None, rows: keys.clone() }]);
         job.compact_all();
         let rows: u64 = job.workers[0].segments().iter().map(|h| h.header.rows).sum();
         assert!(rows <= 100 * (job.policy.runs_max as u64 + 1), "{rows} rows of 100 keys");
     }
+    job.restore(3, true);
+}
+
+/// 10,000 keys, each of which comes in one epoch and goes in the next: what says so does not gather.
+#[test]
+fn a_merge_drops_what_says_that_rows_are_gone() {
+    let mut job = Job::new(1);
+    for epoch in 0..200 {
+        let keys: Vec<(u16, i64)> = (0..100).map(|n| (0, PASSING + 100 * (epoch / 2) + n)).collect();
+        job.run_epoch(&[Change { table: CHANGES, worker: 0, tombstone: None, rows: keys }]);
+        job.compact_all();
+        let rows: u64 = job.workers[0].segments().iter().map(|h| h.header.rows).sum();
+        assert!(rows <= 200 * (job.policy.runs_max as u64 + 1), "{rows} rows of 100 keys at most");
+    }
+    assert!(job.model[&CHANGES].is_empty());
     job.restore(3, true);
 }
 

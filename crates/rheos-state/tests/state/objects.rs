@@ -29,6 +29,8 @@ const GOLDEN: &[u8] = include_bytes!("golden/object-v1.bin");
 /// Made by `golden/object-v2.py`: a segment whose rows take each other's place.
 const GOLDEN_UPSERTS: &[u8] = include_bytes!("golden/object-v2.bin");
 
+const GOLDEN_CHANGES: &[u8] = include_bytes!("golden/object-v3.bin");
+
 fn all_groups() -> KeyGroupSet {
     KeyGroupSet::range(0, 511)
 }
@@ -107,7 +109,7 @@ fn what_is_written_has_the_form_of_the_golden_object() {
     };
     let table = |table: &str, kind, layout: &str, runs| {
         let (table, layout, tombstones) = (table.into(), layout.into(), vec![Tombstone::All]);
-        of(vec![TableDelta { table, kind, layout, replaces_by: vec![], tombstones, runs }])
+        of(vec![TableDelta { table, kind, layout, replaces_by: vec![], gone_by: None, tombstones, runs }])
     };
     let deltas = [
         ("sort-4".into(), table("rows", TableKind::Single, "sort-rows/v1", vec![])),
@@ -146,11 +148,38 @@ fn the_golden_object_of_upserts_is_read_and_written() {
     // Written again: the same header, so the same first bytes.
     let table = TableDelta { tombstones: vec![Tombstone::NamespacesUpTo(1400)], ..delta.clone() };
     let written = object::write(&context(0, all_groups()), &[("sessions-2".into(), of(vec![table]))]).unwrap().unwrap();
-    let header = |bytes: &[u8]| {
-        let length = u32::from_le_bytes(bytes[16..20].try_into().unwrap()) as usize;
-        String::from_utf8(bytes[20..20 + length].to_vec()).unwrap()
-    };
     assert_eq!(header(&written.bytes), header(GOLDEN_UPSERTS));
+}
+
+/// Made by `golden/object-v3.py`: rows that say that earlier ones are gone.
+#[test]
+fn the_golden_object_of_changes_is_read_and_written() {
+    let (store, manifest) = stored_bytes(GOLDEN_CHANGES);
+    let state = read(&store, &manifest, 1).unwrap().remove(0).take(&"join-2".into());
+    let [delta] = &state.deltas("left")[..] else { panic!("one segment, one delta") };
+    assert_eq!((&delta.replaces_by, delta.gone_by), (&vec![0, 1], Some(2)));
+    let Run { key_groups, rows } = &delta.runs[0];
+    assert_eq!(*key_groups, [KeyGroup(3), KeyGroup(3), KeyGroup(9)]);
+    assert_eq!(rheos_testkit::rows(std::slice::from_ref(rows)), ["ü|1000|2", "ü|2000|0", "null|900|-1"]);
+    let written = object::write(&context(0, all_groups()), &[("join-2".into(), of(vec![delta.clone()]))]);
+    assert_eq!(header(&written.unwrap().unwrap().bytes), header(GOLDEN_CHANGES));
+}
+
+#[test]
+fn what_is_gone_must_be_told_by_a_number_of_rows_that_replace_others() {
+    let delta = delta("left", TableKind::Keyed, &[], &[&[row(3, 1, 1)]]);
+    let wrong = [(vec![], Some(1)), (vec![0], Some(2)), (vec![0], Some(3))];
+    for (replaces_by, gone_by) in wrong {
+        let table = TableDelta { replaces_by, gone_by, ..delta.clone() };
+        let error = object::write(&context(0, all_groups()), &[("join-2".into(), of(vec![table]))]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Internal);
+    }
+}
+
+/// The text in front of an object's first rows.
+fn header(bytes: &[u8]) -> String {
+    let length = u32::from_le_bytes(bytes[16..20].try_into().unwrap()) as usize;
+    String::from_utf8(bytes[20..20 + length].to_vec()).unwrap()
 }
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
@@ -284,12 +313,12 @@ fn a_later_version_is_refused_by_name() {
     let at = segment.offset as usize;
     let text = String::from_utf8_lossy(&written.bytes[at + 4..at + 24]).into_owned();
     let digit = at + 4 + text.find("\"version\":1").unwrap() + 10;
-    written.bytes[digit] = b'3';
+    written.bytes[digit] = b'4';
     segment.checksum = Checksum::of(&written.bytes[at..at + segment.length_bytes as usize]);
     let manifest = stored(&store, &written);
     let error = read(&store, &manifest, 1).unwrap_err();
     assert_eq!((error.kind(), error.code().as_str()), (ErrorKind::Corrupt, "R0627"));
-    assert!(error.message().contains("version 3") && error.message().contains("aggregate-1"), "{error}");
+    assert!(error.message().contains("version 4") && error.message().contains("aggregate-1"), "{error}");
     let mut later = GOLDEN.to_vec();
     let version_at = later.len() - 16;
     later[version_at] = 9;
@@ -351,6 +380,7 @@ fn columns_of_all_shapes_come_back() {
         kind,
         layout: "any/v1".into(),
         replaces_by: vec![],
+        gone_by: None,
         tombstones: vec![],
         runs,
     };
@@ -385,6 +415,7 @@ fn views_do_not_drag_along_what_they_do_not_show() {
         kind: TableKind::Single,
         layout: "any/v1".into(),
         replaces_by: vec![],
+        gone_by: None,
         tombstones: vec![],
         runs: vec![Run { key_groups: vec![], rows }],
     };

@@ -56,6 +56,7 @@ fn delta(rows: usize) -> StateDelta {
             kind: TableKind::Keyed,
             layout,
             replaces_by: vec![],
+            gone_by: None,
             tombstones: vec![],
             runs,
         }],

@@ -49,6 +49,7 @@ pub(crate) fn delta(table: &str, kind: TableKind, tombstones: &[Tombstone], runs
         kind,
         layout: "test/v1".into(),
         replaces_by: vec![],
+        gone_by: None,
         tombstones: tombstones.to_vec(),
         runs: runs.iter().map(|r| run(kind, r)).collect(),
     }

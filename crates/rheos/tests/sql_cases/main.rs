@@ -115,13 +115,19 @@ fn difference(case: &Case, mut got: Vec<String>) -> Option<String> {
 }
 
 fn run(case: &Case, batch_rows: usize, parallelism: usize) -> Result<Vec<String>, String> {
-    let program = rheos::sql(&case.program)
+    program(case, batch_rows, parallelism)
+        .collect()
+        .map(|batches| cells(&batches))
+        .map_err(|e| format!("refused or failed: {e}"))
+}
+
+fn program(case: &Case, batch_rows: usize, parallelism: usize) -> rheos::SqlProgram {
+    rheos::sql(&case.program)
         .variable("DATA", "tests/sql/data")
         .batch_rows(batch_rows)
         .parallelism(parallelism)
         // Epochs end in the middle of these small inputs.
-        .set("checkpoint.interval", "2 ms");
-    program.collect().map(|batches| cells(&batches)).map_err(|e| format!("refused or failed: {e}"))
+        .set("checkpoint.interval", "2 ms")
 }
 
 /// All cases, each with the name of its file.
@@ -157,6 +163,36 @@ fn every_case_gives_the_expected_rows_at_every_batch_size_and_parallelism() {
     println!("{cases} cases, {} failed", failures.len());
     assert!(failures.is_empty(), "{} of {cases} cases failed:\n{}", failures.len(), failures.join("\n"));
     assert!(cases >= 60, "there are {cases} cases");
+}
+
+/// The same rows, where results change as rows come and the rows at the end are given.
+#[test]
+fn every_case_gives_the_expected_rows_by_changes() {
+    std::env::set_current_dir(root()).unwrap();
+    let (cases, mut failures, mut refused) = (all_cases(), Vec::new(), Vec::new());
+    for (number, (file, case)) in cases.iter().enumerate() {
+        // Each case with one size and one parallelism, all of them over all cases.
+        let (batch_rows, parallelism) = (BATCH_ROWS[number % 3], PARALLELISM[number / 3 % 3]);
+        let problem = match program(case, batch_rows, parallelism).set("emit.mode", "changes").collect() {
+            Ok(batches) => difference(case, cells(&batches)),
+            // What cannot take rows back is refused by its name.
+            Err(error) if ["R0142", "R0702"].contains(&error.code().as_str()) => {
+                refused.push(format!("{file}: {}: {}", case.name, error.message()));
+                None
+            }
+            Err(error) => Some(format!("{} {error}", error.code())),
+        };
+        if let Some(problem) = problem {
+            failures.push(format!(
+                "{file}: {} ({batch_rows} rows a batch, parallelism {parallelism}): {problem}",
+                case.name
+            ));
+        }
+    }
+    let cases = cases.len();
+    println!("{cases} cases, {} failed, {} refused:\n{}", failures.len(), refused.len(), refused.join("\n"));
+    assert!(failures.is_empty(), "{} of {cases} cases failed:\n{}", failures.len(), failures.join("\n"));
+    assert!(refused.len() * 20 < cases, "{} of {cases} cases were refused", refused.len());
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn copy(from: &Path, to: &Path) {
 
 fn attempt(worker: usize, workers: usize, generation: u64) -> WriterContext {
     let generation = Generation(generation);
-    WriterContext { worker, workers, generation, staging: Staging::EveryEpoch, wake: Arc::new(|| ()) }
+    WriterContext { worker, workers, generation, staging: Staging::EveryEpoch, ..WriterContext::detached() }
 }
 
 /// Three epochs of two writers, 60 numbers; in the second one of them has nothing.

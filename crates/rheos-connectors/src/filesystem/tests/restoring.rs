@@ -14,7 +14,7 @@ const REPLACE: (&str, &str) = ("sink.if-exists", "replace");
 
 fn attempt(worker: usize, workers: usize, generation: u64) -> WriterContext {
     let generation = Generation(generation);
-    WriterContext { worker, workers, generation, staging: Staging::EveryEpoch, wake: Arc::new(|| ()) }
+    WriterContext { worker, workers, generation, staging: Staging::EveryEpoch, ..WriterContext::detached() }
 }
 
 fn open(sink: &FileSink, generation: u64) -> Box<dyn SinkWriter> {

@@ -9,10 +9,10 @@ use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Column;
 use datafusion_physical_expr::utils::collect_columns;
-use rheos_core::{Error, Result};
+use rheos_core::{Error, ErrorKind, Result};
 
-use super::side::{Pairs, Side};
-use super::spec::{LEFT, RIGHT};
+use super::failed::FailedPairs;
+use super::{Candidates, LEFT, RIGHT};
 use crate::evaluation::{check_expression, evaluate_condition, new_batch, plan_error};
 use crate::risk::may_fail;
 use crate::row_error::innermost;
@@ -61,9 +61,18 @@ impl Residual {
     }
 
     /// What it reads of the pairs.
-    pub(crate) fn rows(&self, sides: &[Side; 2], pairs: &Pairs) -> Result<RecordBatch> {
-        let columns = self.columns.iter().map(|(side, column)| sides[*side].gather(*column, &pairs.places[*side]));
+    pub(crate) fn rows(&self, pairs: &dyn Candidates) -> Result<RecordBatch> {
+        let columns = self.columns.iter().map(|(side, column)| pairs.column(*side, *column));
         new_batch(&self.schema, columns.collect::<Result<_>>()?, pairs.len())
+    }
+
+    /// For which pairs it is true. `failed`: who takes what cannot be computed with; `None`: that ends the job.
+    pub(crate) fn mask(&self, pairs: &dyn Candidates, failed: Option<&mut FailedPairs>) -> Result<BooleanArray> {
+        let rows = self.rows(pairs)?;
+        match (self.evaluate(&rows), failed) {
+            (Err(error), Some(failed)) if error.kind() == ErrorKind::User => failed.mask(self, &rows, error, pairs),
+            (mask, _) => mask,
+        }
     }
 
     /// For which of the pairs' [`rows`](Self::rows) it is true.

@@ -1,0 +1,146 @@
+//! `ROW_NUMBER()`, `RANK()` and `DENSE_RANK()` of rows that come (and go) for ever: the answer so far, and what changes of it.
+//!
+//! ```text
+//!   rows ─► hash exchange by PARTITION BY ─► the rows of each partition in order ─► at an epoch's end: who leaves, who enters
+//! ```
+//! The parts: `partitions` (which rows are kept), `ordered` (those of one partition), `numbers` and `listing` (what of the answer has
+//! changed), `state` (checkpoints), `operator`. Ties are broken by the remaining columns, so that the answer is a function of the
+//! multiset of rows.
+
+mod listing;
+mod numbers;
+mod operator;
+mod ordered;
+mod partitions;
+mod state;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion_physical_expr::PhysicalSortExpr;
+use rheos_core::change;
+use rheos_core::operator::OperatorInit;
+use rheos_core::{Error, Exchange, Operator, OperatorFactory, Result};
+
+use crate::keyed::row_codec::RowCodec;
+use crate::window_rank::{RankFunction, check_key};
+use numbers::Numbering;
+use operator::UpdateRank;
+
+/// What is ranked by what.
+#[derive(Debug, Clone)]
+pub struct UpdateRankSpec {
+    /// The columns of the rows, with or without weights.
+    pub input: SchemaRef,
+    /// PARTITION BY: columns of the input.
+    pub partition_by: Vec<usize>,
+    /// ORDER BY. Empty: the order is that of the columns (`RowNumber`), or all rows are ties.
+    pub order_by: Vec<PhysicalSortExpr>,
+    /// How rows are numbered.
+    pub function: RankFunction,
+    /// Only rows with a number up to this go out.
+    pub limit: Option<u64>,
+    /// The name of the column with the numbers; `None`: rows go out without them, and those whose number alone has changed not at all.
+    pub name: Option<String>,
+    /// How often changes are told, in ms of processing time; at the ends of epochs anyway.
+    pub emit_interval_ms: Option<i64>,
+    /// How long a partition is kept behind the last row that came for it, in ms of event time.
+    pub state_ttl_ms: Option<i64>,
+}
+
+/// Makes ranks of rows that change.
+///
+/// Shape: the input's columns, then the number as UBIGINT, not null, if it is wanted, then the weight. Of a partition only those rows go
+/// out that enter or leave the answer, or whose number changes; a row that leaves stands before the one that takes its number. Time:
+/// changes are told at the end of an epoch, or as often as the spec says. State: of input that only grows the rows that are within the limit,
+/// else all rows.
+#[derive(Debug, Clone)]
+pub struct UpdateRankFactory {
+    spec: UpdateRankSpec,
+    schema: SchemaRef,
+}
+
+impl UpdateRankFactory {
+    /// Errors: `Invalid` for expressions that do not fit the input, and for columns that cannot be compared; `Internal` for columns that
+    /// the input does not have.
+    pub fn try_new(spec: UpdateRankSpec) -> Result<Self> {
+        let rows = change::without_weights(&spec.input);
+        for at in &spec.partition_by {
+            let Some(field) = rows.fields().get(*at) else {
+                return Err(Error::internal("PARTITION BY a column that is not there"));
+            };
+            let column = datafusion_physical_expr::expressions::Column::new(field.name(), *at);
+            check_key(&(Arc::new(column) as _), &rows, 150, "PARTITION BY")?;
+        }
+        for key in &spec.order_by {
+            check_key(&key.expr, &rows, 355, "ORDER BY")?;
+        }
+        RowCodec::try_new(&rows, &spec.partition_by, &spec.order_by)?;
+        let mut fields: Vec<_> = rows.fields().iter().cloned().collect();
+        fields.extend(spec.name.iter().map(|name| Arc::new(Field::new(name, DataType::UInt64, false))));
+        let schema = change::with_weights(&Arc::new(Schema::new(fields)));
+        Ok(Self { spec, schema })
+    }
+
+    /// How the rows must reach the workers: by the hash of the partition, or all to one worker.
+    pub fn exchange(&self) -> Exchange {
+        match self.spec.partition_by.is_empty() {
+            true => Exchange::Single,
+            false => Exchange::Hash(self.spec.partition_by.clone()),
+        }
+    }
+
+    fn numbering(&self) -> Numbering {
+        Numbering {
+            function: self.spec.function,
+            limit: self.spec.limit.unwrap_or(u64::MAX),
+            emits_number: self.spec.name.is_some(),
+        }
+    }
+}
+
+impl OperatorFactory for UpdateRankFactory {
+    fn create(&self, init: &OperatorInit) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(UpdateRank::try_new(&self.spec, self.numbering(), &self.schema, init)?))
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn describe(&self) -> Vec<(String, String)> {
+        let spec = &self.spec;
+        let name = spec.name.iter().map(|name| format!(" AS {name}")).collect::<String>();
+        let mut facts = vec![("function".to_string(), format!("{}{name}", spec.function))];
+        if !spec.partition_by.is_empty() {
+            let columns = spec.partition_by.iter().map(|at| format!("{}@{at}", spec.input.field(*at).name()));
+            facts.push(("partition by".into(), columns.collect::<Vec<_>>().join(", ")));
+        }
+        if !spec.order_by.is_empty() {
+            let order = spec.order_by.iter().map(ToString::to_string).collect::<Vec<_>>();
+            facts.push(("order by".into(), order.join(", ")));
+        }
+        facts.extend(spec.limit.map(|limit| ("limit".into(), limit.to_string())));
+        facts
+    }
+
+    fn growth(&self) -> Option<String> {
+        let spec = &self.spec;
+        if spec.state_ttl_ms.is_some() {
+            return None;
+        }
+        let of = match spec.partition_by.is_empty() {
+            true => String::new(),
+            false => {
+                let columns = spec.partition_by.iter().map(|at| spec.input.field(*at).name().clone());
+                format!(" for each {}", columns.collect::<Vec<_>>().join(", "))
+            }
+        };
+        match spec.limit.filter(|_| !change::has_weights(&spec.input)) {
+            Some(_) if spec.partition_by.is_empty() => None,
+            Some(1) => Some(format!("a row{of}")),
+            Some(limit) => Some(format!("{limit} rows{of}")),
+            None => Some(format!("all rows{of}")),
+        }
+    }
+}

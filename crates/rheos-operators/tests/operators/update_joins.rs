@@ -1,0 +1,216 @@
+//! Updating joins against the join of what is there, epoch by epoch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, StringArray};
+use arrow::datatypes::Schema;
+use arrow::record_batch::RecordBatch;
+use datafusion_common::{JoinType, NullEquality};
+use datafusion_expr::Operator;
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::{Column, binary};
+use proptest::prelude::*;
+use rheos_core::Exchange;
+use rheos_core::change::{split, with_weights};
+use rheos_operators::{UpdateJoinFactory, UpdateJoinInput, UpdateJoinSpec};
+use rheos_testkit::{OperatorHarness, Routing, batch_of};
+
+use crate::cases::column;
+use crate::joins::KINDS;
+
+/// A row: its key and value.
+type Row = (Option<u8>, Option<i64>);
+
+fn rows_of(rows: &[Row]) -> RecordBatch {
+    let key: ArrayRef = Arc::new(rows.iter().map(|r| r.0.map(|k| format!("k{k}"))).collect::<StringArray>());
+    let value: ArrayRef = Arc::new(rows.iter().map(|r| r.1).collect::<Int64Array>());
+    batch_of(vec![("key", key), ("value", value)])
+}
+
+fn input(changes: &[(Row, i64)], weighted: bool) -> RecordBatch {
+    let rows = rows_of(&changes.iter().map(|c| c.0).collect::<Vec<_>>());
+    if !weighted {
+        return rows;
+    }
+    let weights: ArrayRef = Arc::new(changes.iter().map(|c| c.1).collect::<Int64Array>());
+    let columns = rows.columns().iter().cloned().chain([weights]).collect();
+    RecordBatch::try_new(with_weights(&rows.schema()), columns).unwrap()
+}
+
+fn text(row: &Row) -> String {
+    let show = |v: Option<String>| v.unwrap_or("null".into());
+    format!("{}|{}", show(row.0.map(|k| format!("k{k}"))), show(row.1.map(|v| v.to_string())))
+}
+
+/// What the cases differ in.
+#[derive(Debug, Clone)]
+struct Case {
+    kind: JoinType,
+    /// Which inputs have weights.
+    weighted: [bool; 2],
+    keyed: bool,
+    /// `left.value < right.value`.
+    filtered: bool,
+    nulls_are_equal: bool,
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    (0..KINDS.len(), any::<[bool; 2]>(), any::<[bool; 2]>(), prop::bool::weighted(0.8)).prop_map(
+        |(kind, weighted, [filtered, nulls_are_equal], keyed)| Case {
+            kind: KINDS[kind],
+            weighted,
+            keyed,
+            filtered,
+            nulls_are_equal,
+        },
+    )
+}
+
+fn spec(case: &Case) -> UpdateJoinSpec {
+    let side = |weighted: bool| {
+        let schema = input(&[], weighted).schema();
+        let keys = if case.keyed { vec![column(&schema, "key")] } else { vec![] };
+        UpdateJoinInput { schema, keys }
+    };
+    let plain = input(&[], false).schema();
+    let both = Schema::new([plain.fields().to_vec(), plain.fields().to_vec()].concat());
+    let value = |i: usize| Arc::new(Column::new("value", i)) as Arc<dyn PhysicalExpr>;
+    let filter = case.filtered.then(|| binary(value(1), Operator::Lt, value(3), &both).unwrap());
+    let null_equality =
+        if case.nulls_are_equal { NullEquality::NullEqualsNull } else { NullEquality::NullEqualsNothing };
+    let [left, right] = case.weighted.map(side);
+    UpdateJoinSpec {
+        left,
+        right,
+        kind: case.kind,
+        filter,
+        null_equality,
+        bounds: None,
+        state_ttl_ms: None,
+        emit_interval_ms: None,
+    }
+}
+
+pub(crate) fn routings(factory: &UpdateJoinFactory) -> Vec<Routing> {
+    let routing = |exchange| match exchange {
+        Exchange::Hash(columns) => Routing::Hash(columns),
+        Exchange::Single => Routing::Single,
+        Exchange::Forward => panic!("rows of one key must meet"),
+    };
+    factory.exchanges().unwrap().map(routing).to_vec()
+}
+
+/// Rows, and how often each is there.
+pub(crate) type Counts<T> = BTreeMap<T, i64>;
+
+pub(crate) fn add<T: Ord>(counts: &mut Counts<T>, row: T, weight: i64) {
+    let count = counts.entry(row).or_default();
+    *count += weight;
+}
+
+/// Adds what was emitted.
+pub(crate) fn fold(counts: &mut Counts<String>, output: &[RecordBatch]) {
+    for batch in output {
+        let (rows, weights) = split(batch).unwrap();
+        for (at, row) in rheos_testkit::rows(&[rows]).into_iter().enumerate() {
+            let weight = weights.as_ref().map_or(1, |w| w.value(at));
+            assert_ne!(weight, 0);
+            add(counts, row, weight);
+        }
+    }
+    counts.retain(|_, count| *count != 0);
+}
+
+/// The join by its definition, of rows that are there as often as is said.
+fn join_of(case: &Case, left: &Counts<Row>, right: &Counts<Row>) -> Counts<String> {
+    let joins = |a: &Row, b: &Row| {
+        let keys = !case.keyed || (a.0 == b.0 && (case.nulls_are_equal || a.0.is_some()));
+        keys && (!case.filtered || matches!((a.1, b.1), (Some(x), Some(y)) if x < y))
+    };
+    let nulls = "null|null";
+    let mut out = Counts::new();
+    let pairs = matches!(case.kind, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full);
+    for (a, n) in left {
+        let partners: Vec<_> = right.iter().filter(|(b, _)| joins(a, b)).collect();
+        for (b, m) in partners.iter().filter(|_| pairs) {
+            add(&mut out, format!("{}|{}", text(a), text(b)), n * **m);
+        }
+        match (case.kind, partners.is_empty()) {
+            (JoinType::Left | JoinType::Full, true) => add(&mut out, format!("{}|{nulls}", text(a)), *n),
+            (JoinType::LeftSemi, false) | (JoinType::LeftAnti, true) => add(&mut out, text(a), *n),
+            (JoinType::LeftMark, alone) => add(&mut out, format!("{}|{}", text(a), !alone), *n),
+            _ => {}
+        }
+    }
+    for (b, n) in right {
+        let alone = !left.keys().any(|a| joins(a, b));
+        match (case.kind, alone) {
+            (JoinType::Right | JoinType::Full, true) => add(&mut out, format!("{nulls}|{}", text(b)), *n),
+            (JoinType::RightSemi, false) | (JoinType::RightAnti, true) => add(&mut out, text(b), *n),
+            (JoinType::RightMark, alone) => add(&mut out, format!("{}|{}", text(b), !alone), *n),
+            _ => {}
+        }
+    }
+    out
+}
+
+/// Rows for an input: a row, how often more or less; the last is brought to 0 at least by the test.
+type Step = (usize, Vec<(Row, i64)>);
+
+fn steps() -> impl Strategy<Value = Vec<(Vec<Step>, Option<usize>)>> {
+    let row = (prop::option::weighted(0.9, 0..4_u8), prop::option::weighted(0.9, 0..4_i64));
+    let change = (row, prop_oneof![3 => Just(1_i64), 3 => Just(-1), 1 => Just(2), 1 => Just(-3)]);
+    let step = (0..2_usize, prop::collection::vec(change, 1..12));
+    let restart = prop_oneof![3 => Just(None), 1 => (1..4_usize).prop_map(Some)];
+    prop::collection::vec((prop::collection::vec(step, 0..6), restart), 1..6)
+}
+
+/// What has to be added so that no row is there less than 0 times.
+fn missing(there: &Counts<Row>) -> Vec<(Row, i64)> {
+    there.iter().filter(|(_, n)| **n < 0).map(|(row, n)| (*row, -n)).collect()
+}
+
+proptest! {
+    #![proptest_config(rheos_testkit::cases(400))]
+
+    /// At every epoch's end what was emitted adds up to the join of what is there, also after restarts with other parallelism.
+    #[test]
+    fn what_is_told_adds_up_to_the_join(case in case(), epochs in steps(), workers in 1..4_usize, keeps_state in any::<bool>()) {
+        let factory = UpdateJoinFactory::try_new(spec(&case)).unwrap();
+        let mut harness = OperatorHarness::new(&factory, workers, routings(&factory));
+        let mut there: [Counts<Row>; 2] = Default::default();
+        let mut told = Counts::new();
+        for (steps, restart) in epochs {
+            let send = |harness: &mut OperatorHarness, there: &mut [Counts<Row>; 2], (side, changes): Step| {
+                let changes: Vec<_> = changes.into_iter().filter(|c| case.weighted[side] || c.1 > 0)
+                    .map(|(row, n)| (row, if case.weighted[side] { n } else { 1 })).collect();
+                changes.iter().for_each(|(row, n)| add(&mut there[side], *row, *n));
+                harness.batch_to(side, input(&changes, case.weighted[side])).unwrap();
+            };
+            for step in steps {
+                send(&mut harness, &mut there, step);
+            }
+            for side in [0, 1] {
+                let missing = missing(&there[side]);
+                send(&mut harness, &mut there, (side, missing));
+            }
+            if keeps_state || restart.is_some() {
+                harness.end_epoch().unwrap();
+            } else {
+                harness.flush().unwrap();
+            }
+            there.iter_mut().for_each(|counts| counts.retain(|_, n| *n != 0));
+            fold(&mut told, &harness.take_output());
+            prop_assert_eq!(&told, &join_of(&case, &there[0], &there[1]));
+            if let (Some(workers), true) = (restart, keeps_state) {
+                let snapshot = if workers % 2 == 0 { harness.snapshot() } else { harness.snapshot().merged() };
+                let stored: usize = ["left", "right"].iter().map(|table| snapshot.stored_rows(table)).sum();
+                if workers % 2 == 1 && case.weighted == [true, true] {
+                    prop_assert!(stored <= there.iter().map(Counts::len).sum(), "{} rows are stored", stored);
+                }
+                harness = OperatorHarness::restored(&factory, workers, routings(&factory), snapshot).unwrap();
+            }
+        }
+    }
+}
