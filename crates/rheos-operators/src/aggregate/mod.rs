@@ -137,7 +137,7 @@ pub fn aggregate_call(
     let types = call.inputs().iter().map(|input| input.data_type(schema)).collect::<Result<_, _>>();
     call.input_types = types.map_err(plan_error)?;
     // What a function refuses only when it is made is refused here, where there is still a program to point at.
-    call.accumulator(Input::Passing)?;
+    call.accumulator()?;
     call.state_fields()?;
     Ok(call)
 }
@@ -259,7 +259,12 @@ impl AggregateCall {
     }
 
     /// Accumulates for many groups.
-    pub(crate) fn accumulator(&self, input: Input) -> Result<Box<dyn GroupsAccumulator>> {
+    pub(crate) fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {
+        self.accumulator_of(Input::Passing)
+    }
+
+    /// As [`accumulator`](Self::accumulator), of input that may stay.
+    pub(crate) fn accumulator_of(&self, input: Input) -> Result<Box<dyn GroupsAccumulator>> {
         let own = self.input_types.first().and_then(|values| extremes::accumulator(self.expr.fun(), values, input));
         if let Some(own) = own {
             return Ok(own);

@@ -34,7 +34,8 @@ pub(crate) struct States {
 
 impl States {
     pub(crate) fn try_new(layout: &Arc<Layout>) -> Result<Self> {
-        let accumulators = |input| layout.aggregates.iter().map(|call| call.accumulator(input)).collect::<Result<_>>();
+        let accumulators =
+            |input| layout.aggregates.iter().map(|call| call.accumulator_of(input)).collect::<Result<_>>();
         Ok(Self {
             active: accumulators(Input::Passing)?,
             // What enters it has left it when the call is over.

@@ -61,7 +61,7 @@ impl Table {
                 Some(new_group_values(schema, &GroupOrdering::None).map_err(plan_error)?)
             }
         };
-        let accumulators = layout.aggregates.iter().map(|call| call.accumulator(input)).collect::<Result<_>>()?;
+        let accumulators = layout.aggregates.iter().map(|call| call.accumulator_of(input)).collect::<Result<_>>()?;
         Ok(Self { layout: Arc::clone(layout), groups, accumulators, indices: vec![], len: 0 })
     }
 
