@@ -10,6 +10,7 @@
 //!   window_join ─ window_rank                rows that carry their window wait for its end (windowed_rows)
 //!   update_join                              rows of both sides by key (keyed); what comes and goes changes the result
 //!   update_rank ─ set_operation              rows that change: top-N and deduplication, INTERSECT and EXCEPT
+//!   keep_first                               the first row of each key that comes, and no other
 //!   materialise                              rows that replace each other by a key, as rows that come and go
 //!   group_aggregate                          GROUP BY and DISTINCT whose results change (keyed)
 //!   sort ─ limit                             of bounded input
@@ -27,6 +28,7 @@ mod evaluation;
 pub mod filter;
 pub mod group_aggregate;
 mod joining;
+pub mod keep_first;
 #[allow(dead_code, reason = "the aggregate without windows is to use it")]
 mod keyed;
 pub mod late;
@@ -58,6 +60,7 @@ pub use aggregate::{AggregateCall, aggregate_call};
 pub use assign_windows::AssignWindowsFactory;
 pub use filter::FilterFactory;
 pub use group_aggregate::{GroupAggregateFactory, GroupAggregateSpec, GroupEmits};
+pub use keep_first::{KeepFirstFactory, KeepFirstSpec};
 pub use late::{LatePort, LateRowsFactory};
 pub use lenient::LenientFactory;
 pub use limit::LimitFactory;

@@ -8,7 +8,8 @@
 //!   assign_sessions, rank               input ══ hash(keys) ══► node
 //!   window_join                         two inputs, each ══ hash(keys) ══► node
 //!   update_join                         two inputs, each ══ hash(keys) ══► node
-//!   update_rank, materialise            input ══ hash(keys) ══► node
+//!   update_rank, keep_first             input ══ hash(keys) ══► node
+//!   materialise                         input ══ hash(keys) ══► node
 //!   set_operation                       two inputs, each ══ hash(all columns) ══► node
 //!   group_aggregate                     input ══ hash(keys) ══► node
 //!   union                               inputs ──► node; where some have weights, the others get 1
@@ -33,11 +34,11 @@ use rheos_core::{Error, OperatorFactory, Port, Result};
 use crate::evaluation::plan_error;
 use crate::{
     AggregateMode, AggregateSpec, AggregateWindow, AssignSessionsFactory, AssignWindowsFactory, FilterFactory,
-    GroupAggregateFactory, GroupAggregateSpec, GroupEmits, KeyedChanges, LatePort, LateRowsFactory, LimitFactory,
-    MaterialiseFactory, MaterialiseSpec, ProjectFactory, RankFunction, SetOperation, SetOperationFactory,
-    SetOperationSpec, SortFactory, SortKey, SortLimit, UnnestFactory, UnnestSpec, UpdateJoinFactory, UpdateJoinSpec,
-    UpdateRankFactory, UpdateRankSpec, WindowAggregateFactory, WindowJoinFactory, WindowJoinSpec, WindowRankFactory,
-    WindowRankSpec,
+    GroupAggregateFactory, GroupAggregateSpec, GroupEmits, KeepFirstFactory, KeepFirstSpec, KeyedChanges, LatePort,
+    LateRowsFactory, LimitFactory, MaterialiseFactory, MaterialiseSpec, ProjectFactory, RankFunction, SetOperation,
+    SetOperationFactory, SetOperationSpec, SortFactory, SortKey, SortLimit, UnnestFactory, UnnestSpec,
+    UpdateJoinFactory, UpdateJoinSpec, UpdateRankFactory, UpdateRankSpec, WindowAggregateFactory, WindowJoinFactory,
+    WindowJoinSpec, WindowRankFactory, WindowRankSpec,
 };
 
 /// `WHERE`: the rows for which the predicate is true.
@@ -223,6 +224,18 @@ pub fn update_rank(graph: &mut JobGraph, input: NodeId, mut spec: UpdateRankSpec
     let exchange = factory.exchange();
     let node = stateful(graph, name, factory, input, exchange);
     graph.set_key(node, key);
+    Ok((node, schema(graph, node)))
+}
+
+/// The first row that comes with each key. Behind the exchange by the key; without one all rows go to one worker.
+pub fn keep_first(graph: &mut JobGraph, input: NodeId, mut spec: KeepFirstSpec) -> Result<(NodeId, SchemaRef)> {
+    check_append(graph, input, "keep-first")?;
+    spec.state_ttl_ms = graph.state_ttl_ms();
+    let key = spec.key.clone();
+    let factory = KeepFirstFactory::try_new(spec)?;
+    let exchange = factory.exchange();
+    let node = stateful(graph, "keep-first", factory, input, exchange);
+    graph.set_key(node, Some(key));
     Ok((node, schema(graph, node)))
 }
 

@@ -23,7 +23,7 @@ fn sorted(text: &str) -> Vec<&str> {
 fn follow(query: &str, updates: usize) -> (BTreeMap<i64, i64>, String) {
     let sandbox = Sandbox::new();
     let mut child = start(sandbox.command(&["run", "-o", "changelog", "-c", &format!("{ENDLESS}{query}")]));
-    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let (mut there, mut updated) = (BTreeMap::new(), 0);
     while updated < updates {
         let line: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
@@ -106,4 +106,16 @@ fn a_table_with_a_key_has_one_row_of_each() {
     let file = table("'connector' = 'filesystem', 'path' = 'out', 'format' = 'csv'");
     let refused = sandbox.run(&["run", "-c", &format!("{TABLE}{file} INSERT INTO p SELECT * FROM bid")]);
     refused.expect_code(65).expect_talk("R0701").expect_talk("PRIMARY KEY");
+}
+
+/// What came first stays first: rows that are told once and stay can take it.
+#[test]
+fn the_first_row_to_come_is_never_taken_back() {
+    let query = "SELECT n FROM (SELECT id % 4 AS n, ROW_NUMBER() OVER (PARTITION BY id % 4 ORDER BY p) AS r \
+        FROM (SELECT id, PROCTIME() AS p FROM n)) WHERE r = 1";
+    let sandbox = Sandbox::new();
+    let explained = sandbox.run(&["explain", "-c", &format!("{ENDLESS}{query}")]);
+    explained.expect_code(0);
+    assert!(explained.stdout.contains("keep-first"), "{}", explained.stdout);
+    assert!(!explained.stdout.contains("retract"), "{}", explained.stdout);
 }

@@ -67,7 +67,7 @@ impl GroupState {
         Ok(delta)
     }
 
-    fn changed_groups(&self, groups: &Groups) -> Result<Option<TableDelta>> {
+    fn changed_groups(&self, groups: &mut Groups) -> Result<Option<TableDelta>> {
         let slots = groups.changed.slots().to_vec();
         if slots.is_empty() {
             return Ok(None);

@@ -219,7 +219,9 @@ impl Counts {
             }
         }
         if !is_told {
-            self.slots.iter().for_each(|slot| drop(self.touched.mark(slot)));
+            for slot in self.slots.iter() {
+                self.touched.mark(slot);
+            }
         }
         Ok(())
     }

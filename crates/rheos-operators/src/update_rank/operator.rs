@@ -33,10 +33,21 @@ pub(crate) struct UpdateRank {
 /// Changes on their way out.
 #[derive(Default)]
 struct Emission {
-    /// Partitions that have not told their changes.
+    /// Partitions that have not told their changes, the last one first.
     waiting: Vec<u32>,
+    /// Partitions that have told these changes.
+    told: Vec<u32>,
+    changes: Vec<Change>,
+    /// The first of the changes that is not in the queue.
+    next: usize,
     queue: ChunkQueue,
     ends_epoch: bool,
+}
+
+impl Emission {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.next == self.changes.len()
+    }
 }
 
 impl UpdateRank {
@@ -70,9 +81,10 @@ impl UpdateRank {
     fn emit(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
         while !self.emission.queue.has_full_chunk() && self.step()? {}
         match self.emission.queue.emit_one(ctx)? {
-            Progress::Done if !self.emission.waiting.is_empty() => Ok(Progress::More),
+            Progress::Done if !self.emission.is_empty() => Ok(Progress::More),
             Progress::More => Ok(Progress::More),
             Progress::Done => {
+                self.refill();
                 self.telling.is_told(ctx.watermark);
                 if std::mem::take(&mut self.emission.ends_epoch) {
                     self.partitions.expire(ctx.watermark.ms());
@@ -82,23 +94,34 @@ impl UpdateRank {
         }
     }
 
-    /// Lets some partitions tell their changes. `false`: none waits.
+    /// Makes rows of some changes. `false`: there are no more.
     fn step(&mut self) -> Result<bool> {
-        let (mut changes, mut told) = (vec![], vec![]);
+        if self.emission.next == self.emission.changes.len() {
+            self.refill();
+        }
+        let changes = &self.emission.changes[self.emission.next..];
+        if changes.is_empty() {
+            return Ok(false);
+        }
+        let count = whole_pairs(changes, CHUNK_ROWS_MAX);
+        let rows = self.rows(&changes[..count])?;
+        self.emission.queue.push(rows);
+        self.emission.next += count;
+        Ok(true)
+    }
+
+    /// Lets partitions tell their changes, as many as make a chunk. What was told before is in the queue.
+    fn refill(&mut self) {
+        let Emission { waiting, told, changes, next, .. } = &mut self.emission;
+        told.drain(..).for_each(|slot| self.partitions.release(slot));
+        changes.clear();
+        *next = 0;
         while changes.len() < CHUNK_ROWS_MAX
-            && let Some(slot) = self.emission.waiting.pop()
+            && let Some(slot) = waiting.pop()
         {
-            self.partitions.tell(slot, &mut changes);
+            self.partitions.tell(slot, changes);
             told.push(slot);
         }
-        let mut rest = changes.as_slice();
-        while !rest.is_empty() {
-            let (chunk, behind) = rest.split_at(whole_pairs(rest, CHUNK_ROWS_MAX));
-            self.emission.queue.push(self.rows(chunk)?);
-            rest = behind;
-        }
-        told.into_iter().for_each(|slot| self.partitions.release(slot));
-        Ok(!self.emission.waiting.is_empty())
     }
 
     fn rows(&self, changes: &[Change]) -> Result<RecordBatch> {

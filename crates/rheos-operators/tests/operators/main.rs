@@ -6,6 +6,7 @@ mod aggregate_functions;
 mod cases;
 mod changes;
 mod clock;
+mod first_keys;
 mod groups;
 mod joins;
 mod materialised;

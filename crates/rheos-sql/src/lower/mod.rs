@@ -274,11 +274,11 @@ impl Lowering<'_> {
 
     /// The rows of `plan`; those that are there already if an equal part was lowered before.
     fn lower(&mut self, plan: &LogicalPlan) -> Result<Stream> {
-        if let Some(stream) = self.shared.find(plan, self.emit.mode) {
+        if let Some(stream) = self.shared.find(plan, self.emit) {
             return Ok(stream);
         }
         let stream = self.lower_anew(plan)?;
-        self.shared.keep(plan, self.emit.mode, &stream)?;
+        self.shared.keep(plan, self.emit, &stream)?;
         Ok(stream)
     }
 
@@ -305,12 +305,12 @@ impl Lowering<'_> {
                 let node = extension.node.as_any();
                 match (node.downcast_ref::<WindowNode>(), node.downcast_ref::<SetNode>()) {
                     (Some(window), _) => self.window(window),
-                    (_, Some(set)) => self.set_operation(set.operation, &set.left, &set.right, plan.schema()),
+                    (_, Some(set)) => self.counted(set.operation, &set.left, &set.right, plan.schema()),
                     _ => Err(Error::internal("an unknown node is in the plan")),
                 }
             }
             LogicalPlan::Join(join) => match self.changing_set(join)? {
-                Some(operation) => self.set_operation(operation, &join.left, &join.right, &join.schema),
+                Some(operation) => self.counted(operation, &join.left, &join.right, &join.schema),
                 None => self.join(join),
             },
             LogicalPlan::Window(window) => self.rank(window, None, true),

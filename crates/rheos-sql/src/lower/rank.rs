@@ -15,13 +15,13 @@ use datafusion_physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use rheos_core::error::{Error, Result};
 use rheos_core::source::Boundedness;
 use rheos_operators::risk::may_fail;
-use rheos_operators::{RankFunction, UpdateRankSpec, WindowColumns, WindowRankSpec, plan};
+use rheos_operators::{KeepFirstSpec, RankFunction, UpdateRankSpec, WindowColumns, WindowRankSpec, plan};
 use sqlparser::keywords::Keyword;
 
 use super::changes::Changing;
 use super::stream::{Slot, Stream, unique};
 use super::{Lowering, column, column_index};
-use crate::event_time;
+use crate::event_time::{self, TimeAttribute};
 use crate::windows::WindowColumn;
 
 /// What is said of ranks that change where they cannot.
@@ -208,6 +208,7 @@ impl Lowering<'_> {
         stream: Stream,
         number: &str,
     ) -> Result<Stream> {
+        let is_by_arrival = partition.changes && !stream.has_weights() && is_by_arrival(&over, input);
         let (rows, partition_by, order_by) = self.ordered(stream, input, &partition.keys, &over.order_by)?;
         let unique_name = || unique(rows.names().into_iter().chain([number.to_string()])).pop().unwrap_or_default();
         let (schema, function, limit) = (Arc::clone(&rows.schema), over.function, over.limit);
@@ -219,11 +220,16 @@ impl Lowering<'_> {
             slots.push(Slot::Column(schema.fields().len() - 1));
             return Ok(Stream { node, schema, slots, ..rows });
         }
-        self.note_change(CHANGING_RANK);
         let columns = partition_by.iter().map(column_index).collect::<Option<Vec<_>>>();
         let partition_by = columns.ok_or_else(|| Error::internal("a partition is no column"))?;
         let (name, emit_interval_ms) = (over.name.map(|_| unique_name()), self.emit.interval_ms);
         slots.extend(name.is_some().then(|| Slot::Column(rows.width())));
+        if is_by_arrival {
+            let spec = KeepFirstSpec { input: schema, key: partition_by, name, state_ttl_ms: None };
+            let (node, schema) = plan::keep_first(self.graph, rows.node, spec)?;
+            return Ok(Stream { node, schema, slots, ..rows });
+        }
+        self.note_change(CHANGING_RANK);
         let spec = UpdateRankSpec {
             input: schema,
             partition_by,
@@ -264,6 +270,14 @@ impl Lowering<'_> {
         let order_by = order_by.iter().map(order).collect::<Result<Vec<_>>>()?;
         Ok((rows, partition_by, order_by))
     }
+}
+
+/// Whether the first row of each partition is the one that comes first: nothing that is told of it is ever taken back.
+fn is_by_arrival(over: &Over, input: &LogicalPlan) -> bool {
+    let [SortExpr { expr: Expr::Column(column), asc: true, .. }] = over.order_by.as_slice() else { return false };
+    over.function == RankFunction::RowNumber
+        && over.limit == Some(1)
+        && matches!(event_time::check(input, column.clone()), Ok(TimeAttribute::Processing))
 }
 
 /// The condition and the rank of a plan whose upper part reads all but the number, and whose condition asks no more of it than that it is

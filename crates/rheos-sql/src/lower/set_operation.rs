@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion_common::{Column, DFSchema, JoinType, NullEquality};
+use datafusion_common::{DFSchema, JoinType, NullEquality};
 use datafusion_expr::logical_plan::Join;
 use datafusion_expr::{Distinct, Expr, LogicalPlan};
 use rheos_core::NodeId;
@@ -35,7 +35,7 @@ impl Lowering<'_> {
     }
 
     /// The rows of both sides, counted. `output`: the columns.
-    pub(super) fn set_operation(
+    pub(super) fn counted(
         &mut self,
         operation: SetOperation,
         left: &LogicalPlan,
@@ -43,12 +43,12 @@ impl Lowering<'_> {
         output: &DFSchema,
     ) -> Result<Stream> {
         // They are counted here, once for all.
-        let counted = |plan: &LogicalPlan| match plan {
+        let all = |plan: &LogicalPlan| match plan {
             LogicalPlan::Distinct(Distinct::All(input)) => input.as_ref().clone(),
             other => other.clone(),
         };
         let (left, right) = match operation {
-            SetOperation::Intersect | SetOperation::Except => (counted(left), counted(right)),
+            SetOperation::Intersect | SetOperation::Except => (all(left), all(right)),
             SetOperation::IntersectAll | SetOperation::ExceptAll => (left.clone(), right.clone()),
         };
         let changes = self.wants_changes(&left)? || self.wants_changes(&right)?;
@@ -94,12 +94,9 @@ fn is_by_all_columns(join: &Join) -> bool {
         Expr::Column(column) => schema.index_of_column(column).ok(),
         _ => None,
     };
-    let same_type = |(a, b): (&Column, &Column)| match (left.field_from_column(a), right.field_from_column(b)) {
-        (Ok(a), Ok(b)) => a.data_type() == b.data_type(),
-        _ => false,
-    };
+    let same_types = || left.fields().iter().zip(right.fields()).all(|(a, b)| a.data_type() == b.data_type());
     join.on.len() == left.fields().len()
         && join.on.len() == right.fields().len()
         && join.on.iter().enumerate().all(|(at, (a, b))| place(a, left) == Some(at) && place(b, right) == Some(at))
-        && left.columns().iter().zip(right.columns().iter()).all(same_type)
+        && same_types()
 }
