@@ -44,6 +44,9 @@ pub(crate) struct Epoch<R> {
     pub(crate) restart: Option<usize>,
 }
 
+/// A row, how often it comes or goes, whether it comes, and where among the others.
+type Step<R> = (R, i64, bool, prop::sample::Index);
+
 /// Epochs of changes. Rows that go have come before, or come in the same epoch. `only_grows`: none goes.
 pub(crate) fn epochs<R: Clone + Ord + std::fmt::Debug + 'static>(
     row: impl Strategy<Value = R> + Clone,
@@ -53,24 +56,23 @@ pub(crate) fn epochs<R: Clone + Ord + std::fmt::Debug + 'static>(
     let epoch = (steps, 1usize..40, prop::option::weighted(0.2, 1usize..4));
     prop::collection::vec(epoch, 1..8).prop_map(move |epochs| {
         let mut there: BTreeMap<R, i64> = BTreeMap::new();
-        let of_epoch =
-            |(steps, batch_rows, restart): (Vec<(R, i64, bool, prop::sample::Index)>, usize, Option<usize>)| {
-                let mut changes = vec![];
-                for (row, copies, comes, at) in steps {
-                    let (row, weight) = match comes || only_grows || there.is_empty() {
-                        true => (row, if only_grows { 1 } else { copies }),
-                        false => {
-                            let (row, known) = there.iter().nth(at.index(there.len())).unwrap();
-                            (row.clone(), -copies.min(*known))
-                        }
-                    };
-                    *there.entry(row.clone()).or_default() += weight;
-                    there.retain(|_, copies| *copies != 0);
-                    // Somewhere among the others, so that a row may go before it has come.
-                    changes.insert(at.index(changes.len() + 1), (row, weight));
-                }
-                Epoch { changes, batch_rows, restart }
-            };
+        let of_epoch = |(steps, batch_rows, restart): (Vec<Step<R>>, usize, Option<usize>)| {
+            let mut changes = vec![];
+            for (row, copies, comes, at) in steps {
+                let (row, weight) = match comes || only_grows || there.is_empty() {
+                    true => (row, if only_grows { 1 } else { copies }),
+                    false => {
+                        let (row, known) = there.iter().nth(at.index(there.len())).unwrap();
+                        (row.clone(), -copies.min(*known))
+                    }
+                };
+                *there.entry(row.clone()).or_default() += weight;
+                there.retain(|_, copies| *copies != 0);
+                // Somewhere among the others, so that a row may go before it has come.
+                changes.insert(at.index(changes.len() + 1), (row, weight));
+            }
+            Epoch { changes, batch_rows, restart }
+        };
         epochs.into_iter().map(of_epoch).collect()
     })
 }

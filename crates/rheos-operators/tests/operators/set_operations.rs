@@ -1,6 +1,6 @@
 //! INTERSECT and EXCEPT against counting all rows of both sides.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
