@@ -273,6 +273,14 @@ impl Groups {
         self.calls.clear(&self.gone());
     }
 
+    /// Empties groups that have been told for good.
+    pub(super) fn empty(&mut self, slots: &[u32]) {
+        for slot in slots {
+            self.counts[*slot as usize] = 0;
+            self.changed.mark(*slot);
+        }
+    }
+
     /// Frees the slots of the groups that are gone, when the epoch's changes are handed over.
     pub(super) fn settle(&mut self) {
         for slot in self.gone() {

@@ -194,6 +194,7 @@ impl Operator for GroupAggregate {
         match self.emits {
             GroupEmits::New => {}
             GroupEmits::RowsAtEnd if change.combined == Watermark::MAX => {
+                self.open();
                 self.begin_end()?;
                 return self.resume(ctx);
             }
@@ -247,6 +248,8 @@ impl Operator for GroupAggregate {
                     self.stage = Stage::Rows { slots, next, times };
                     return Ok(Progress::More);
                 }
+                // They are out with this epoch: a job that goes on from its end does not tell them again.
+                self.groups.empty(&slots);
                 Ok(Progress::Done)
             }
         }

@@ -274,6 +274,11 @@ proptest! {
             .collect();
         expected.sort();
         prop_assert_eq!(sorted_rows(&harness.take_output()), expected);
+        // A job that dies behind the epoch in which they were told, and goes on from its end, does not tell them again.
+        harness.end_epoch().unwrap();
+        let mut harness = OperatorHarness::restored(&factory, 2, routing, harness.snapshot()).unwrap();
+        harness.end().unwrap();
+        prop_assert!(harness.take_output().is_empty());
     }
 }
 
