@@ -234,7 +234,7 @@ mod tests {
                 assert_eq!(run.key_groups.len(), run.rows.num_rows());
                 for (group, text) in run.key_groups.iter().zip(run.rows.column(0).as_string::<i32>()) {
                     assert!(groups.contains(*group));
-                    assert_eq!(text.unwrap().parse(), Ok(group.0));
+                    assert_eq!(text.unwrap().parse::<u16>(), Ok(group.0));
                 }
             }
         }
