@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use rheos_core::change::{Changes, with_weights};
 use rheos_core::connector::{ConnectorRegistry, TableDefinition};
-use rheos_core::error::{Error, Result, did_you_mean};
+use rheos_core::error::{Error, Result, Span, did_you_mean};
 use rheos_core::graph::{JobGraph, Node, NodeKind};
 use rheos_core::letters;
 use rheos_core::sink::{Sink, SinkWriter, WriterContext};
@@ -106,6 +106,7 @@ pub(crate) fn plan(text: &str, options: &PlanOptions, registry: &ConnectorRegist
         sinks: BTreeMap::new(),
         outputs: vec![],
         endless: 0,
+        interval_at: None,
     };
     *planner.catalog.hints_mut() = Hints::find(text, &options.variables)?;
     let statements = statements(text, &options.variables)?;
@@ -158,6 +159,8 @@ struct Planner<'a> {
     outputs: Vec<Output>,
     /// Bare queries without an end.
     endless: usize,
+    /// Where `emit.interval` is set.
+    interval_at: Option<Span>,
 }
 
 impl Planner<'_> {
@@ -186,6 +189,9 @@ impl Planner<'_> {
             Statement::Set { name, value, value_at } => {
                 let at = if Settings::knows(&name.value) { value_at } else { place(name.span) };
                 self.settings.set(&name.value, &value).map_err(|e| e.with_span(at))?;
+                if own_name(&name.value) == "emit.interval" {
+                    self.interval_at = Some(at);
+                }
                 self.catalog.hints_mut().state_ttl_ms = self.settings.state_ttl_ms;
                 Ok(())
             }
@@ -231,7 +237,11 @@ impl Planner<'_> {
         if self.settings.emit.interval_ms.is_some_and(|ms| ms > self.settings.checkpoint_interval_ms) {
             let what =
                 "setting 'emit.interval' is longer than 'checkpoint.interval', and changes are told with each of those";
-            return Err(Error::invalid(104, what).with_hint("set 'checkpoint.interval' to as much, or take it away"));
+            let error = Error::invalid(104, what).with_hint("set 'checkpoint.interval' to as much, or take it away");
+            return Err(match self.interval_at {
+                Some(at) => error.with_span(at),
+                None => error,
+            });
         }
         self.catalog.hints_mut().state_ttl_ms = self.settings.state_ttl_ms;
         self.catalog.hints().check(self.catalog.names())?;

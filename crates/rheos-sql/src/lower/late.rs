@@ -63,10 +63,16 @@ impl LateParts {
 impl Lowering<'_> {
     /// The stream whose window is pending, without its late rows, if those are read.
     pub(super) fn without_late(&mut self, window: &WindowNode, stream: Stream) -> Result<Stream> {
-        let (Some(name), Some(pending)) = (&window.late, &stream.pending) else { return Ok(stream) };
-        let Some(time) = pending.time else { return Ok(stream) };
+        let Some(name) = &window.late else { return Ok(stream) };
+        if stream.pending.as_ref().is_none_or(|pending| pending.time.is_none()) {
+            return Ok(stream);
+        }
         let late = self.catalog.late_of(&format!("{name}{LATE_SUFFIX}")).map_err(|e| self.df(e))?;
         let Some(late) = late else { return Ok(stream) };
+        // A row that goes cannot be late: what it takes back may be in its window already.
+        let stream = self.settled(stream, &format!("{name}{LATE_SUFFIX}"))?;
+        let Some(pending) = &stream.pending else { return Ok(stream) };
+        let Some(time) = pending.time else { return Ok(stream) };
         let port = self.late_port(window, &stream, &late);
         if !pending.is_session() {
             let node = plan::late_rows(self.graph, stream.node, time, pending.spec, port)?;
