@@ -21,6 +21,8 @@ pub struct TableDefinition {
     pub options: BTreeMap<String, String>,
     /// `PARTITIONED BY (...)`: names of columns of `schema`, each once. Empty where the connector has no partitions.
     pub partitioned_by: Vec<String>,
+    /// `PRIMARY KEY (...)`: names of columns of `schema`, each once. Empty where rows have no key, or one that is computed.
+    pub primary_key: Vec<String>,
     /// `name TYPE METADATA FROM 'key'`: columns for reading, whose values the connector makes. They are not in `schema`.
     pub metadata: Vec<MetadataColumn>,
 }

@@ -18,6 +18,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use serde::{Deserialize, Serialize};
 
+use crate::change::Changes;
 use crate::credit::Wake;
 use crate::error::{Result, Warn};
 use crate::letters::{DeadLetter, LetterBox, OnError};
@@ -224,6 +225,12 @@ pub trait SplitReader {
 pub trait Source: Send + Sync + fmt::Debug {
     /// The columns that readers give, already reduced to those that the job uses.
     fn schema(&self) -> SchemaRef;
+
+    /// What its rows say. Where they go as well as come, the last column of the schema is their weight (see
+    /// [`crate::change`]), which no projection names.
+    fn changes(&self) -> Changes {
+        Changes::Append
+    }
 
     /// Whether it ends.
     fn boundedness(&self) -> Boundedness;

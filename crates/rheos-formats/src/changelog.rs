@@ -51,7 +51,7 @@ pub fn lines(batch: &RecordBatch, key: Option<&[usize]>) -> Result<RecordBatch> 
 }
 
 /// Tells for two rows whether they agree in the key; without one no two do.
-fn same_key(rows: &RecordBatch, key: Option<&[usize]>) -> Result<impl Fn(usize, usize) -> bool> {
+pub(crate) fn same_key(rows: &RecordBatch, key: Option<&[usize]>) -> Result<impl Fn(usize, usize) -> bool> {
     let is_known = key.is_some();
     let columns = key.unwrap_or_default().iter().map(|at| rows.column(*at));
     let compared = columns.map(|column| make_comparator(column, column, SortOptions::default()));

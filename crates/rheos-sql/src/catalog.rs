@@ -14,6 +14,7 @@ use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, Ty
 use datafusion_expr::{
     AggregateUDF, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
 };
+use rheos_core::change::Changes;
 use rheos_core::connector::{Connector, TableDefinition};
 use rheos_core::error::{Error, Result, Span, did_you_mean};
 use rheos_core::letters::ERRORS_SUFFIX;
@@ -88,6 +89,14 @@ impl Table {
         let source = self.source.get_or_init(|| {
             let stored = self.connector.source(&self.definition).map_err(|e| self.places.locate(e))?;
             Ok(match &self.computed_time {
+                Some(column) if stored.changes() != Changes::Append => {
+                    let name = column.field.name();
+                    let what =
+                        format!("an event time that is computed ('{name}') of rows that change is not supported yet");
+                    let error =
+                        Error::invalid(142, what).with_hint("declare the WATERMARK for a column that is stored");
+                    return Err(self.places.locate(error));
+                }
                 Some(column) => Arc::new(ComputedSource::new(stored, column.clone())),
                 None => stored,
             })

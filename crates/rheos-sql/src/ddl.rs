@@ -139,6 +139,14 @@ impl TableDdl {
         self.primary_key.map(|_| self.key_columns.iter().map(known).collect())
     }
 
+    /// The columns of the PRIMARY KEY where all are stored.
+    pub(crate) fn stored_key(&self) -> Vec<String> {
+        let is_stored = |name: &String| {
+            self.columns.iter().any(|c| c.name.value == *name && matches!(c.kind, ColumnKind::Stored { .. }))
+        };
+        self.primary_key().filter(|key| key.iter().all(is_stored)).unwrap_or_default()
+    }
+
     /// Errors: the key lists a column that there is not, or one twice.
     fn check_primary_key(&self) -> Result<()> {
         let names = || self.columns.iter().map(|c| c.name.value.as_str());

@@ -29,10 +29,26 @@ pub(crate) enum TimeAttribute {
 /// Checks that `column` of `input` can be windowed over. Errors: `Invalid` with what to write instead; without a place.
 pub(crate) fn check(input: &LogicalPlan, column: Column) -> Result<TimeAttribute> {
     let index = input.schema().index_of_column(&column).map_err(|_| Error::internal("the time column was lost"))?;
-    match trace(input, index, &column.name)? {
+    match trace(input, index, &column.name, Purpose::Window)? {
         Domain::Event => Ok(TimeAttribute::Event(Expr::Column(column))),
         Domain::Processing => Ok(TimeAttribute::Processing),
     }
+}
+
+/// Whether no row comes any more whose `column` of `input` is behind the watermark. Beside event times these are the ends of
+/// windows that have closed.
+pub(crate) fn is_at_watermark(input: &LogicalPlan, index: usize) -> bool {
+    let name = input.schema().field(index).name();
+    trace(input, index, name, Purpose::Bound).is_ok_and(|domain| domain == Domain::Event)
+}
+
+/// What a time is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To window over: the very times that watermarks are of.
+    Window,
+    /// To tell which rows cannot come any more.
+    Bound,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +57,7 @@ enum Domain {
     Processing,
 }
 
-fn trace(plan: &LogicalPlan, index: usize, name: &str) -> Result<Domain> {
+fn trace(plan: &LogicalPlan, index: usize, name: &str, purpose: Purpose) -> Result<Domain> {
     match plan {
         LogicalPlan::TableScan(scan) => {
             if let Some(name) = side_name(&scan.source) {
@@ -50,20 +66,22 @@ fn trace(plan: &LogicalPlan, index: usize, name: &str) -> Result<Domain> {
             let Some(table) = scanned_table(&scan.source) else { return computed(plan, name) };
             trace_table(table, scan.projection.as_ref().map_or(index, |p| p[index]), name)
         }
-        LogicalPlan::SubqueryAlias(alias) => trace(&alias.input, index, name),
-        LogicalPlan::Filter(filter) => trace(&filter.input, index, name),
-        LogicalPlan::Sort(sort) => trace(&sort.input, index, name),
-        LogicalPlan::Limit(limit) => trace(&limit.input, index, name),
-        LogicalPlan::Distinct(distinct) => trace(distinct.input(), index, name),
-        LogicalPlan::Projection(projection) => trace_expr(&projection.expr[index], &projection.input, plan, name),
+        LogicalPlan::SubqueryAlias(alias) => trace(&alias.input, index, name, purpose),
+        LogicalPlan::Filter(filter) => trace(&filter.input, index, name, purpose),
+        LogicalPlan::Sort(sort) => trace(&sort.input, index, name, purpose),
+        LogicalPlan::Limit(limit) => trace(&limit.input, index, name, purpose),
+        LogicalPlan::Distinct(distinct) => trace(distinct.input(), index, name, purpose),
+        LogicalPlan::Projection(projection) => {
+            trace_expr(&projection.expr[index], &projection.input, plan, name, purpose)
+        }
         LogicalPlan::Aggregate(aggregate) => match aggregate.group_expr.get(index) {
-            Some(Expr::Column(c)) if is_window_time(&aggregate.input, c) => Ok(Domain::Event),
+            Some(Expr::Column(c)) if is_window_time(&aggregate.input, c, purpose) => Ok(Domain::Event),
             _ => computed(plan, name),
         },
         LogicalPlan::Union(union) => {
             let mut domains = vec![];
             for input in &union.inputs {
-                domains.push(trace(input, index, name)?);
+                domains.push(trace(input, index, name, purpose)?);
             }
             match domains.iter().all(|d| *d == domains[0]) {
                 true => Ok(domains[0]),
@@ -74,25 +92,25 @@ fn trace(plan: &LogicalPlan, index: usize, name: &str) -> Result<Domain> {
         LogicalPlan::Join(join) => {
             let width = join.left.schema().fields().len();
             match join.join_type {
-                JoinType::RightSemi | JoinType::RightAnti => trace(&join.right, index, name),
-                _ if index < width => trace(&join.left, index, name),
-                _ => trace(&join.right, index - width, name),
+                JoinType::RightSemi | JoinType::RightAnti => trace(&join.right, index, name, purpose),
+                _ if index < width => trace(&join.left, index, name, purpose),
+                _ => trace(&join.right, index - width, name, purpose),
             }
         }
         LogicalPlan::Window(window) if index < window.input.schema().fields().len() => {
-            trace(&window.input, index, name)
+            trace(&window.input, index, name, purpose)
         }
         LogicalPlan::Unnest(unnest) => match unnest.dependency_indices.get(index) {
             Some(below) if unnest.list_type_columns.iter().all(|(list, _)| list != below) => {
-                trace(&unnest.input, *below, name)
+                trace(&unnest.input, *below, name, purpose)
             }
             _ => computed(plan, name),
         },
         LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<WindowNode>() {
-            Some(window) if index < window.input.schema().fields().len() => trace(&window.input, index, name),
+            Some(window) if index < window.input.schema().fields().len() => trace(&window.input, index, name, purpose),
             Some(window) if window.time == TimeAttribute::Processing => Err(above_processing()),
             // The last of the three is window_time, which is where the rows of a window stand in time.
-            Some(window) if index == window.input.schema().fields().len() + 2 => Ok(Domain::Event),
+            Some(window) if is_time_of(window, index, purpose) => Ok(Domain::Event),
             _ => computed(plan, name),
         },
         _ => computed(plan, name),
@@ -117,12 +135,12 @@ fn trace_table(table: &Table, index: usize, name: &str) -> Result<Domain> {
     }
 }
 
-fn trace_expr(expr: &Expr, input: &LogicalPlan, plan: &LogicalPlan, name: &str) -> Result<Domain> {
+fn trace_expr(expr: &Expr, input: &LogicalPlan, plan: &LogicalPlan, name: &str, purpose: Purpose) -> Result<Domain> {
     match expr {
-        Expr::Alias(alias) => trace_expr(&alias.expr, input, plan, name),
+        Expr::Alias(alias) => trace_expr(&alias.expr, input, plan, name, purpose),
         Expr::ScalarFunction(function) if function.name() == PROCTIME => Ok(Domain::Processing),
         Expr::Column(column) => match input.schema().index_of_column(column) {
-            Ok(index) => trace(input, index, name),
+            Ok(index) => trace(input, index, name, purpose),
             Err(_) => computed(plan, name),
         },
         _ => computed(plan, name),
@@ -130,39 +148,46 @@ fn trace_expr(expr: &Expr, input: &LogicalPlan, plan: &LogicalPlan, name: &str) 
 }
 
 /// Whether a column is a window's `window_time`. Another key of an aggregate is older than the aggregate's results.
-fn is_window_time(plan: &LogicalPlan, column: &Column) -> bool {
+fn is_window_time(plan: &LogicalPlan, column: &Column, purpose: Purpose) -> bool {
     let Ok(index) = plan.schema().index_of_column(column) else { return false };
     match plan {
         LogicalPlan::SubqueryAlias(_) | LogicalPlan::Filter(_) => {
             let Some(input) = plan.inputs().first().copied() else { return false };
             let (qualifier, field) = input.schema().qualified_field(index);
-            is_window_time(input, &Column::new(qualifier.cloned(), field.name()))
+            is_window_time(input, &Column::new(qualifier.cloned(), field.name()), purpose)
         }
         LogicalPlan::Projection(projection) => match projection.expr[index].clone().unalias() {
-            Expr::Column(inner) => is_window_time(&projection.input, &inner),
+            Expr::Column(inner) => is_window_time(&projection.input, &inner, purpose),
             _ => false,
         },
         LogicalPlan::Aggregate(aggregate) => match aggregate.group_expr.get(index) {
-            Some(Expr::Column(inner)) => is_window_time(&aggregate.input, inner),
+            Some(Expr::Column(inner)) => is_window_time(&aggregate.input, inner, purpose),
             _ => false,
         },
         LogicalPlan::Extension(extension) => extension
             .node
             .as_any()
             .downcast_ref::<WindowNode>()
-            .is_some_and(|w| w.time != TimeAttribute::Processing && index == w.input.schema().fields().len() + 2),
+            .is_some_and(|w| w.time != TimeAttribute::Processing && is_time_of(w, index, purpose)),
         LogicalPlan::Join(join) if !matches!(join.join_type, JoinType::RightSemi | JoinType::RightAnti) => {
             let width = join.left.schema().fields().len();
             let (input, index) = if index < width { (&join.left, index) } else { (&join.right, index - width) };
             let (qualifier, field) = input.schema().qualified_field(index);
-            is_window_time(input, &Column::new(qualifier.cloned(), field.name()))
+            is_window_time(input, &Column::new(qualifier.cloned(), field.name()), purpose)
         }
         LogicalPlan::Window(window) if index < window.input.schema().fields().len() => {
             let (qualifier, field) = window.input.schema().qualified_field(index);
-            is_window_time(&window.input, &Column::new(qualifier.cloned(), field.name()))
+            is_window_time(&window.input, &Column::new(qualifier.cloned(), field.name()), purpose)
         }
         _ => false,
     }
+}
+
+/// Whether a column of a window is one of the times at which its rows stand: the last of the three that it adds, and for bounds
+/// its end, which is no earlier.
+fn is_time_of(window: &WindowNode, index: usize, purpose: Purpose) -> bool {
+    let width = window.input.schema().fields().len();
+    index == width + 2 || (purpose == Purpose::Bound && index == width + 1)
 }
 
 /// The name of a relation of what could not be used.

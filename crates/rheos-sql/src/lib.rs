@@ -22,6 +22,7 @@ mod costs;
 mod ddl;
 mod diagnose;
 mod dialect;
+mod emit;
 mod event_time;
 mod examples;
 mod explain;

@@ -24,7 +24,7 @@ use crate::settings::{Emit, EmitMode, Settings, StateSettings, own_name};
 use crate::side::{self, TablesRead};
 use crate::statement::{InsertInto, Statement, ViewDdl, parse};
 use crate::tokens::{Tokens, place, statements, whole};
-use crate::{diagnose, event_time, insert, metadata, optimize, query, types};
+use crate::{diagnose, emit, event_time, insert, metadata, optimize, query, types};
 
 /// Makes the sink of the n-th bare `SELECT` for rows of a schema.
 pub type ResultSink = Arc<dyn Fn(usize, SchemaRef) -> Arc<dyn Sink> + Send + Sync>;
@@ -198,7 +198,8 @@ impl Planner<'_> {
             Statement::Explain(inner) => {
                 let mut task = match *inner {
                     Statement::Insert(insert) => self.insert(insert)?,
-                    Statement::Query(tokens) => {
+                    Statement::Query(mut tokens) => {
+                        let emit = self.result_emit(emit::take(&mut tokens))?;
                         let (plan, aliases, schema) = self.result(&tokens)?;
                         let sink: Arc<dyn Sink> = Arc::new(ExplainedSink { schema });
                         // What only the printing of changes could refuse is explained.
@@ -207,7 +208,7 @@ impl Planner<'_> {
                             other => other,
                         };
                         let target = Target { name: EXPLAINED.into(), table: None, sink, takes, key: None };
-                        Task { plan, tokens, aliases, emit: self.result_emit()?, target }
+                        Task { plan, tokens, aliases, emit, target }
                     }
                     _ => return Err(Error::internal("EXPLAIN of a statement without a plan")),
                 };
@@ -226,6 +227,11 @@ impl Planner<'_> {
     fn finish(mut self) -> Result<Program> {
         for (name, value) in &self.options.settings {
             self.settings.set(name, value)?;
+        }
+        if self.settings.emit.interval_ms.is_some_and(|ms| ms > self.settings.checkpoint_interval_ms) {
+            let what =
+                "setting 'emit.interval' is longer than 'checkpoint.interval', and changes are told with each of those";
+            return Err(Error::invalid(104, what).with_hint("set 'checkpoint.interval' to as much, or take it away"));
         }
         self.catalog.hints_mut().state_ttl_ms = self.settings.state_ttl_ms;
         self.catalog.hints().check(self.catalog.names())?;
@@ -329,6 +335,7 @@ impl Planner<'_> {
             partitioned_by: ddl.partition_columns(&schema)?,
             schema,
             options: ddl.connector_options(),
+            primary_key: ddl.stored_key(),
             metadata: metadata::columns(&ddl, connector.as_ref())?,
         };
         if ddl.columns.is_empty() {
@@ -413,7 +420,8 @@ impl Planner<'_> {
             .map_err(|e| diagnose::planning(e, tokens, &self.catalog))
     }
 
-    fn insert(&mut self, insert: InsertInto) -> Result<Task> {
+    fn insert(&mut self, mut insert: InsertInto) -> Result<Task> {
+        let emit = self.emit(emit::take(&mut insert.query))?;
         let at = place(insert.table.span);
         let table = Arc::clone(self.catalog.table(&insert.table.value).map_err(|e| e.with_span(at))?);
         let name = &table.definition.name;
@@ -447,22 +455,23 @@ impl Planner<'_> {
             plan,
             tokens: insert.query,
             aliases,
-            emit: self.emit()?,
+            emit,
             target: Target { name: format!("sink:{name}"), table: Some(name.clone()), sink, takes, key },
         })
     }
 
-    /// What the next query gives: as it is set here, or from outside.
-    fn emit(&self) -> Result<Emit> {
+    /// What the next query gives: as it says itself, as it is set here, or from outside.
+    fn emit(&self, own: Option<EmitMode>) -> Result<Emit> {
         let mut settings = Settings { emit: self.settings.emit, ..Settings::default() };
         let outside = self.options.settings.iter().filter(|(name, _)| name.starts_with("emit."));
         outside.into_iter().try_for_each(|(name, value)| settings.set(name, value))?;
-        Ok(settings.emit)
+        let Emit { mode, interval_ms } = settings.emit;
+        Ok(Emit { mode: own.unwrap_or(mode), interval_ms })
     }
 
     /// The same of a bare query: who shows changes wants them.
-    fn result_emit(&self) -> Result<Emit> {
-        let emit = self.emit()?;
+    fn result_emit(&self, own: Option<EmitMode>) -> Result<Emit> {
+        let emit = self.emit(own)?;
         let mode = match (emit.mode, self.options.results) {
             (EmitMode::Auto, ResultRows::Changes) => EmitMode::Changes,
             (mode, _) => mode,
@@ -488,7 +497,8 @@ impl Planner<'_> {
         Ok((plan, aliases, Arc::new(Schema::new(fields))))
     }
 
-    fn select(&mut self, tokens: Tokens) -> Result<()> {
+    fn select(&mut self, mut tokens: Tokens) -> Result<()> {
+        let emit = self.result_emit(emit::take(&mut tokens))?;
         let (plan, aliases, schema) = self.result(&tokens)?;
         let index = self.outputs.iter().filter(|o| matches!(o, Output::Rows { .. })).count();
         self.endless += usize::from(event_time::boundedness(&plan)? == Boundedness::Unbounded);
@@ -499,7 +509,7 @@ impl Planner<'_> {
         let sink = (self.options.result_sink)(index, Arc::clone(&schema));
         let name = result_name(index);
         let target = Target { name, table: None, sink, takes: self.takes(), key: None };
-        self.tasks.push(Task { plan, tokens, aliases, emit: self.result_emit()?, target });
+        self.tasks.push(Task { plan, tokens, aliases, emit, target });
         self.outputs.push(Output::Rows { index, schema, key: None });
         Ok(())
     }

@@ -193,6 +193,7 @@ pub(crate) fn letters_sink(
         schema: letters::schema(),
         options: options.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
         partitioned_by: vec![],
+        primary_key: vec![],
         metadata: vec![],
     };
     connector.letters_sink(&definition)

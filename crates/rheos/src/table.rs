@@ -136,6 +136,7 @@ impl Table {
             schema: Arc::new(schema),
             options: self.options.clone(),
             partitioned_by: self.partitioned_by.clone(),
+            primary_key: vec![],
             metadata: vec![],
         }
     }

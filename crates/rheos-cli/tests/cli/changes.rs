@@ -57,7 +57,7 @@ fn an_endless_result_that_changes_needs_a_place_that_shows_it() {
         "SET 'checkpoint.interval' = '20 ms'; {endless} SELECT id % 2 AS k, count(*) AS n FROM n GROUP BY id % 2"
     );
     let sandbox = Sandbox::new();
-    sandbox.run(&["run", "-c", &query]).expect_code(2).expect_talk("R0700").expect_talk("--output changelog");
+    sandbox.run(&["run", "-c", &query]).expect_code(65).expect_talk("R0700").expect_talk("--output changelog");
     sandbox.run(&["validate", "-c", &query]).expect_code(0);
     let mut child = start(sandbox.command(&["run", "-o", "changelog", "-c", &query]));
     let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();

@@ -62,7 +62,7 @@ const CASES: &[Case] = &[
     ("rheos run a.sql --d", &["--drain"]),
     ("rheos bench nexmark --so", &["--source"]),
     // Values of flags.
-    ("rheos run -o ", &["csv", "jsonl", "table"]),
+    ("rheos run -o ", &["changelog", "csv", "jsonl", "table"]),
     ("rheos connectors -o ", &["json", "table"]),
     ("rheos explain --format m", &["mermaid"]),
     ("rheos run --output=j", &["--output=jsonl"]),

@@ -11,6 +11,7 @@ mod changes;
 mod checkpoints;
 mod completion;
 mod config;
+mod debezium;
 mod docs;
 mod explain;
 mod files;

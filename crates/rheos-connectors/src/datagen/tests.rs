@@ -25,6 +25,7 @@ fn source(columns: &[(&str, DataType)], options: &[(&str, &str)]) -> Result<Arc<
         schema: Arc::new(Schema::new(fields)),
         options,
         partitioned_by: vec![],
+        primary_key: vec![],
         metadata: vec![],
     })
 }
@@ -236,6 +237,7 @@ fn wrong_options_are_named() {
         schema: Arc::new(Schema::empty()),
         options: BTreeMap::new(),
         partitioned_by: vec![],
+        primary_key: vec![],
         metadata: vec![],
     };
     assert!(Datagen.sink(&definition).unwrap_err().message().contains("only makes rows"));

@@ -91,7 +91,7 @@ impl Connector for Filesystem {
 
     fn check_options(&self, table: &TableDefinition) -> Result<()> {
         // Files are looked at by source and sink.
-        options::FileOptions::try_new(&table.name, &table.options).map(drop)
+        options::FileOptions::try_new(table).map(drop)
     }
 
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>> {

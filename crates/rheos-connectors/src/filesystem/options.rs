@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rheos_core::connector::TableDefinition;
 use rheos_core::letters::OnError;
 use rheos_core::options::{OptionDef, OptionType, Options};
 use rheos_core::source::ReaderContext;
 use rheos_core::{Error, Result};
 use rheos_formats::TextFormat;
 use rheos_formats::csv::CsvOptions;
+use rheos_formats::debezium::DebeziumOptions;
 
 use super::sink_options::{PARQUET, PARTITION_COMMIT, SINK, SinkOptions};
 
@@ -22,8 +24,13 @@ pub(crate) const GENERAL: &[OptionDef] = &[
          A relative path starts at the working directory.",
     )
     .required(),
-    OptionDef::new("format", OptionType::OneOf(&["csv", "json", "parquet"]), "", "How records are written; `json` is one object a line.")
-        .required(),
+    OptionDef::new(
+        "format",
+        OptionType::OneOf(&["csv", "json", "debezium-json", "parquet"]),
+        "",
+        "How records are written; `json` is one object a line, `debezium-json` one change of a row.",
+    )
+    .required(),
     OptionDef::new(
         "compression",
         OptionType::OneOf(&["auto", "none", "gzip", "zstd"]),
@@ -195,11 +202,13 @@ pub(crate) struct FileOptions {
 }
 
 impl FileOptions {
-    pub(crate) fn try_new(table: &str, given: &BTreeMap<String, String>) -> Result<Self> {
-        let owner = format!("table '{table}' (connector 'filesystem')");
+    pub(crate) fn try_new(table: &TableDefinition) -> Result<Self> {
+        let given = &table.options;
+        let owner = format!("table '{}' (connector 'filesystem')", table.name);
         let options = Options::try_new(&owner, given, &[GENERAL, SOURCE, CSV, SINK, PARQUET, PARTITION_COMMIT])?;
         let format = match options.text("format") {
             "parquet" => FileFormat::Parquet,
+            "debezium-json" => FileFormat::Text(TextFormat::Debezium(changes(table, &owner)?)),
             name => FileFormat::Text(text_format(name, &options)?),
         };
         check_format_options(&owner, options.text("format"), given)?;
@@ -231,6 +240,23 @@ impl FileOptions {
             sink: SinkOptions::try_new(&options, given)?,
         })
     }
+}
+
+/// What is known of the rows of a table of changes. Errors: what is not there for such.
+fn changes(table: &TableDefinition, owner: &str) -> Result<DebeziumOptions> {
+    let refused = |what: &str| {
+        let hint = "take it away: each line stands for a change of a whole row";
+        Err(Error::invalid(142, format!("{owner}: {what} of 'debezium-json' is not supported yet")).with_hint(hint))
+    };
+    if !table.partitioned_by.is_empty() {
+        return refused("PARTITIONED BY");
+    }
+    if !table.metadata.is_empty() {
+        return refused("a METADATA column");
+    }
+    let place = |name: &String| table.schema.index_of(name).ok();
+    let key = table.primary_key.iter().filter_map(place).collect::<Vec<_>>();
+    Ok(DebeziumOptions { key: Some(key).filter(|key| !key.is_empty()) })
 }
 
 fn growth(options: &Options) -> Result<Growth> {
@@ -343,10 +369,16 @@ fn check_format_options(owner: &str, format: &str, given: &BTreeMap<String, Stri
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn options(given: &[(&str, &str)]) -> Result<FileOptions> {
-        FileOptions::try_new("t", &given.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect())
+        let options = given.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let schema = Arc::new(arrow::datatypes::Schema::empty());
+        let (partitioned_by, primary_key, metadata) = (vec![], vec![], vec![]);
+        let name = "t".into();
+        FileOptions::try_new(&TableDefinition { name, schema, options, partitioned_by, primary_key, metadata })
     }
 
     #[test]

@@ -187,6 +187,7 @@ mod tests {
             schema: Arc::new(Schema::new(["a", "day", "hour", "hour_2"].map(field).to_vec())),
             options: BTreeMap::new(),
             partitioned_by: ["day", "hour", "hour_2"].map(String::from).to_vec(),
+            primary_key: vec![],
             metadata: vec![],
         };
         let partitioning = Partitioning::try_new(&table, "NULL").unwrap().unwrap();

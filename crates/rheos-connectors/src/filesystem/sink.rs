@@ -12,11 +12,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
+use rheos_core::change::Changes;
 use rheos_core::connector::TableDefinition;
 use rheos_core::error::Warn;
 use rheos_core::sink::{Committable, EpochEnd, Fence, Known, Owner, Refusal, Sink, SinkWriter, Staging, WriterContext};
 use rheos_core::time::Watermark;
 use rheos_core::{Batch, Epoch, Error, ErrorKind, Result};
+use rheos_formats::TextFormat;
 
 use super::commit::Commit;
 use super::disk;
@@ -56,7 +58,7 @@ impl fmt::Debug for FileSink {
 
 impl FileSink {
     pub(crate) fn try_new(table: &TableDefinition) -> Result<Self> {
-        let options = FileOptions::try_new(&table.name, &table.options)?;
+        let options = FileOptions::try_new(table)?;
         let partitioning = Partitioning::try_new(table, &options.partition_default_name)?.map(Arc::new);
         let commit = match (&partitioning, &options.sink.partition_commit) {
             (_, None) => None,
@@ -92,6 +94,18 @@ impl FileSink {
     /// For dead letters that no query reads: it waits for a disk that is full, and passes over what is lost.
     pub(crate) fn letters(table: &TableDefinition) -> Result<Self> {
         Ok(Self { letters: true, ..Self::try_new(table)? })
+    }
+
+    /// The target, whose changes are told by a key where one is known.
+    fn keyed(&self, key: Option<Vec<usize>>) -> Arc<Target> {
+        let mut options = self.target.options.clone();
+        match &mut options.format {
+            FileFormat::Text(TextFormat::Debezium(changes)) => changes.key = key,
+            _ => return Arc::clone(&self.target),
+        }
+        // Such a table has no partitions.
+        let file_schema = Arc::clone(&self.target.file_schema);
+        Arc::new(Target { options, file_schema, partitioning: None, commit: None })
     }
 
     fn patience(&self) -> Patience {
@@ -178,6 +192,13 @@ impl Start {
 impl Sink for FileSink {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    fn accepts(&self) -> Changes {
+        match self.target.options.format {
+            FileFormat::Text(TextFormat::Debezium(_)) => Changes::Retract,
+            _ => Changes::Append,
+        }
     }
 
     fn set_warn(&self, warn: &Warn) {
@@ -280,7 +301,7 @@ impl Sink for FileSink {
             }
         };
         *lock(&self.attempt) = attempt;
-        let (target, patience) = (Arc::clone(&self.target), self.patience());
+        let (target, patience) = (self.keyed(ctx.key), self.patience());
         let writer = PartWriter::new(target, attempt, ctx.worker, first_part, Arc::clone(&closed), patience.clone());
         let now = Instant::now();
         Ok(Box::new(FileWriter {

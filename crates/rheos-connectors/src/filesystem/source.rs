@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex};
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
+use rheos_core::change::{Changes, without_weights};
 use rheos_core::connector::{MetadataColumn, TableDefinition};
 use rheos_core::source::{Boundedness, Discovery, Found, ReaderContext, Source, Split, SplitReader};
 use rheos_core::{Error, Result};
+use rheos_formats::debezium::{self, DebeziumOptions};
 use rheos_formats::parquet::read::ParquetFooter;
 use rheos_formats::{DecodeLimits, InputRange, OnError, TextDecoder, TextFormat, infer_text_schema};
 
@@ -61,7 +63,7 @@ impl fmt::Debug for FileSource {
 
 impl FileSource {
     pub(crate) fn try_new(table: &TableDefinition) -> Result<Self> {
-        let options = FileOptions::try_new(&table.name, &table.options)?;
+        let options = FileOptions::try_new(table)?;
         let partitioning = Partitioning::try_new(table, &options.partition_default_name)?.map(Arc::new);
         let declared = Arc::clone(partitioning.as_ref().map_or(&table.schema, |p| p.file_schema()));
         if let FileFormat::Text(format) = &options.format {
@@ -115,6 +117,29 @@ impl FileSource {
             FileFormat::Parquet => self.split_parquet(file, sequence, time, splits),
             FileFormat::Text(format) => self.split_text(file, format, sequence, splits),
         }
+    }
+
+    fn changes_options(&self) -> Option<&DebeziumOptions> {
+        match &self.options.format {
+            FileFormat::Text(TextFormat::Debezium(options)) => Some(options),
+            _ => None,
+        }
+    }
+
+    /// Where columns of the table are among those that are read.
+    fn places(&self, columns: &[usize]) -> Vec<usize> {
+        columns.iter().filter_map(|column| self.columns.iter().position(|c| c == column)).collect()
+    }
+
+    /// Errors: changes of one key may stand in several files, of which none is known to be the later one.
+    fn check_order(&self, files: usize) -> Result<()> {
+        if self.changes() != Changes::Upsert || (files <= 1 && !matches!(self.options.growth, Growth::Files { .. })) {
+            return Ok(());
+        }
+        let what =
+            format!("'{}' is more than one file, and changes of a key must come in their order", self.options.path);
+        Err(Error::invalid(142, format!("{what}: that is not supported yet"))
+            .with_hint("name one file, or take the PRIMARY KEY away where changes have the rows before them"))
     }
 
     fn format_name(&self) -> &'static str {
@@ -249,7 +274,7 @@ fn limits(options: &FileOptions, batch_rows: usize) -> DecodeLimits {
 /// The columns of the first file that has any.
 pub(crate) fn infer_schema(table: &TableDefinition) -> Result<Option<SchemaRef>> {
     const SAMPLE_BYTES: usize = 1 << 20;
-    let options = FileOptions::try_new(&table.name, &table.options)?;
+    let options = FileOptions::try_new(table)?;
     let files = input_files(&options.path, options.file_order, NoFiles::Refused)?;
     let Some(file) = files.iter().find(|f| f.regular && f.size_bytes > 0) else {
         return Err(Error::invalid(206, format!("'{}' has no rows to find columns from", options.path))
@@ -268,7 +293,18 @@ pub(crate) fn infer_schema(table: &TableDefinition) -> Result<Option<SchemaRef>>
 
 impl Source for FileSource {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
+        match self.changes_options() {
+            Some(options) => debezium::schema(&self.schema, options.key.as_ref().map(|key| self.places(key))),
+            None => Arc::clone(&self.schema),
+        }
+    }
+
+    fn changes(&self) -> Changes {
+        match self.changes_options() {
+            Some(DebeziumOptions { key: Some(_) }) => Changes::Upsert,
+            Some(DebeziumOptions { key: None }) => Changes::Retract,
+            None => Changes::Append,
+        }
     }
 
     fn boundedness(&self) -> Boundedness {
@@ -292,6 +328,7 @@ impl Source for FileSource {
     }
 
     fn narrow(&self, schema: &SchemaRef) -> Result<Option<Arc<dyn Source>>> {
+        let schema = &without_weights(schema);
         let declared = narrowed(&self.declared, &self.schema, schema)?;
         let file_schema = Arc::new(declared.project(&self.layout.file)?);
         let schema = Arc::clone(schema);
@@ -301,6 +338,7 @@ impl Source for FileSource {
     fn discover(&self, time_column: Option<usize>, _parallelism: usize) -> Result<Discovery> {
         // Nothing in a file is a statistic of its metadata.
         let time = time_column.filter(|c| self.columns[*c] < self.stored).map(|c| self.schema.field(c).name().as_str());
+        self.check_order(0)?;
         match self.options.growth {
             Growth::Files { interval } => return self.watch.look(self, time, interval),
             Growth::Lines { .. } => {
@@ -317,6 +355,7 @@ impl Source for FileSource {
             return Ok(Discovery { splits, finished: true });
         }
         let files = input_files(&self.options.path, self.options.file_order, NoFiles::Refused)?;
+        self.check_order(files.len())?;
         let (mut splits, mut places) = (vec![], Places::default());
         for (n, mut file) in files.into_iter().enumerate() {
             file.place = Some(places.of(&file.path)).filter(|place| place.to_str().is_some());
@@ -377,7 +416,7 @@ impl Source for FileSource {
                 // The error as it is, with its code and hint.
                 self.split_file(&InputFile::look(split.path)?, 0, None, &mut vec![])?;
             }
-            return Ok(Box::new(BrokenReader::try_new(reason, position, Arc::clone(&self.schema), on_error, ctx)?));
+            return Ok(Box::new(BrokenReader::try_new(reason, position, self.schema(), on_error, ctx)?));
         }
         self.watch.set_warn(&ctx.warn);
         let values = self.constants(&named, &split.path)?;

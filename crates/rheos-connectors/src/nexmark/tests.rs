@@ -19,6 +19,7 @@ fn definition(options: &[(&str, &str)]) -> TableDefinition {
         schema: Arc::new(Schema::empty()),
         options,
         partitioned_by: vec![],
+        primary_key: vec![],
         metadata: vec![],
     };
     if let Ok(Some(schema)) = Nexmark.infer_schema(&table) {

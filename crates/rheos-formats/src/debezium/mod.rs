@@ -23,9 +23,16 @@ pub mod write;
 #[cfg(test)]
 mod tests;
 
+use arrow::datatypes::SchemaRef;
+
 /// What is known of a table whose changes are read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DebeziumOptions {
     /// The columns of the primary key, if the table has one: indices of the declared columns, all among those that are read.
     pub key: Option<Vec<usize>>,
+}
+
+/// The columns of changes of `rows`: with a weight, and, under a key (places in `rows`), null where only the key is sure.
+pub fn schema(rows: &SchemaRef, key: Option<Vec<usize>>) -> SchemaRef {
+    SchemaRef::clone(changes::Changes::new(SchemaRef::clone(rows), key).schema())
 }

@@ -4,6 +4,7 @@ use arrow::record_batch::RecordBatch;
 use rheos_core::Result;
 use rheos_core::change::split;
 
+use crate::changelog::same_key;
 use crate::json;
 
 /// Appends the changes of a batch, with or without weights: one line for each time that a row comes or goes. A row that goes
@@ -13,14 +14,12 @@ pub fn write_rows(batch: &RecordBatch, key: Option<&[usize]>, out: &mut Vec<u8>)
     let mut text = vec![];
     json::write::write_rows(&rows, &mut text)?;
     let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').take(rows.num_rows()).collect();
-    let same_key = key.map(|key| same_as_next(&rows, key)).transpose()?;
+    let same_key = same_key(&rows, key)?;
     let weight = |row: usize| weights.as_ref().map_or(1, |weights| weights.value(row));
     let mut row = 0;
     while row < lines.len() {
         let next = row + 1;
-        let is_update = next < lines.len()
-            && (weight(row), weight(next)) == (-1, 1)
-            && same_key.as_ref().is_some_and(|same| same[row]);
+        let is_update = next < lines.len() && (weight(row), weight(next)) == (-1, 1) && same_key(row, next);
         if is_update {
             write_line(out, Some(lines[row]), Some(lines[next]), b'u');
             row += 2;
@@ -44,12 +43,4 @@ fn write_line(out: &mut Vec<u8>, before: Option<&[u8]>, after: Option<&[u8]>, op
     out.extend_from_slice(after.unwrap_or(b"null"));
     out.extend_from_slice(b",\"op\":\"");
     out.extend_from_slice(&[operation, b'"', b'}', b'\n']);
-}
-
-/// Whether each row has the key of the next one.
-fn same_as_next(rows: &RecordBatch, key: &[usize]) -> Result<Vec<bool>> {
-    let mut keys = vec![];
-    json::write::write_rows(&rows.project(key)?, &mut keys)?;
-    let keys: Vec<&[u8]> = keys.split(|byte| *byte == b'\n').collect();
-    Ok(keys.windows(2).map(|pair| pair[0] == pair[1]).collect())
 }

@@ -25,6 +25,8 @@ const MERGED: usize = 8;
 const LARGE: usize = 4;
 /// Chunks of more bytes are not put together with others.
 const MERGED_BYTES_MAX: usize = 1 << 24;
+/// Slots are below this.
+const ROWS_MAX: usize = 1 << 31;
 /// No row.
 const NONE: u32 = u32::MAX;
 
@@ -88,6 +90,10 @@ impl RowStore {
     /// Adds rows; the slot of each.
     pub(crate) fn push(&mut self, rows: RecordBatch) -> Result<Vec<u32>> {
         let count = rows.num_rows();
+        if self.places.len() + count > ROWS_MAX {
+            return Err(Error::user(format!("a worker would have to keep more than {ROWS_MAX} rows of one input"))
+                .with_hint("run with more workers (--parallelism), or set 'state.ttl'"));
+        }
         let slots: Vec<u32> = (0..count).map(|_| self.free_slot()).collect();
         if count > 0 {
             self.add_chunk(own(rows)?, slots.clone())?;

@@ -274,7 +274,7 @@ impl UpdateJoin {
                 let rows: Vec<u32> = self.sides[side].chains.of(key).collect();
                 for row in rows {
                     self.sides[side].vanish(key, row);
-                    self.rest[side].iter_mut().for_each(|rest| rest.forget(key, row));
+                    self.rest[side].iter_mut().for_each(|rest| rest.forget_row(row));
                 }
             }
         }
@@ -314,6 +314,7 @@ impl UpdateJoin {
         if self.sides.iter().all(|side| side.chains.first(key).is_none()) {
             self.slots.remove(key);
             self.time_to_live.forget(key);
+            self.rest.iter_mut().flatten().for_each(|rest| rest.forget_key(key));
         }
     }
 

@@ -66,9 +66,8 @@ impl RestRows {
         }
     }
 
-    /// All rows of a key are let go without a word, of both sides.
-    pub(crate) fn forget(&mut self, key: u32, row: u32) {
-        self.forget_row(row);
+    /// All rows of a key are let go, of both sides.
+    pub(crate) fn forget_key(&mut self, key: u32) {
         if let Some(joined) = self.joined.get_mut(key as usize) {
             *joined = false;
         }

@@ -9,10 +9,11 @@ use arrow::record_batch::RecordBatch;
 use datafusion_common::{JoinType, NullEquality};
 use datafusion_expr::Operator;
 use datafusion_physical_expr::PhysicalExpr;
-use datafusion_physical_expr::expressions::{Column, binary};
+use datafusion_physical_expr::expressions::{Column, binary, lit};
 use proptest::prelude::*;
-use rheos_core::Exchange;
 use rheos_core::change::{split, with_weights};
+use rheos_core::operator::Counter;
+use rheos_core::{ErrorKind, Exchange, OperatorFactory};
 use rheos_operators::{UpdateJoinFactory, UpdateJoinInput, UpdateJoinSpec};
 use rheos_testkit::{OperatorHarness, Routing, batch_of};
 
@@ -213,4 +214,68 @@ proptest! {
             }
         }
     }
+}
+
+/// By hand: a row that the condition cannot be computed for is one letter while it is there, and joins nothing.
+#[test]
+fn a_row_that_cannot_be_computed_with_is_told_once() {
+    let case =
+        Case { kind: JoinType::Left, weighted: [true, true], keyed: true, filtered: false, nulls_are_equal: false };
+    let plain = input(&[], false).schema();
+    let both = Schema::new([plain.fields().to_vec(), plain.fields().to_vec()].concat());
+    let value = |i: usize| Arc::new(Column::new("value", i)) as Arc<dyn PhysicalExpr>;
+    let ratio = binary(lit(10_i64), Operator::Divide, value(1), &both).unwrap();
+    let filter = Some(binary(ratio, Operator::Gt, value(3), &both).unwrap());
+    let strict = UpdateJoinFactory::try_new(UpdateJoinSpec { filter, ..spec(&case) }).unwrap();
+    let mut harness = OperatorHarness::new(&strict, 1, routings(&strict));
+    harness.batch_to(0, input(&[((Some(1), Some(0)), 1)], true)).unwrap();
+    let error = harness.batch_to(1, input(&[((Some(1), Some(1)), 1)], true)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::User);
+
+    let lenient = strict.lenient("join-1", "t").unwrap();
+    let mut harness = OperatorHarness::new(lenient.as_ref(), 1, routings(&strict));
+    let mut told = Counts::new();
+    harness.batch_to(0, input(&[((Some(1), Some(0)), 1), ((Some(1), Some(5)), 1)], true)).unwrap();
+    for value in [1, 2] {
+        harness.batch_to(1, input(&[((Some(1), Some(value)), 1)], true)).unwrap();
+    }
+    harness.end_epoch().unwrap();
+    assert_eq!(harness.counter(Counter::DeadLetters), 1);
+    fold(&mut told, &harness.take_output());
+    let expected = [("k1|0|null|null", 1), ("k1|5|k1|1", 1)].map(|(row, n)| (row.to_string(), n));
+    assert_eq!(told, Counts::from(expected));
+    harness.batch_to(0, input(&[((Some(1), Some(0)), -1)], true)).unwrap();
+    harness.end_epoch().unwrap();
+    assert_eq!(harness.counter(Counter::DeadLetters), 1, "a row that goes is no letter");
+    fold(&mut told, &harness.take_output());
+    assert_eq!(told.keys().collect::<Vec<_>>(), ["k1|5|k1|1"]);
+    harness.batch_to(0, input(&[((Some(1), Some(0)), 1)], true)).unwrap();
+    assert_eq!(harness.counter(Counter::DeadLetters), 2, "it has come anew");
+}
+
+/// 300 rows of one key meet 200: the product leaves in chunks, and is taken back so.
+#[test]
+fn a_product_comes_and_goes_in_chunks() {
+    let case =
+        Case { kind: JoinType::Full, weighted: [true, true], keyed: true, filtered: false, nulls_are_equal: false };
+    let factory = UpdateJoinFactory::try_new(spec(&case)).unwrap();
+    let mut harness = OperatorHarness::new(&factory, 2, routings(&factory));
+    let rows = |n: i64, weight: i64| input(&(0..n).map(|v| ((Some(1), Some(v)), weight)).collect::<Vec<_>>(), true);
+    let mut told = Counts::new();
+    harness.batch_to(0, rows(300, 1)).unwrap();
+    // The harness holds every call to a chunk.
+    harness.batch_to(1, rows(200, 2)).unwrap();
+    harness.end_epoch().unwrap();
+    fold(&mut told, &harness.take_output());
+    assert_eq!((told.len(), told.values().sum::<i64>()), (60_000, 120_000));
+    harness.batch_to(1, rows(200, -2)).unwrap();
+    harness.end_epoch().unwrap();
+    fold(&mut told, &harness.take_output());
+    assert_eq!((told.len(), told.keys().all(|row| row.ends_with("|null|null"))), (300, true));
+    harness.batch_to(0, rows(300, -1)).unwrap();
+    harness.end_epoch().unwrap();
+    fold(&mut told, &harness.take_output());
+    assert!(told.is_empty());
+    let stored: usize = ["left", "right"].iter().map(|table| harness.snapshot().merged().stored_rows(table)).sum();
+    assert_eq!(stored, 0);
 }

@@ -81,11 +81,22 @@ impl Lowering<'_> {
             return Ok(stream);
         }
         let ends = event_time::boundedness(&task.plan)? == Boundedness::Bounded;
-        match (task.target.takes, ends) {
+        let takes = match self.emit.mode {
+            EmitMode::Final => Takes::Final,
+            _ => task.target.takes,
+        };
+        match (takes, ends) {
+            (_, false) if self.emit.mode == EmitMode::Final => Err(self.never_final()),
             (Takes::Changes, _) | (Takes::ChangesOfEndless, false) => Ok(stream),
             (_, true) => self.at_end(stream),
             (Takes::Final, false) => Err(self.changes_for_ever(task.target.table.as_deref())),
         }
+    }
+
+    fn never_final(&self) -> Error {
+        let (keyword, code) = (Keyword::NoKeyword, 146);
+        let error = Error::invalid(code, "rows that change, of an endless stream, are never final");
+        self.at_keyword(error.with_hint("give their changes: SET 'emit.mode' = 'changes', or EMIT CHANGES"), keyword)
     }
 
     fn changes_for_ever(&self, table: Option<&str>) -> Error {

@@ -274,11 +274,11 @@ impl Lowering<'_> {
 
     /// The rows of `plan`; those that are there already if an equal part was lowered before.
     fn lower(&mut self, plan: &LogicalPlan) -> Result<Stream> {
-        if let Some(stream) = self.shared.find(plan, self.emit.mode) {
+        if let Some(stream) = self.shared.find(plan, self.emit) {
             return Ok(stream);
         }
         let stream = self.lower_anew(plan)?;
-        self.shared.keep(plan, self.emit.mode, &stream)?;
+        self.shared.keep(plan, self.emit, &stream)?;
         Ok(stream)
     }
 

@@ -11,10 +11,12 @@ use datafusion_expr::logical_plan::{EmptyRelation, TableScan, Values};
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_physical_expr::create_physical_expr;
 use rheos_core::NodeId;
+use rheos_core::change::{Changes, without_weights};
 use rheos_core::error::{Error, Result};
 use rheos_core::graph::NodeKind;
 use rheos_core::letters;
 use rheos_core::source::WatermarkSpec;
+use rheos_operators::{KeyedChanges, MaterialiseSpec, plan};
 use sqlparser::tokenizer::Token;
 
 use super::Lowering;
@@ -30,6 +32,8 @@ use crate::values::ValuesSource;
 #[derive(Debug, Clone)]
 pub(crate) struct SharedSource {
     node: NodeId,
+    /// The source itself: behind it, rows that replace each other are made into rows that come and go.
+    reads: NodeId,
     columns: Vec<usize>,
 }
 
@@ -79,6 +83,11 @@ impl Lowering<'_> {
         let width = table.schema.fields().len();
         let used = self.used.get(name);
         let mut columns: Vec<_> = used.into_iter().flat_map(ColumnsUsed::keys).copied().collect();
+        let changes = table.source()?.changes();
+        let key = match changes {
+            Changes::Upsert => table.key_columns()?.unwrap_or_default(),
+            Changes::Append | Changes::Retract => vec![],
+        };
         if columns.is_empty() && self.reads_errors.contains(name) {
             columns.extend(0..width);
         }
@@ -86,11 +95,14 @@ impl Lowering<'_> {
             // `SELECT count(*)`: rows need at least one column to be counted by.
             columns.extend((width > 0).then_some(0));
         }
+        columns.extend(&key);
+        columns.sort_unstable();
+        columns.dedup();
         let source = match columns.len() == width {
             true => Arc::clone(table.source()?),
             false => table.projected(&columns)?,
         };
-        let whole = source.schema();
+        let whole = without_weights(&source.schema());
         let narrow = narrowed(&whole, &columns, used);
         let source = match narrow == whole {
             true => source,
@@ -108,14 +120,29 @@ impl Lowering<'_> {
         let node = self.named(naming, |l| {
             Ok(l.graph.add(format!("source:{name}"), NodeKind::Source { source, watermark }, vec![]))
         })?;
-        let shared = SharedSource { node, columns };
+        let reads = node;
+        let node = match changes {
+            Changes::Upsert => self.replaced(node, &key, &columns)?,
+            Changes::Append | Changes::Retract => node,
+        };
+        let shared = SharedSource { node, reads, columns };
         self.sources.insert(name.clone(), shared.clone());
         Ok(shared)
     }
 
+    /// Rows that replace each other by a key, as rows that come and go.
+    fn replaced(&mut self, node: NodeId, key: &[usize], columns: &[usize]) -> Result<NodeId> {
+        let place = |column: &usize| columns.binary_search(column).map_err(|_| Error::internal("a lost key"));
+        let key = key.iter().map(place).collect::<Result<Vec<_>>>()?;
+        self.graph.set_upsert(node, key.clone());
+        let input = Arc::clone(&self.graph.node(node).schema);
+        let spec = MaterialiseSpec { input, key, changes: KeyedChanges::Replace, state_ttl_ms: None };
+        Ok(plan::materialise(self.graph, node, spec)?.0)
+    }
+
     /// `t$errors`: what feeds it is told when all nodes are there.
     fn errors(&mut self, table: &Arc<Table>, scan: &TableScan) -> Result<Stream> {
-        let source = self.source(table)?.node;
+        let source = self.source(table)?.reads;
         let name = format!("errors:{}", table.definition.name);
         let known = self.sides.iter().find(|side| side.source == source).map(|side| side.node);
         let node = known.unwrap_or_else(|| {

@@ -10,21 +10,21 @@ use datafusion_expr::LogicalPlan;
 use rheos_core::error::{Error, Result};
 
 use super::stream::Stream;
-use crate::settings::EmitMode;
+use crate::settings::Emit;
 
 /// The parts that have been lowered.
 #[derive(Default)]
-pub(super) struct SharedParts(Vec<(LogicalPlan, EmitMode, Stream)>);
+pub(super) struct SharedParts(Vec<(LogicalPlan, Emit, Stream)>);
 
 impl SharedParts {
     /// The rows of a part that is equal to `plan`.
-    pub(super) fn find(&self, plan: &LogicalPlan, emit: EmitMode) -> Option<Stream> {
-        let (.., stream) = self.0.iter().find(|(part, mode, _)| *mode == emit && part == plan)?;
+    pub(super) fn find(&self, plan: &LogicalPlan, emit: Emit) -> Option<Stream> {
+        let (.., stream) = self.0.iter().find(|(part, of_part, _)| *of_part == emit && part == plan)?;
         Some(stream.clone())
     }
 
     /// Keeps `stream` as the rows of `plan`, if they may be shared.
-    pub(super) fn keep(&mut self, plan: &LogicalPlan, emit: EmitMode, stream: &Stream) -> Result<()> {
+    pub(super) fn keep(&mut self, plan: &LogicalPlan, emit: Emit, stream: &Stream) -> Result<()> {
         let costs = matches!(plan, LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_) | LogicalPlan::Join(_));
         if costs && !is_volatile(plan).map_err(|_| Error::internal("the expressions of a plan cannot be walked"))? {
             self.0.push((plan.clone(), emit, stream.clone()));

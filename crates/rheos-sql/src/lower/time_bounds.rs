@@ -1,6 +1,6 @@
 //! How far apart in time the rows of a join are, told from its condition: `l.ts BETWEEN r.ts - INTERVAL '1' HOUR AND r.ts`.
 //!
-//! Read are comparisons of two event times, each with or without a constant time added, that stand beside others in an AND. The
+//! Read are comparisons of two event times (or ends of windows), each with or without a constant time added, that stand beside others in an AND. The
 //! condition stays as it is; what is told here only says which rows the join can let go.
 
 use datafusion_common::{Column, ScalarValue};
@@ -10,7 +10,7 @@ use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 use rheos_operators::TimeBounds;
 
 use super::stream::{Slot, Stream};
-use crate::event_time::{self, TimeAttribute};
+use crate::event_time;
 
 /// The bounds that the condition of a join sets for the event times of its sides. `None`: none.
 pub(super) fn of(join: &Join, left: &Stream, right: &Stream) -> Option<TimeBounds> {
@@ -102,10 +102,9 @@ fn constant_us(expr: &Expr) -> Option<i64> {
     }
 }
 
-/// Where a side's event time is in its rows, if the column is that.
+/// Where a time that follows the watermark is in the rows of a side, if the column is one.
 fn time(column: &Column, plan: &LogicalPlan, stream: &Stream) -> Option<usize> {
     let at = plan.schema().index_of_column(column).ok()?;
     let Slot::Column(row) = stream.slots[at] else { return None };
-    let column = Column::from(plan.schema().qualified_field(at));
-    matches!(event_time::check(plan, column).ok()?, TimeAttribute::Event(_)).then_some(row)
+    event_time::is_at_watermark(plan, at).then_some(row)
 }

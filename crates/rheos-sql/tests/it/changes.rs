@@ -27,7 +27,7 @@ fn what_changes_takes_other_steps_than_what_is_final() {
         (
             "SELECT n, count(*) AS auctions FROM (SELECT auction, count(*) AS n FROM bid GROUP BY auction) GROUP BY n HAVING count(*) > 1",
             "sink:result [single, retract [key n]] project [forward, retract [key n]] filter [forward, retract [key n]] \
-             group [hash(count(*)), retract] project [forward, retract [key auction]] group [hash(auction), append] source:bid",
+             group [hash(n), retract] project [forward, retract [key auction]] group [hash(auction), append] source:bid",
         ),
         (
             "SELECT DISTINCT auction FROM bid",
@@ -98,8 +98,8 @@ fn who_takes_no_changes_gets_the_rows_at_the_end() {
         assert!(has(&steps, "group") && !has(&steps, "rows-at-end"), "{steps:?}");
     }
     // What needs final rows gets them within a query, too.
-    for query in ["SELECT * FROM (B) ORDER BY n", "SELECT * FROM (B) LIMIT 3"] {
-        let (columns, _, steps) = result(&format!("{set}{}", query.replace('B', bounded)), ResultRows::Changes);
+    for query in ["SELECT * FROM ({}) ORDER BY n", "SELECT * FROM ({}) LIMIT 3"] {
+        let (columns, _, steps) = result(&format!("{set}{}", query.replace("{}", bounded)), ResultRows::Changes);
         assert!(!columns.contains(&WEIGHT.to_string()), "{query}");
         assert!(has(&steps, "rows-at-end"), "{query}: {steps:?}");
     }
@@ -117,4 +117,14 @@ fn queries_of_two_modes_share_nothing_that_differs() {
     let graph = program.graph.unwrap();
     let count = |name: &str| graph.nodes().iter().filter(|n| n.name == name).count();
     assert_eq!((count("aggregate"), count("group"), count("source:flights")), (1, 1, 1));
+}
+
+#[test]
+fn a_query_may_say_itself_what_it_gives() {
+    let bounded = "SELECT origin, count(*) AS n FROM flights GROUP BY origin";
+    let steps = |query: &str, results| result(query, results).2.join(" ");
+    assert!(steps(&format!("{bounded} EMIT CHANGES"), ResultRows::Final).contains("group rows-at-end"));
+    assert!(!steps(&format!("{bounded} EMIT FINAL"), ResultRows::Changes).contains("group"));
+    let set = format!("SET 'emit.mode' = 'changes'; {bounded} EMIT FINAL");
+    assert!(!steps(&set, ResultRows::Changes).contains("group"));
 }

@@ -61,6 +61,14 @@ fn bounds_in_time_let_rows_go_and_nothing_grows() {
         assert!(text.contains(&format!("ts - ts {expected}")), "{times}:\n{text}");
         assert_eq!(growth(&query(times)), "", "{times}");
     }
+    // The end of a window that has closed is a time, too.
+    let tops = "(SELECT max(price) AS top, window_end AS w FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '10' SECOND)) \
+        GROUP BY window_start, window_end)";
+    let q7 = format!(
+        "SELECT b.url FROM bid b JOIN {tops} t ON b.price = t.top WHERE b.ts BETWEEN t.w - INTERVAL '10' SECOND AND t.w"
+    );
+    assert!(explained(&q7).unwrap().contains("from -10000 ms to 0 ms"), "{}", explained(&q7).unwrap());
+    assert_eq!(growth(&q7), "");
     let left = "join: every row of the left input; set 'state.ttl', or use a window";
     assert_eq!(growth(&query("a.ts < b.ts")), left);
     let both = "join: every row of both inputs; set 'state.ttl', or use a window";

@@ -20,6 +20,7 @@ pub(crate) fn rows(kind: &str, rows: usize, columns: &[&str]) -> Vec<RecordBatch
         schema: Arc::new(Schema::empty()),
         options: BTreeMap::from([("table".into(), kind.into()), ("events.num".into(), "0".into())]),
         partitioned_by: vec![],
+        primary_key: vec![],
         metadata: vec![],
     };
     table.schema = connector.infer_schema(&table).unwrap().unwrap();

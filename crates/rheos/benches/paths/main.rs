@@ -10,6 +10,7 @@
 #![expect(clippy::unwrap_used, reason = "a driver of known input; where it fails, it should say where")]
 
 mod decode;
+mod groups;
 mod input;
 mod operators;
 
@@ -41,6 +42,14 @@ const PATHS: [Path; 8] = [
     Path { name: "join probe", prepare: operators::join_probe },
 ];
 
+/// Groups whose results change: timed; their instructions are not recorded yet.
+const GROUPS: [Path; 4] = [
+    Path { name: "group count", prepare: groups::counted },
+    Path { name: "group sum of changes", prepare: groups::summed },
+    Path { name: "group min of changes", prepare: groups::minimum },
+    Path { name: "group distinct", prepare: groups::distinct },
+];
+
 /// The same by others, to compare: timed, but their instructions are not ours to count.
 const OTHERS: [Path; 2] = [
     Path { name: "json decode by arrow-json", prepare: decode::arrow_json },
@@ -54,7 +63,9 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["names"] => PATHS.iter().for_each(|path| println!("{path}")),
-        ["count", name] => count(PATHS.iter().find(|path| path.name == *name).expect("`names` lists them")),
+        ["count", name] => {
+            count(PATHS.iter().chain(&GROUPS).find(|path| path.name == *name).expect("`names` lists them"))
+        }
         _ => divan::main(),
     }
 }
@@ -71,7 +82,7 @@ fn measured(run: Run) -> usize {
     black_box(run())
 }
 
-#[divan::bench(args = PATHS.into_iter().chain(OTHERS), sample_count = 20, sample_size = 1)]
+#[divan::bench(args = PATHS.into_iter().chain(GROUPS).chain(OTHERS), sample_count = 20, sample_size = 1)]
 fn path(bencher: divan::Bencher, path: Path) {
     let records = (path.prepare)(BIDS)();
     bencher.counter(ItemsCount::new(records)).with_inputs(|| (path.prepare)(BIDS)).bench_values(|run| run());

@@ -146,7 +146,7 @@ fn aggregate(schema: &SchemaRef, mode: AggregateMode) -> WindowAggregateFactory 
     WindowAggregateFactory::try_new(spec, mode).unwrap()
 }
 
-fn column(schema: &SchemaRef, index: usize) -> Arc<dyn PhysicalExpr> {
+pub(crate) fn column(schema: &SchemaRef, index: usize) -> Arc<dyn PhysicalExpr> {
     Arc::new(Column::new(schema.field(index).name(), index))
 }
 
@@ -155,19 +155,19 @@ fn newest_ms(batch: &RecordBatch) -> i64 {
 }
 
 /// An operator that owns everything, and what it has emitted.
-struct Driven {
+pub(crate) struct Driven {
     operator: Box<dyn Operator>,
     context: OperatorContext,
-    emitted: Vec<RecordBatch>,
+    pub(crate) emitted: Vec<RecordBatch>,
 }
 
 impl Driven {
-    fn new(factory: &dyn OperatorFactory) -> Self {
+    pub(crate) fn new(factory: &dyn OperatorFactory) -> Self {
         let operator = factory.create(&OperatorInit::single()).unwrap();
         Self { operator, context: OperatorContext::default(), emitted: vec![] }
     }
 
-    fn batch(&mut self, input: usize, batch: RecordBatch) {
+    pub(crate) fn batch(&mut self, input: usize, batch: RecordBatch) {
         let progress = self.operator.on_batch(input, batch, &mut self.context).unwrap();
         self.finish(progress);
     }
@@ -184,7 +184,7 @@ impl Driven {
         self.context.watermark = watermark;
     }
 
-    fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         let progress = self.operator.flush(&mut self.context).unwrap();
         self.finish(progress);
     }

@@ -17,7 +17,7 @@ use rheos::{JobControl, JobReport, StateOptions};
 
 use super::gate::Gate;
 use super::visible::{CommitCrash, DIES, Visible, VisibleSink};
-use super::{BATCH_ROWS, Case, PARALLELISM, all_cases, cells, difference, root};
+use super::{BATCH_ROWS, Case, PARALLELISM, all_cases, cells, difference, program, root};
 
 /// Who waits so long waits for ever.
 const HANG: Duration = Duration::from_secs(90);
@@ -45,6 +45,8 @@ struct Way {
     /// By generation; one more than there are crashes.
     workers: Vec<usize>,
     end: End,
+    /// Whether results change as rows come.
+    changes: bool,
 }
 
 /// All of them: a batch size, a first parallelism, the next ones by steps of 1 or 2 in a ring of three, an end.
@@ -55,7 +57,8 @@ fn all_ways() -> Vec<Way> {
             for step in [1, 2] {
                 for end in ENDS {
                     let workers = (0..3).map(|n| PARALLELISM[(first + n * step) % PARALLELISM.len()]).collect();
-                    ways.push(Way { batch_rows, workers, end });
+                    let changes = step == 2;
+                    ways.push(Way { batch_rows, workers, end, changes });
                 }
             }
         }
@@ -150,6 +153,7 @@ fn generation(
         .batch_rows(way.batch_rows)
         .parallelism(way.workers[n % way.workers.len()])
         // Checkpoints come when they are asked for, and now and then in between.
+        .set("emit.mode", if way.changes { "changes" } else { "auto" })
         .set("checkpoint.interval", if way.batch_rows == 7 { "3 ms" } else { "1 h" })
         .connectors(crash.gate.registry())
         .state(StateOptions::in_store(Arc::clone(store) as _))
@@ -177,6 +181,9 @@ fn generation(
 
 /// Runs a case one way. Gives how often it has crashed.
 fn run(case: &Case, way: &Way, dice: &mut Dice) -> Result<usize, String> {
+    // What cannot take rows back is refused by its name: see the test of changes.
+    let takes_changes = || program(case, 1, 1).set("emit.mode", "changes").plan().is_ok();
+    let way = &Way { changes: way.changes && takes_changes(), ..way.clone() };
     // Straight through first: how many batches there are.
     let (store, visible, straight) = (Arc::default(), Visible::default(), Crash::never());
     generation(case, way, 0, &straight, &store, &visible)?;

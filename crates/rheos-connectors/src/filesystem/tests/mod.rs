@@ -44,7 +44,7 @@ fn table(path: &Path, schema: &SchemaRef, options: &[(&str, &str)]) -> TableDefi
     let mut given: BTreeMap<String, String> = options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
     given.insert("path".into(), path.to_str().unwrap().into());
     let (schema, partitioned_by, metadata) = (Arc::clone(schema), vec![], vec![]);
-    TableDefinition { name: "t".into(), schema, options: given, partitioned_by, metadata }
+    TableDefinition { name: "t".into(), schema, options: given, partitioned_by, primary_key: vec![], metadata }
 }
 
 /// Rows of one split from a position; with the position behind each batch.
