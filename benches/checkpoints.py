@@ -1,21 +1,23 @@
 #!/usr/bin/env python3
 """What keeping state costs: tables of docs/benchmarks.md.
 
-    benches/checkpoints.py cost     [--state-gb 0,1,4] [--interval-ms 1000] [--seconds 10] [--rounds 3] [--changed 0.1]
+    benches/checkpoints.py cost     [--state-gb 0,1,4] [--interval-s 1,2,5,10] [--seconds 10] [--rounds 3] [--changed 0.1]
     benches/checkpoints.py control  [--state-gb 1] [--interval-ms 1000] [--seconds 10] [--rounds 3] [--changed 0.1]
     benches/checkpoints.py recovery [--state-mb 100,1000] [--rounds 5]
     benches/checkpoints.py latency  [--intervals-ms 200,1000] [--seconds 10] [--rounds 3]
     each: [--binary target/release/rheos] [--work DIR] [--workers 2] [--results FILE]
 
 cost: a window that never fires keeps a text for each of a million keys (--keys), in all so many GB. Each interval touches a
-tenth of the keys (--changed) and leaves the others alone. What is looked at begins when all keys have come once and are stored. Two runs of
-each kind, with and without a state directory:
+tenth of the keys (--changed) and leaves the others alone. What is looked at begins when all keys have come once and are stored, and
+has ten intervals at least: by then the table has been merged as a whole about once. Two runs of each kind, with and without a state
+directory:
   paced      rows come at the rate that touches a tenth of the keys an interval. A second stream of 1,000 rows a second goes
              through the same workers to stdout: how late its rows are is the pause that a checkpoint makes on the data path.
-             How long checkpoints take is read off the manifests: from the cut to the file's own time.
+             How long checkpoints take is read off the manifests: from the cut to the file's own time. Of several intervals
+             (--interval-s) the first: as many bytes change in each of them.
   as fast as possible
-             rows per second, merging of old state and all; in turn, the drop is the median over the rounds. As many rows touch a
-             tenth of the keys as an interval has at the rate without state.
+             for each interval: rows per second, merging of old state and all; in turn, the drop is the median over the rounds. As many rows touch a
+             tenth of the keys as an interval has at the rate without state. What goes to the disk meanwhile stands beside it.
 control: what of that no program can avoid that keeps state so. As fast as possible without a state directory, in turn alone and beside
 a process that only moves bytes: each interval it copies as many as change, writes them to a file, syncs it and reads it back; and
 for each of these bytes, as merging does at least, it reads two that were written before and writes one, synced and read back.
@@ -250,7 +252,7 @@ def paced(options, gb, state, folder):
 
 
 def fast(options, gb, block, state, folder):
-    """Rows per second and CPU seconds per million rows."""
+    """Rows per second, CPU seconds per million rows, and what goes to the disk."""
     text = program(options, gb, block, "") + PROGRESS.format(step=options.keys // 100)
     with Run(options, folder, text, state, options.interval_ms) as run:
 
@@ -258,12 +260,12 @@ def fast(options, gb, block, state, folder):
             return max((number for number, _ in run.ticks[-100:]), default=0)
 
         run.wait_until_stored(lambda: rows() >= options.keys)
-        (first, at), cpu_s = (rows(), time.monotonic()), run.cpu_s()
+        (first, at), cpu_s, written = (rows(), time.monotonic()), run.cpu_s(), run.written_mib()
         run.wait(lambda: False, options.seconds)
-        made, took_s, cpu_s = rows() - first, time.monotonic() - at, run.cpu_s() - cpu_s
+        made, took_s, cpu_s, written = rows() - first, time.monotonic() - at, run.cpu_s() - cpu_s, run.written_mib() - written
     if made == 0:
         raise Skipped(f"it comes no further within {options.seconds} s")
-    return {"rows_per_s": made / took_s, "cpu_s_per_m": cpu_s / made * 1e6}
+    return {"rows_per_s": made / took_s, "cpu_s_per_m": cpu_s / made * 1e6, "written_mib_s": written / took_s}
 
 
 def move_bytes(folder, n, interval_s, behind_s):
@@ -326,12 +328,18 @@ def control(options, results):
 class Results:
     """What has been measured, as lines of JSON: what it is, and the figures or why there are none."""
 
-    def __init__(self, options):
+    def __init__(self, options, found=None):
         self.options, binary = options, options.binary.stat()
         self.of = [binary.st_size, int(binary.st_mtime), options.workers, options.keys, options.changed, options.interval_ms, options.seconds]
-        options.results.parent.mkdir(parents=True, exist_ok=True)
-        lines = options.results.read_text().splitlines() if options.results.exists() else []
-        self.found = {json.dumps(line["key"]): line for line in map(json.loads, lines)}
+        if found is None:
+            options.results.parent.mkdir(parents=True, exist_ok=True)
+            lines = options.results.read_text().splitlines() if options.results.exists() else []
+            found = {json.dumps(line["key"]): line for line in map(json.loads, lines)}
+        self.found = found
+
+    def of_options(self, options):
+        """The same, of runs with other options."""
+        return Results(options, self.found)
 
     def take(self, what, measure, need_gb=0):
         """Figures of `what`, measured now if they are not there; `None` if they cannot be had. `need_gb`: of state."""
@@ -379,26 +387,40 @@ def about(options):
             file.write(os.urandom(4 * MIB))
         os.fsync(file.fileno())
         disk_mib_s = 256 / (time.monotonic() - began)
+    intervals = [f"{s:g}" for s in getattr(options, "interval_s", None) or [options.interval_ms / 1000]]
     print(f"{version}, {datetime.date.today():%d %B %Y}; {cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores, "
           f"{memory:.0f} GiB, Linux {platform.release()}, load before {os.getloadavg()[0]:.2f}; the disk takes {disk_mib_s:.0f} MiB/s; "
-          f"{options.workers} workers, {options.keys:,} keys, {options.changed:g} of them changed in an interval of {options.interval_ms} ms, {options.seconds} s looked at\n", flush=True)
+          f"{options.workers} workers, {options.keys:,} keys, {options.changed:g} of them changed in an interval of {', '.join(intervals)} s, {options.seconds} s looked at\n", flush=True)
 
 
 def cost(options, results):
-    rows = []
-    for gb in options.state_gb:
-        kinds = [results.take(["paced", gb, state], lambda f, s=state: paced(options, gb, s, f), gb) for state in (False, True)]
-        if None in kinds:
-            continue
-        without, kept = kinds
-        took = spread(kept["took_ms"]) if kept["took_ms"] else "none ended"
-        late = [f"{run[key]:.0f}" for key in ("late_p99_ms", "late_max_ms") for run in (without, kept)]
-        disk = [f"{kept['written_mib_s']:.0f}", kept["stored_mib"]]
-        rows.append([f"{gb:g}", len(kept["took_ms"]), took, *late, *disk, without["peak_mib"], kept["peak_mib"]])
+    intervals_ms = [round(s * 1000) for s in options.interval_s] if options.interval_s else [options.interval_ms]
+    each = [at_interval(options, results, interval_ms) for interval_ms in intervals_ms]
+    paced_rows = [paced_row(*each[0], gb) for gb in options.state_gb]
     head = ["state GB", "checkpoints", "ms each", "late p99 ms, without", "with", "late max ms, without", "with"]
-    table([*head, "MiB/s to disk", "MiB stored", "peak MiB, without", "with"], rows)
-    drops = [drop(options, results, gb) for gb in options.state_gb]
-    table(["state GB", "rows/s without", "with", "drop %", "CPU s/M without", "with"], filter(None, drops))
+    table([*head, "MiB/s to disk", "MiB stored", "peak MiB, without", "with"], filter(None, paced_rows))
+    drops = [drop(*one, gb) for gb in options.state_gb for one in each]
+    head = ["state GB", "interval s", "rows/s without", "with", "drop %", "CPU s/M without", "with", "MiB/s to disk"]
+    table(head, filter(None, drops))
+
+
+def at_interval(options, results, interval_ms):
+    """Options and results of one interval: ten of them are looked at."""
+    seconds = max(options.seconds, 10 * interval_ms // 1000)
+    options = argparse.Namespace(**{**vars(options), "interval_ms": interval_ms, "seconds": seconds})
+    return options, results.of_options(options)
+
+
+def paced_row(options, results, gb):
+    """A row of the first table."""
+    kinds = [results.take(["paced", gb, state], lambda f, s=state: paced(options, gb, s, f), gb) for state in (False, True)]
+    if None in kinds:
+        return None
+    without, kept = kinds
+    took = spread(kept["took_ms"]) if kept["took_ms"] else "none ended"
+    late = [f"{run[key]:.0f}" for key in ("late_p99_ms", "late_max_ms") for run in (without, kept)]
+    disk = [f"{kept['written_mib_s']:.0f}", kept["stored_mib"]]
+    return [f"{gb:g}", len(kept["took_ms"]), took, *late, *disk, without["peak_mib"], kept["peak_mib"]]
 
 
 def drop(options, results, gb):
@@ -417,7 +439,8 @@ def drop(options, results, gb):
     drops = [(1 - kept["rows_per_s"] / without["rows_per_s"]) * 100 for without, kept in pairs]
     rates = [spread([pair[at]["rows_per_s"] for pair in pairs], "{:,.0f}") for at in (0, 1)]
     cpu = [spread([pair[at]["cpu_s_per_m"] for pair in pairs], "{:.3f}") for at in (0, 1)]
-    return [f"{gb:g}", *rates, spread(drops, "{:.1f}"), *cpu]
+    disk = spread([kept["written_mib_s"] for _, kept in pairs])
+    return [f"{gb:g}", f"{options.interval_ms / 1000:g}", *rates, spread(drops, "{:.1f}"), *cpu, disk]
 
 
 def recovery(options, results):
@@ -498,6 +521,7 @@ def main():
     what = parser.add_subparsers(required=True)
     one = what.add_parser("cost", parents=[common])
     one.add_argument("--state-gb", type=numbers, default=[0, 1, 4])
+    one.add_argument("--interval-s", type=numbers, help="in place of --interval-ms, and several of them")
     one.add_argument("--rounds", type=int, default=3, help="as fast as possible")
     one.set_defaults(run=cost)
     one = what.add_parser("control", parents=[common])

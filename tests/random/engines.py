@@ -66,7 +66,7 @@ class Engine:
             columns = ", ".join(f"{name} {NAMES[kind]}" for name, kind in FIELDS)
             form = "json"
             if self.mode == "updates":
-                columns += ", PRIMARY KEY (id) NOT ENFORCED"
+                columns += ", PRIMARY KEY (id) NOT ENFORCED" if table.has_key else ""
                 form = "debezium-json"
             columns += ", WATERMARK FOR ts AS ts - INTERVAL '1' DAY"
             path = pathlib.Path(folder) / f"{table.name}.jsonl"

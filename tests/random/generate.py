@@ -29,10 +29,14 @@ def a_row(rng, key):
 
 
 class Table:
-    """What happens to a table: ("c", None, row), ("u", row before, row after), ("d", row, None)."""
+    """What happens to a table: ("c", None, row), ("u", row before, row after), ("d", row, None). `has_key`: whether it is declared by
+    its primary key, where rows go at all."""
 
-    def __init__(self, name, events):
-        self.name, self.events = name, events
+    def __init__(self, name, events, has_key=True):
+        self.name, self.events, self.has_key = name, events, has_key
+
+    def of(self, events):
+        return Table(self.name, events, self.has_key)
 
     @classmethod
     def random(cls, rng, name, has_changes):
@@ -66,10 +70,10 @@ class Table:
         parts = [keys[: len(keys) // 2], keys[len(keys) // 2:]] if len(keys) > 3 else []
         parts += [[key] for key in keys]
         for part in parts:
-            yield Table(self.name, [e for e in self.events if (e[2] or e[1])["id"] not in part])
+            yield self.of([e for e in self.events if (e[2] or e[1])["id"] not in part])
         for row in self.rows():
             if len([e for e in self.events if (e[2] or e[1])["id"] == row["id"]]) > 1:
-                yield Table(self.name, [e for e in self.events if (e[2] or e[1])["id"] != row["id"]] + [("c", None, row)])
+                yield self.of([e for e in self.events if (e[2] or e[1])["id"] != row["id"]] + [("c", None, row)])
 
 
 class Generator:

@@ -81,7 +81,7 @@ impl Merges {
 }
 
 fn merge_all(uploads: &Mutex<Uploads>, is_over: &dyn Fn() -> bool, now_ms: &dyn Fn() -> u64, warn: &dyn Fn(&Error)) {
-    let merger = lock(uploads).merger();
+    let mut merger = lock(uploads).merger();
     while !is_over() {
         let Some((step, name)) = lock(uploads).next_step(now_ms()) else { return };
         let result = merger.merge(&step, name, is_over);

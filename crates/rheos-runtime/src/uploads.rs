@@ -20,6 +20,7 @@ use rheos_state::compact::{self, Policy, Step, Unmerged};
 use rheos_state::holdings::Holdings;
 use rheos_state::names::{ObjectName, object_path};
 use rheos_state::object::{self, Compression, WriteContext, WrittenObject};
+use rheos_state::spare::Spare;
 use rheos_state::store::{CheckpointStore, check_there};
 
 use crate::merges::Merging;
@@ -153,7 +154,7 @@ impl Uploads {
 
     /// What merging needs beside the lock.
     pub(crate) fn merger(&self) -> Merger {
-        Merger { store: Arc::clone(&self.store), combiners: Arc::clone(&self.combiners) }
+        Merger { store: Arc::clone(&self.store), combiners: Arc::clone(&self.combiners), spare: Spare::default() }
     }
 
     fn store_waiting(&mut self) -> Result<()> {
@@ -209,18 +210,20 @@ impl Uploads {
 pub(crate) struct Merger {
     store: Arc<dyn CheckpointStore>,
     combiners: Combiners,
+    spare: Spare,
 }
 
 impl Merger {
     /// The result, stored; `None` if nothing is left. `is_over`: nobody wants it any more.
     pub(crate) fn merge(
-        &self,
+        &mut self,
         step: &Step,
         name: ObjectName,
         is_over: &dyn Fn() -> bool,
     ) -> Result<Option<WrittenObject>, Unmerged> {
         let (store, combiners) = (self.store.as_ref(), &*self.combiners);
-        let mut merged = compact::merge(store, step, name, Compression::default(), combiners, is_over)?;
+        let mut merged =
+            compact::merge(store, step, name, Compression::default(), combiners, is_over, &mut self.spare)?;
         if is_over() {
             return Err(Unmerged::Over);
         }

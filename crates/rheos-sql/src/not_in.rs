@@ -18,9 +18,6 @@ use datafusion_expr::expr::InSubquery;
 use datafusion_expr::logical_plan::Filter;
 use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, exists, lit, not, when};
 
-/// The column of a query that `IN` looks into.
-const VALUE: &str = "value";
-
 /// How an expression is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reading {
@@ -108,7 +105,7 @@ impl Rewrite<'_> {
     }
 }
 
-/// The query behind `IN`, under a name that no other has.
+/// The query behind `IN`, whose values have a name that no other column has.
 struct List {
     plan: LogicalPlan,
     value: Column,
@@ -121,9 +118,8 @@ impl List {
             return Err(DataFusionError::Internal("a query without a column is behind IN".into()));
         };
         let name = format!("__in_{number}");
-        let plan =
-            LogicalPlanBuilder::from(input).project([Expr::Column(column).alias(VALUE)])?.alias(&name)?.build()?;
-        Ok(Self { plan, value: Column::new(Some(name), VALUE) })
+        let plan = LogicalPlanBuilder::from(input).project([Expr::Column(column).alias(&name)])?.build()?;
+        Ok(Self { plan, value: Column::new_unqualified(name) })
     }
 
     /// Whether a value meets a condition.

@@ -19,7 +19,7 @@ use rheos_core::{Error, OperatorId, Result};
 
 use crate::compact::newest;
 use crate::kept::Kept;
-use crate::restore::read_table;
+use crate::restore::{Reader, read_table};
 use crate::store::CheckpointStore;
 
 /// The column in front of the rows of keyed tables.
@@ -63,7 +63,7 @@ pub fn rows(store: &dyn CheckpointStore, manifest: &Manifest, table: &Table) -> 
     let reads: Vec<SegmentRead> = plan.iter().flat_map(|p| &p.reads).filter(is_wanted).cloned().collect();
     let mut batches = Vec::new();
     for unit in reads.chunk_by(|a, b| a.unit == b.unit) {
-        let (deltas, _) = read_table(store, &Kept::default(), unit)?;
+        let (deltas, _) = read_table(&mut Reader::new(store, &Kept::default()), unit)?;
         let (replaces_by, gone_by) = deltas.last().map_or((vec![], None), |d| (d.replaces_by.clone(), d.gone_by));
         let runs = deltas.into_iter().flat_map(|d| d.runs).collect();
         let wrong = |e| Error::internal(format!("table '{}' of '{}': {e}", table.name, table.operator));

@@ -26,6 +26,7 @@ pub mod names;
 pub mod object;
 mod reach;
 pub mod restore;
+pub mod spare;
 pub mod store;
 
 pub use errors::{is_full, is_removed};

@@ -23,6 +23,7 @@ use rheos_core::{Error, OperatorId, Result, WorkerId};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use build::{Contents, ObjectBuilder};
+pub(crate) use rows::batch_bytes;
 pub use segment::{Namespaces, SegmentHeader};
 pub(crate) use segment::{StoredRows, header_of, header_of_verified, rows_of};
 

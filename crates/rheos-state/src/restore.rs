@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::iter::repeat_n;
+use std::ops::Range;
 
 use arrow::array::{Array, BooleanArray, BooleanBufferBuilder};
 use arrow::buffer::Buffer;
@@ -28,6 +29,7 @@ use crate::kept::Kept;
 use crate::names::object_path;
 use crate::object::{SEGMENT_BYTES_MAX, SegmentHeader, StoredRows, header_of, header_of_verified, rows_of};
 use crate::reach::{Horizon, Reach};
+use crate::spare::Spare;
 use crate::store::CheckpointStore;
 
 /// What a worker has read of a checkpoint.
@@ -85,7 +87,7 @@ pub fn restore(
     let mut restored = Restored { operators: BTreeMap::new(), holdings: Holdings::new(worker) };
     let table_of = |r: &SegmentRead| (r.segment.operator.clone(), r.segment.table.clone(), r.unit);
     for reads in plan.reads.chunk_by(|a, b| table_of(a) == table_of(b)) {
-        let (deltas, headers) = read_table(store, kept, reads)?;
+        let (deltas, headers) = read_table(&mut Reader::new(store, kept), reads)?;
         let (operator, table, unit) = table_of(&reads[0]);
         let apart = plan.rewrites.contains(&(operator.clone(), table.clone()));
         let tables = &mut restored.operators.entry(operator).or_default().tables;
@@ -104,14 +106,13 @@ pub fn restore(
 
 /// The deltas of a table (of one unit), oldest first, and the header of each read.
 pub(crate) fn read_table(
-    store: &dyn CheckpointStore,
-    kept: &Kept,
+    reader: &mut Reader<'_>,
     reads: &[SegmentRead],
 ) -> Result<(Vec<TableDelta>, Vec<SegmentHeader>)> {
     let (mut deltas, mut headers, mut horizon) = (Vec::new(), Vec::new(), Horizon::default());
     for read in reads.iter().rev() {
         let groups = groups::of(read.segment.kind, &read.groups);
-        let (header, runs) = read_segment(store, kept, &read.object, &read.segment, groups, &horizon)?;
+        let (header, runs) = read_segment(reader, &read.object, &read.segment, groups, &horizon)?;
         horizon.add(&header.tombstones, groups);
         headers.push(header);
         if !runs.is_empty() {
@@ -125,31 +126,61 @@ pub(crate) fn read_table(
     Ok((deltas, headers))
 }
 
+/// Where segments are read from.
+pub(crate) struct Reader<'a> {
+    store: &'a dyn CheckpointStore,
+    kept: Option<&'a Kept>,
+    /// The memory that segments are read into; `None`: it stays in use.
+    spare: Option<&'a mut Spare>,
+}
+
+impl<'a> Reader<'a> {
+    /// What is `kept` is not read again.
+    pub(crate) fn new(store: &'a dyn CheckpointStore, kept: &'a Kept) -> Self {
+        Self { store, kept: Some(kept), spare: None }
+    }
+
+    /// Of rows that are soon let go.
+    pub(crate) fn reusing(store: &'a dyn CheckpointStore, spare: &'a mut Spare) -> Self {
+        Self { store, kept: None, spare: Some(spare) }
+    }
+
+    /// The bytes of a segment, its header, and where the rows begin.
+    fn segment(&mut self, object: &str, segment: &Segment) -> Result<(Buffer, SegmentHeader, usize)> {
+        let id = || SegmentId { object: object.to_string(), offset: segment.offset };
+        if let Some(bytes) = self.kept.and_then(|kept| kept.get(&id())) {
+            let (header, rows_at) = header_of_verified(&bytes, segment, object)?;
+            return Ok((bytes, header, rows_at));
+        }
+        match self.read(object, segment) {
+            Err(error) if error.kind() == ErrorKind::Corrupt && journal::repair(self.store, object, segment)? => {
+                self.read(object, segment)
+            }
+            other => other,
+        }
+    }
+
+    fn read(&mut self, object: &str, segment: &Segment) -> Result<(Buffer, SegmentHeader, usize)> {
+        let memory = self.spare.as_mut().map_or_else(Vec::new, |spare| spare.take(segment.length_bytes as usize));
+        let bytes = segment_bytes(self.store, object, segment, memory)?;
+        let bytes = match &mut self.spare {
+            Some(spare) => spare.lend(bytes),
+            None => Buffer::from_vec(bytes),
+        };
+        let (header, rows_at) = header_of(&bytes, segment, object)?;
+        Ok((bytes, header, rows_at))
+    }
+}
+
 /// The rows of a segment that are in `groups` and that `horizon` leaves.
 pub(crate) fn read_segment(
-    store: &dyn CheckpointStore,
-    kept: &Kept,
+    reader: &mut Reader<'_>,
     object: &str,
     segment: &Segment,
     groups: &KeyGroupSet,
     horizon: &Horizon,
 ) -> Result<(SegmentHeader, Vec<Run>)> {
-    let read = || -> Result<_> {
-        let bytes = Buffer::from_vec(segment_bytes(store, object, segment)?);
-        let (header, rows_at) = header_of(&bytes, segment, object)?;
-        Ok((bytes, header, rows_at))
-    };
-    let id = SegmentId { object: object.to_string(), offset: segment.offset };
-    let (bytes, header, rows_at) = match kept.get(&id) {
-        Some(bytes) => {
-            let (header, rows_at) = header_of_verified(&bytes, segment, object)?;
-            (bytes, header, rows_at)
-        }
-        None => match read() {
-            Err(error) if error.kind() == ErrorKind::Corrupt && journal::repair(store, object, segment)? => read()?,
-            other => other?,
-        },
-    };
+    let (bytes, header, rows_at) = reader.segment(object, segment)?;
     if is_gone(&header, horizon.least(groups)) {
         return Ok((header, Vec::new()));
     }
@@ -160,14 +191,14 @@ pub(crate) fn read_segment(
     Ok((header, runs.into_iter().filter(|r| r.rows.num_rows() > 0).collect()))
 }
 
-fn segment_bytes(store: &dyn CheckpointStore, object: &str, segment: &Segment) -> Result<Vec<u8>> {
+fn segment_bytes(store: &dyn CheckpointStore, object: &str, segment: &Segment, memory: Vec<u8>) -> Result<Vec<u8>> {
     let end = segment.offset.checked_add(segment.length_bytes).filter(|_| segment.length_bytes <= SEGMENT_BYTES_MAX);
     let Some(end) = end else {
         let what = format!("a segment of {} bytes is too long", segment.length_bytes);
         return Err(damaged_segment(object, segment, what));
     };
     let place = |e: Error| e.context(format_args!("table '{}' of operator '{}'", segment.table, segment.operator));
-    let read = store.read_range(&object_path(object), segment.offset..end).map_err(place)?;
+    let read = store.read_range_into(&object_path(object), segment.offset..end, memory).map_err(place)?;
     read.ok_or_else(|| place(damaged(format!("the object '{object}' is missing"))))
 }
 
@@ -188,35 +219,44 @@ fn surviving(
     wrong: &dyn Fn(&str) -> Error,
 ) -> Result<Run> {
     let rows = stored.rows.num_rows();
-    let mut kept = BooleanBufferBuilder::new(rows);
-    let mut key_groups = Vec::new();
+    let (mut kept, mut key_groups): (Vec<Range<usize>>, _) = (Vec::new(), Vec::new());
+    let mut keep = |stretch: Range<usize>, group| {
+        key_groups.extend(repeat_n(group, stretch.len()));
+        match kept.last_mut() {
+            Some(last) if last.end == stretch.start => last.end = stretch.end,
+            _ => kept.push(stretch),
+        }
+    };
     for (group, stretch) in stored.stretches() {
         match horizon.at(group) {
-            Reach::All => kept.append_n(stretch.len(), false),
-            _ if !groups.contains(group) => kept.append_n(stretch.len(), false),
-            Reach::Nothing => {
-                kept.append_n(stretch.len(), true);
-                key_groups.extend(repeat_n(group, stretch.len()));
-            }
+            Reach::All => {}
+            _ if !groups.contains(group) => {}
+            Reach::Nothing => keep(stretch, group),
             reach @ Reach::UpTo(_) => {
                 let no_namespaces = || wrong("its rows have no namespaces, and tombstones go by them");
                 let namespaces = stored.namespaces().ok_or_else(no_namespaces)?;
-                for row in stretch {
-                    let is_kept = !reach.takes(namespaces.is_valid(row).then(|| namespaces.value(row)));
-                    kept.append(is_kept);
-                    key_groups.extend(is_kept.then_some(group));
-                }
+                let is_kept = |row: &usize| !reach.takes(namespaces.is_valid(*row).then(|| namespaces.value(*row)));
+                stretch.filter(is_kept).for_each(|row| keep(row..row + 1, group));
             }
         }
     }
     if stored.groups.is_none() {
         key_groups.clear();
     }
-    let kept = kept.finish();
-    let rows = match kept.count_set_bits() {
-        all if all == rows => stored.rows,
-        _ => filter_record_batch(&stored.rows, &BooleanArray::new(kept, None))
-            .map_err(|e| wrong(&format!("its rows: {e}")))?,
+    let rows = match kept.as_slice() {
+        // Nothing is copied.
+        [] => stored.rows.slice(0, 0),
+        [all] => stored.rows.slice(all.start, all.len()),
+        _ => {
+            let mut bits = BooleanBufferBuilder::new(rows);
+            for stretch in &kept {
+                bits.append_n(stretch.start - bits.len(), false);
+                bits.append_n(stretch.len(), true);
+            }
+            bits.append_n(rows - bits.len(), false);
+            filter_record_batch(&stored.rows, &BooleanArray::new(bits.finish(), None))
+                .map_err(|e| wrong(&format!("its rows: {e}")))?
+        }
     };
     Ok(Run { key_groups, rows })
 }

@@ -115,6 +115,12 @@ pub trait CheckpointStore: Send + Sync + fmt::Debug {
     /// Errors: also `Corrupt` (R0626) if the file ends before.
     fn read_range(&self, name: &str, range: Range<u64>) -> Result<Option<Vec<u8>>>;
 
+    /// As [`read_range`](Self::read_range), into `memory` if it is large enough; what that holds does not matter.
+    fn read_range_into(&self, name: &str, range: Range<u64>, memory: Vec<u8>) -> Result<Option<Vec<u8>>> {
+        drop(memory);
+        self.read_range(name, range)
+    }
+
     /// In what pieces a file is best read back, in bytes.
     fn read_back_bytes(&self) -> u64 {
         READ_BYTES_MAX
@@ -179,12 +185,13 @@ pub fn check_there(store: &dyn CheckpointStore, names: &[String]) -> Result<()> 
 /// Errors: those of the store; `Corrupt` (R0626) if other bytes come back, `Conflict` (R0628) if the name has been used.
 pub fn put(store: &dyn CheckpointStore, name: &str, bytes: &[u8]) -> Result<()> {
     let creation = store.create(name, bytes)?;
-    let mut at = 0;
+    let (mut at, mut memory) = (0, Vec::new());
     let same_length = store.length_bytes(name)? == Some(bytes.len() as u64);
     while same_length && at < bytes.len() {
         let end = bytes.len().min(at + store.read_back_bytes() as usize);
-        if store.read_range(name, at as u64..end as u64)?.as_deref() != Some(&bytes[at..end]) {
-            break;
+        match store.read_range_into(name, at as u64..end as u64, memory)? {
+            Some(found) if found == bytes[at..end] => memory = found,
+            _ => break,
         }
         at = end;
     }

@@ -23,7 +23,8 @@ fn sorted(text: &str) -> Vec<&str> {
 fn follow(query: &str, updates: usize) -> (BTreeMap<i64, i64>, String) {
     let sandbox = Sandbox::new();
     let mut child = start(sandbox.command(&["run", "-o", "changelog", "-c", &format!("{ENDLESS}{query}")]));
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let id = child.id().to_string();
+    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
     let (mut there, mut updated) = (BTreeMap::new(), 0);
     while updated < updates {
         let line: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
@@ -34,7 +35,7 @@ fn follow(query: &str, updates: usize) -> (BTreeMap<i64, i64>, String) {
         }
         updated += usize::from(line["op"] == "+U");
     }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
     drop(lines);
     child.stdout.take().unwrap().read_to_string(&mut String::new()).unwrap();
     let mut talk = String::new();

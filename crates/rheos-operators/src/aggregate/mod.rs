@@ -1,4 +1,4 @@
-//! Aggregate functions: DataFusion's, with six gaps closed.
+//! Aggregate functions: DataFusion's, with seven gaps closed.
 //!
 //! 1. `sum` of integers, decimals and durations adds up in a wider type and fails where the result does not fit
 //!    ([`checked_sum`]); DataFusion's wraps around.
@@ -8,6 +8,7 @@
 //! 4. `percentile_cont` interpolates exactly ([`exact_percentile`]).
 //! 5. `avg` of durations cannot wrap around ([`duration_average`]), and `sum` of intervals, which would, is refused.
 //! 6. `avg` of decimals is rounded ([`decimal_average`]); the planner puts it in, since it is of another type.
+//! 7. `min` and `max` of texts keep the values of all groups together ([`extremes`]).
 //!
 //! [`aggregate_call`] decides which of them apply; everything behind it sees one kind of expression.
 
@@ -16,6 +17,7 @@ pub mod collected;
 pub mod decimal_average;
 pub mod duration_average;
 pub mod exact_percentile;
+pub(crate) mod extremes;
 mod one_group;
 
 use std::fmt;
@@ -33,6 +35,7 @@ use rheos_core::error::{Error, Result};
 use rheos_core::types::display;
 
 use crate::evaluation::{check_expression, plan_error};
+use extremes::Input;
 
 /// One aggregate function over its arguments, e.g. `count(DISTINCT user) FILTER (WHERE price > 0)`.
 #[derive(Debug, Clone)]
@@ -257,6 +260,15 @@ impl AggregateCall {
 
     /// Accumulates for many groups.
     pub(crate) fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {
+        self.accumulator_of(Input::Passing)
+    }
+
+    /// As [`accumulator`](Self::accumulator), of input that may stay.
+    pub(crate) fn accumulator_of(&self, input: Input) -> Result<Box<dyn GroupsAccumulator>> {
+        let own = self.input_types.first().and_then(|values| extremes::accumulator(self.expr.fun(), values, input));
+        if let Some(own) = own {
+            return Ok(own);
+        }
         if self.is_vectorised() {
             return self.expr.create_groups_accumulator().map_err(plan_error);
         }

@@ -15,6 +15,7 @@ use datafusion_expr::{EmitTo, GroupsAccumulator};
 use rheos_core::Result;
 
 use super::index::Place;
+use crate::aggregate::extremes::Input;
 use crate::evaluation::{coerce, data_error};
 use crate::window_aggregate::spec::Layout;
 use crate::window_aggregate::table::RowColumns;
@@ -33,10 +34,12 @@ pub(crate) struct States {
 
 impl States {
     pub(crate) fn try_new(layout: &Arc<Layout>) -> Result<Self> {
-        let accumulators = || layout.aggregates.iter().map(|call| call.accumulator()).collect::<Result<Vec<_>>>();
+        let accumulators =
+            |input| layout.aggregates.iter().map(|call| call.accumulator_of(input)).collect::<Result<_>>();
         Ok(Self {
-            active: accumulators()?,
-            scratch: accumulators()?,
+            active: accumulators(Input::Passing)?,
+            // What enters it has left it when the call is over.
+            scratch: accumulators(Input::Staying)?,
             layout: Arc::clone(layout),
             active_rows: 0,
             runs: BTreeMap::new(),

@@ -160,6 +160,8 @@ impl Values {
         let stored: Vec<&[i64]> = stored.iter().map(|w| w.as_primitive::<Int64Type>().values().as_ref()).collect();
         self.each(rows, |set, value, lane, row| {
             set.links[value as usize].stored = true;
+            // Also where it is nothing: then it leaves with the others.
+            set.mark(value);
             set.set(value, lane, stored[lane][row], row, turns);
         })
     }
@@ -335,6 +337,12 @@ impl Values {
 
     fn is_nothing(&self, value: u32) -> bool {
         self.weights_of(value).iter().all(|weight| *weight == 0)
+    }
+
+    /// Values of all groups, also those that are nothing and have not left yet.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
     }
 
     /// Bytes, about.

@@ -146,7 +146,7 @@ impl Combine for CombineSlices {
     }
 
     fn combine(&self, runs: Vec<Run>) -> Result<Vec<Run>> {
-        let mut pool = TablePool::new(Arc::clone(&self.layout));
+        let mut pool = TablePool::of_staying_runs(Arc::clone(&self.layout));
         let slicing = Slicing::new(self.layout.window);
         let mut slices = Slices::new(slicing);
         for run in runs {

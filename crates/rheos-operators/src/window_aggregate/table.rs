@@ -13,6 +13,7 @@ use datafusion_physical_plan::aggregates::order::GroupOrdering;
 use rheos_core::Result;
 
 use super::spec::Layout;
+use crate::aggregate::extremes::Input;
 use crate::evaluation::{coerce, data_error, new_batch, plan_error};
 
 /// The evaluated columns of some raw rows.
@@ -52,7 +53,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn try_new(layout: &Arc<Layout>) -> Result<Self> {
+    pub(crate) fn try_new(layout: &Arc<Layout>, input: Input) -> Result<Self> {
         let groups = match layout.group_width() {
             0 => None,
             _ => {
@@ -60,7 +61,7 @@ impl Table {
                 Some(new_group_values(schema, &GroupOrdering::None).map_err(plan_error)?)
             }
         };
-        let accumulators = layout.aggregates.iter().map(|call| call.accumulator()).collect::<Result<_>>()?;
+        let accumulators = layout.aggregates.iter().map(|call| call.accumulator_of(input)).collect::<Result<_>>()?;
         Ok(Self { layout: Arc::clone(layout), groups, accumulators, indices: vec![], len: 0 })
     }
 
@@ -187,6 +188,7 @@ impl Table {
 /// through is cleared by the system.
 pub(crate) struct TablePool {
     layout: Arc<Layout>,
+    input: Input,
     /// With the bytes that each holds, the largest last.
     free: Vec<(Table, usize)>,
     free_bytes: usize,
@@ -198,7 +200,12 @@ const FREE_TABLES_BYTES_MAX: usize = 16 << 20;
 
 impl TablePool {
     pub(crate) fn new(layout: Arc<Layout>) -> Self {
-        Self { layout, free: vec![], free_bytes: 0 }
+        Self { layout, input: Input::Passing, free: vec![], free_bytes: 0 }
+    }
+
+    /// Tables that may hold on to the runs that enter them.
+    pub(crate) fn of_staying_runs(layout: Arc<Layout>) -> Self {
+        Self { input: Input::Staying, ..Self::new(layout) }
     }
 
     pub(crate) fn layout(&self) -> &Arc<Layout> {
@@ -223,7 +230,7 @@ impl TablePool {
                 self.free_bytes -= bytes;
                 Ok(table)
             }
-            None => Table::try_new(&self.layout),
+            None => Table::try_new(&self.layout, self.input),
         }
     }
 

@@ -12,12 +12,15 @@ use rheos_core::{Error, ErrorKind, OperatorId};
 use super::{Part, Step, newest};
 use crate::groups::{self, counted};
 use crate::holdings::Held;
-use crate::kept::Kept;
 use crate::names::ObjectName;
-use crate::object::{Compression, Contents, ObjectBuilder, StoredTombstone, WrittenObject};
+use crate::object::{Compression, Contents, ObjectBuilder, SEGMENT_BYTES, StoredTombstone, WrittenObject, batch_bytes};
 use crate::reach::Horizon;
-use crate::restore::read_segment;
+use crate::restore::{Reader, read_segment};
+use crate::spare::Spare;
 use crate::store::CheckpointStore;
+
+/// What is put together at once, about, in bytes: two segments, which become one where most rows have come twice.
+const PIECE_BYTES: usize = 2 * SEGMENT_BYTES;
 
 /// By operator and table: how its rows are put together.
 pub type Combiners<'a> = &'a dyn Fn(&OperatorId, &str) -> Option<Arc<dyn Combine>>;
@@ -57,9 +60,9 @@ impl From<Unmerged> for Error {
 }
 
 /// The merged object; `None` if nothing is left. It is not stored yet. `is_over`: asked before each segment is read; nobody
-/// wants the result any more.
+/// wants the result any more. `spare`: for the next step on this thread.
 ///
-/// State: the rows of the step are in memory meanwhile, about twice.
+/// State: the rows of a part of the step are in memory meanwhile, about twice.
 ///
 /// Errors: those of the store; `Corrupt` for damage, naming object and operator.
 pub fn merge(
@@ -69,18 +72,24 @@ pub fn merge(
     compression: Compression,
     combiners: Combiners<'_>,
     is_over: &dyn Fn() -> bool,
+    spare: &mut Spare,
 ) -> Result<Option<WrittenObject>, Unmerged> {
     let mut builder = ObjectBuilder::new(name, compression);
     for part in &step.parts {
-        let runs = read(store, part, is_over)?;
-        let contents = contents(part, runs, combiners).and_then(|contents| builder.push(contents));
-        contents.map_err(|error| Unmerged::of(error, &part.inputs))?;
+        let (runs, own) = read(&mut Reader::reusing(store, spare), part, is_over)?;
+        let combiner = combiners(&part.operator, &part.table).filter(|c| c.layout() == part.layout);
+        for (groups, runs) in pieces(part, runs, combiner.is_some()) {
+            let contents = contents(part, groups, (runs, &own), combiner.as_deref());
+            let pushed = contents.and_then(|contents| builder.push(contents));
+            pushed.map_err(|error| Unmerged::of(error, &part.inputs))?;
+        }
+        spare.reclaim();
     }
     builder.finish().map_err(Unmerged::Store)
 }
 
 /// The rows of a part's inputs, and their tombstones.
-fn read(store: &dyn CheckpointStore, part: &Part, is_over: &dyn Fn() -> bool) -> Result<(Vec<Run>, Horizon), Unmerged> {
+fn read(reader: &mut Reader<'_>, part: &Part, is_over: &dyn Fn() -> bool) -> Result<(Vec<Run>, Horizon), Unmerged> {
     let wanted = groups::of(part.kind, &part.groups);
     let (mut own, mut runs): (Horizon, Vec<Run>) = (Horizon::default(), Vec::new());
     for unit in part.inputs.chunk_by(|a, b| a.unit == b.unit) {
@@ -95,7 +104,7 @@ fn read(store: &dyn CheckpointStore, part: &Part, is_over: &dyn Fn() -> bool) ->
                 return Err(Unmerged::Over);
             }
             let groups = wanted.intersection(counted(&held.segment));
-            let found = read_segment(store, &Kept::default(), &held.object, &held.segment, &groups, &horizon);
+            let found = read_segment(reader, &held.object, &held.segment, &groups, &horizon);
             let (header, found) = found.map_err(|error| Unmerged::of(error, std::slice::from_ref(held)))?;
             found.into_iter().rev().for_each(|run| of_unit.push_front(run));
             horizon.add(&header.tombstones, &groups);
@@ -106,9 +115,37 @@ fn read(store: &dyn CheckpointStore, part: &Part, is_over: &dyn Fn() -> bool) ->
     Ok((runs, own))
 }
 
-fn contents(part: &Part, (runs, own): (Vec<Run>, Horizon), combiners: Combiners<'_>) -> rheos_core::Result<Contents> {
+/// Runs by key groups, as far as they can be put together piece by piece: what a piece takes stays in the processor's cache, and the
+/// next has its memory again. `are_combined`: others are written as they are, and cut there.
+fn pieces(part: &Part, runs: Vec<Run>, are_combined: bool) -> Vec<(KeyGroupSet, Vec<Run>)> {
+    let bytes: usize = runs.iter().map(|run| batch_bytes(&run.rows)).sum();
+    let count = (bytes / PIECE_BYTES).min(part.groups.len());
+    let is_sorted = runs.iter().all(|run| run.key_groups.is_sorted());
+    if !are_combined || part.kind != TableKind::Keyed || count < 2 || !is_sorted {
+        return vec![(part.groups.clone(), runs)];
+    }
+    let groups: Vec<KeyGroup> = part.groups.iter().collect();
+    let piece = |groups: &[KeyGroup]| {
+        let (first, last) = (groups[0], groups[groups.len() - 1]);
+        let of_piece = runs.iter().filter_map(|run| {
+            let begin = run.key_groups.partition_point(|g| *g < first);
+            let end = run.key_groups.partition_point(|g| *g <= last);
+            let rows = || run.rows.slice(begin, end - begin);
+            (begin < end).then(|| Run { key_groups: run.key_groups[begin..end].to_vec(), rows: rows() })
+        });
+        (part.groups.intersection(&KeyGroupSet::range(first.0, last.0)), of_piece.collect())
+    };
+    groups.chunks(groups.len().div_ceil(count)).map(piece).collect()
+}
+
+fn contents(
+    part: &Part,
+    groups: KeyGroupSet,
+    (runs, own): (Vec<Run>, &Horizon),
+    combiner: Option<&dyn Combine>,
+) -> rheos_core::Result<Contents> {
     let keyed = part.kind == TableKind::Keyed;
-    let wanted = groups::of(part.kind, &part.groups);
+    let wanted = groups::of(part.kind, &groups);
     // A table is of one kind, but versions of Rheos may differ: where the newest segment says nothing, rows add up.
     let newest = part.inputs.iter().max_by_key(|h| h.segment.last_epoch);
     let (replaces_by, gone_by) = newest.map_or((Vec::new(), None), |h| h.header.replacing());
@@ -119,7 +156,7 @@ fn contents(part: &Part, (runs, own): (Vec<Run>, Horizon), combiners: Combiners<
         let (table, operator) = (&part.table, &part.operator);
         Error::internal(format!("table '{table}' of '{operator}' cannot be merged: {e}"))
     })?;
-    let runs = match combiners(&part.operator, &part.table).filter(|c| c.layout() == part.layout) {
+    let runs = match combiner {
         Some(combiner) => combiner.combine(runs)?,
         None => runs,
     };
@@ -135,7 +172,7 @@ fn contents(part: &Part, (runs, own): (Vec<Run>, Horizon), combiners: Combiners<
         layout: part.layout.clone(),
         replaces_by,
         gone_by,
-        groups: part.groups.clone(),
+        groups,
         first_epoch: part.first_epoch,
         last_epoch: part.last_epoch,
         tombstones,

@@ -8,7 +8,7 @@ use rheos_core::key::{KEY_GROUPS_MAX, KeyGroup};
 use rheos_core::state::{Run, TableKind};
 use rheos_core::{Epoch, Error, OperatorId, Result};
 
-use super::rows::{self, Rows};
+use super::rows::{self, Codec, Rows};
 use super::segment::{encode_header, kind_word, namespace_column};
 use super::{Compression, Footer, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SegmentHeader, WrittenObject, head};
 use crate::compact::newest::gone_column;
@@ -91,6 +91,8 @@ impl Contents {
 pub(crate) struct ObjectBuilder {
     name: ObjectName,
     compression: Compression,
+    /// How the last table is compressed, which may come in several pieces.
+    codec: Option<(OperatorId, String, Codec)>,
     bytes: Vec<u8>,
     segments: Vec<Segment>,
     headers: Vec<SegmentHeader>,
@@ -101,7 +103,7 @@ impl ObjectBuilder {
         let mut bytes = SPARE.take();
         bytes.clear();
         bytes.extend_from_slice(&head());
-        Self { name, compression, bytes, segments: Vec::new(), headers: Vec::new() }
+        Self { name, compression, codec: None, bytes, segments: Vec::new(), headers: Vec::new() }
     }
 
     /// Adds a table, in the order of operators and tables. Nothing to say gives no segment.
@@ -118,31 +120,43 @@ impl ObjectBuilder {
         }
         let runs = std::mem::take(&mut contents.runs);
         let rows = Rows::new(&runs);
+        let codec = self.codec(&contents, &rows)?;
         // What does not shrink fits without growing; behind it stands a footer.
         self.bytes.reserve(rows.bytes + rows.bytes / 16);
         if contents.kind != TableKind::Keyed {
-            return self.segment(&contents, KeyGroupSet::default(), Some((&rows, 0..rows.len)));
+            return self.segment(&contents, KeyGroupSet::default(), Some((&rows, 0..rows.len, codec)));
         }
         let mut behind = 0;
         for (end, groups) in cuts(&rows.groups, &contents.groups, rows.bytes) {
-            self.segment(&contents, groups, Some((&rows, behind..end)))?;
+            self.segment(&contents, groups, Some((&rows, behind..end, codec)))?;
             behind = end;
         }
         Ok(())
+    }
+
+    fn codec(&mut self, contents: &Contents, rows: &Rows<'_>) -> Result<Codec> {
+        if let Some((operator, table, codec)) = &self.codec
+            && (operator, table) == (&contents.operator, &contents.table)
+        {
+            return Ok(*codec);
+        }
+        let codec = rows::codec(rows, self.compression).map_err(|e| contents.wrong(e))?;
+        self.codec = Some((contents.operator.clone(), contents.table.clone(), codec));
+        Ok(codec)
     }
 
     fn segment(
         &mut self,
         contents: &Contents,
         groups: KeyGroupSet,
-        part: Option<(&Rows<'_>, Range<usize>)>,
+        part: Option<(&Rows<'_>, Range<usize>, Codec)>,
     ) -> Result<()> {
         let header = SegmentHeader {
             version: SegmentHeader::version_of(&contents.replaces_by, contents.gone_by),
             layout: contents.layout.clone(),
             kind: kind_word(contents.kind).to_string(),
-            rows: part.as_ref().map_or(0, |(_, range)| range.len() as u64),
-            namespaces: part.as_ref().and_then(|(rows, range)| rows.namespaces(range.clone())),
+            rows: part.as_ref().map_or(0, |(_, range, _)| range.len() as u64),
+            namespaces: part.as_ref().and_then(|(rows, range, _)| rows.namespaces(range.clone())),
             tombstones: contents.tombstones.iter().filter_map(|t| restricted(t, &groups)).collect(),
             replaces_by: contents.replaces_by.clone(),
             gone_by: contents.gone_by,
@@ -150,9 +164,9 @@ impl ObjectBuilder {
         self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
         let offset = self.bytes.len();
         self.bytes.extend_from_slice(&encode_header(&header)?);
-        if let Some((rows, range)) = part {
+        if let Some((rows, range, codec)) = part {
             let bytes = std::mem::take(&mut self.bytes);
-            self.bytes = rows::encode(rows, range, self.compression, bytes).map_err(|e| contents.wrong(e))?;
+            self.bytes = rows::encode(rows, range, codec, bytes).map_err(|e| contents.wrong(e))?;
         }
         let written = &self.bytes[offset..];
         if written.len() as u64 > SEGMENT_BYTES_MAX {

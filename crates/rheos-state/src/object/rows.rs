@@ -44,7 +44,7 @@ impl<'a> Rows<'a> {
     pub(super) fn new(runs: &'a [Run]) -> Self {
         let groups: Vec<KeyGroup> = runs.iter().flat_map(|r| r.key_groups.iter().copied()).collect();
         let batches: Vec<&RecordBatch> = runs.iter().map(|r| &r.rows).collect();
-        let bytes = batches.iter().flat_map(|b| b.columns()).map(slice_bytes).sum();
+        let bytes = batches.iter().map(|batch| batch_bytes(batch)).sum();
         let len = batches.iter().map(|b| b.num_rows()).sum();
         if groups.is_sorted() {
             return Self { batches, groups, places: None, len, bytes };
@@ -55,6 +55,14 @@ impl<'a> Rows<'a> {
 
     pub(super) fn schema(&self) -> SchemaRef {
         self.batches[0].schema()
+    }
+
+    /// Of the rows as they are stored.
+    fn stored_schema(&self) -> SchemaRef {
+        match self.groups.is_empty() {
+            true => self.schema(),
+            false => with_group_column(&self.schema()),
+        }
     }
 
     /// These rows as one batch.
@@ -119,6 +127,11 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// In memory, of the rows that it shows.
+pub(crate) fn batch_bytes(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(slice_bytes).sum()
+}
+
 /// Of the rows that an array shows, where that is known.
 fn slice_bytes(column: &ArrayRef) -> usize {
     column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
@@ -151,33 +164,30 @@ fn by_group(runs: &[Run]) -> (Vec<KeyGroup>, Vec<(usize, usize)>) {
     (groups, places)
 }
 
-/// These rows, their key groups in front, as an Arrow IPC stream behind what `into` holds.
-pub(super) fn encode(
-    rows: &Rows<'_>,
-    range: Range<usize>,
-    compression: Compression,
-    into: Vec<u8>,
-) -> Result<Vec<u8>, ArrowError> {
-    let schema = match rows.groups.is_empty() {
-        true => rows.schema(),
-        false => with_group_column(&rows.schema()),
-    };
+/// How rows are compressed; `None`: not at all.
+pub(super) type Codec = Option<CompressionType>;
+
+/// What does not shrink costs time here, and again where it is read. Some rows tell of the others, for they come by their hashes; of a
+/// small table they would be so few that the schema beside them hides it.
+pub(super) fn codec(rows: &Rows<'_>, compression: Compression) -> Result<Codec, ArrowError> {
     let codec = match compression {
-        Compression::None => None,
-        Compression::Lz4 => Some(CompressionType::LZ4_FRAME),
-        Compression::Zstd => Some(CompressionType::ZSTD),
+        Compression::None => return Ok(None),
+        Compression::Lz4 => CompressionType::LZ4_FRAME,
+        Compression::Zstd => CompressionType::ZSTD,
     };
+    let sample = rows.batch_rows().min(rows.len) / SAMPLED;
+    let is_large = sample > 0 && rows.bytes >= BATCH_BYTES / 2;
+    let shrinks = !is_large || shrinks(&stored_batch(rows, 0..sample, &rows.stored_schema())?, codec)?;
+    Ok(shrinks.then_some(codec))
+}
+
+/// These rows, their key groups in front, as an Arrow IPC stream behind what `into` holds.
+pub(super) fn encode(rows: &Rows<'_>, range: Range<usize>, codec: Codec, into: Vec<u8>) -> Result<Vec<u8>, ArrowError> {
+    let schema = rows.stored_schema();
     let starts = range.clone().step_by(rows.batch_rows());
     let mut batches = starts.map(|start| stored_batch(rows, start..range.end.min(start + rows.batch_rows()), &schema));
     let Some(first) = batches.next().transpose()? else {
         return StreamWriter::try_new(into, &schema)?.into_inner();
-    };
-    // What does not shrink costs time here, and again where it is read. Some rows tell of the others; of a small batch they would
-    // be so few that the schema beside them hides it.
-    let is_large = first.num_rows() >= SAMPLED && first.get_array_memory_size() >= BATCH_BYTES / 2;
-    let codec = match is_large && !shrinks(&first.slice(0, first.num_rows() / SAMPLED), codec)? {
-        true => None,
-        false => codec,
     };
     let options = IpcWriteOptions::default().try_with_compression(codec)?;
     let mut writer = StreamWriter::try_new_with_options(into, &schema, options)?;
@@ -201,14 +211,14 @@ fn stored_batch(rows: &Rows<'_>, range: Range<usize>, schema: &SchemaRef) -> Res
 }
 
 /// Whether a codec makes a batch smaller by a tenth at least.
-fn shrinks(batch: &RecordBatch, codec: Option<CompressionType>) -> Result<bool, ArrowError> {
+fn shrinks(batch: &RecordBatch, codec: CompressionType) -> Result<bool, ArrowError> {
     let length = |codec| -> Result<usize, ArrowError> {
         let options = IpcWriteOptions::default().try_with_compression(codec)?;
         let mut writer = StreamWriter::try_new_with_options(Vec::new(), &batch.schema(), options)?;
         writer.write(batch)?;
         Ok(writer.into_inner()?.len())
     };
-    Ok(codec.is_some() && length(codec)? < length(None)? / 10 * 9)
+    Ok(length(Some(codec))? < length(None)? / 10 * 9)
 }
 
 fn with_group_column(rows: &SchemaRef) -> SchemaRef {

@@ -223,6 +223,10 @@ impl CheckpointStore for LocalStore {
     }
 
     fn read_range(&self, name: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
+        self.read_range_into(name, range, Vec::new())
+    }
+
+    fn read_range_into(&self, name: &str, range: Range<u64>, mut memory: Vec<u8>) -> Result<Option<Vec<u8>>> {
         let path = self.path(name)?;
         let failed = |e: io::Error| io_error("read", &path.display().to_string(), &e);
         let Some((mut file, length)) = self.open_file(&path)? else { return Ok(None) };
@@ -232,13 +236,18 @@ impl CheckpointStore for LocalStore {
             return Err(damaged(message));
         }
         file.seek(SeekFrom::Start(range.start)).map_err(failed)?;
-        let wanted = range.end - range.start;
-        let mut bytes = Vec::with_capacity(wanted as usize);
-        let read = file.take(wanted).read_to_end(&mut bytes).map_err(failed)?;
-        if (read as u64) < wanted {
+        let wanted = (range.end - range.start) as usize;
+        if memory.capacity() >= wanted {
+            memory.resize(wanted, 0);
+            file.read_exact(&mut memory).map_err(failed)?;
+            return Ok(Some(memory));
+        }
+        // Fresh memory is not cleared for this.
+        memory = Vec::with_capacity(wanted);
+        if file.take(wanted as u64).read_to_end(&mut memory).map_err(failed)? < wanted {
             return Err(failed(io::ErrorKind::UnexpectedEof.into()));
         }
-        Ok(Some(bytes))
+        Ok(Some(memory))
     }
 
     fn read_back_bytes(&self) -> u64 {

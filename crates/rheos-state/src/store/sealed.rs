@@ -167,14 +167,18 @@ impl CheckpointStore for SealedStore {
     }
 
     fn read_range(&self, name: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
+        self.read_range_into(name, range, Vec::new())
+    }
+
+    fn read_range_into(&self, name: &str, range: Range<u64>, memory: Vec<u8>) -> Result<Option<Vec<u8>>> {
         if self.keys.is_empty() {
             // The journal is read first, as a whole, and would have been refused.
-            return self.inner.read_range(name, range);
+            return self.inner.read_range_into(name, range, memory);
         }
         let Some(seen) = self.seen(name)? else { return Ok(None) };
         let read = match &seen.cipher {
             Some(cipher) => self.read_frames(name, &seen, cipher, range),
-            None => self.inner.read_range(name, range),
+            None => self.inner.read_range_into(name, range, memory),
         };
         if !matches!(read, Ok(Some(_))) {
             // The file may have been replaced since.

@@ -18,6 +18,7 @@ use rheos_state::kept::Kept;
 use rheos_state::names::ObjectName;
 use rheos_state::object::{self, Compression, WriteContext};
 use rheos_state::restore::restore;
+use rheos_state::spare::Spare;
 use rheos_state::store::{CheckpointStore, MemoryStore};
 
 use crate::tables::{Row, delta, manifest, row, rows};
@@ -223,7 +224,9 @@ impl Job {
     fn merge(&mut self, worker: u32, step: &Step) {
         let name = self.name(worker, Some(self.merges));
         self.merges += 1;
-        let merged = compact::merge(&self.store, step, name, Compression::Lz4, &|_, _| None, &|| false).unwrap();
+        let merged =
+            compact::merge(&self.store, step, name, Compression::Lz4, &|_, _| None, &|| false, &mut Spare::default())
+                .unwrap();
         merged.iter().for_each(|object| object.store(&self.store).unwrap());
         step.install(&mut self.workers[worker as usize], merged.as_ref());
     }
@@ -377,7 +380,7 @@ fn a_damaged_segment_is_left_out_and_the_others_are_merged() {
     };
     let step = choose(&job, &BTreeSet::new()).remove(0);
     let name = job.name(0, Some(99));
-    match compact::merge(&job.store, &step, name, Compression::Lz4, &|_, _| None, &|| false) {
+    match compact::merge(&job.store, &step, name, Compression::Lz4, &|_, _| None, &|| false, &mut Spare::default()) {
         Err(Unmerged::Stuck(error, segments)) => {
             assert!(error.message().contains(&bad.object), "{}", error.message());
             assert_eq!((segments.len(), segments.first()), (1, Some(&bad)));
@@ -385,7 +388,7 @@ fn a_damaged_segment_is_left_out_and_the_others_are_merged() {
         other => panic!("{other:?}"),
     }
     assert!(matches!(
-        compact::merge(&job.store, &step, name, Compression::Lz4, &|_, _| None, &|| true),
+        compact::merge(&job.store, &step, name, Compression::Lz4, &|_, _| None, &|| true, &mut Spare::default()),
         Err(Unmerged::Over)
     ));
     let stuck = BTreeSet::from([bad.clone()]);

@@ -175,6 +175,21 @@ fn a_table_of_values_is_told_what_changed_and_no_more() {
 }
 
 #[test]
+fn values_that_are_gone_are_not_kept() {
+    let mut calls = One::new(&DataType::Int64, &[("count", true)], true);
+    calls.integers(&[(1, 1), (2, 1), (3, 1), (3, -1)]);
+    calls.calls.take_changes().unwrap();
+    calls.integers(&[(2, -1)]);
+    calls.calls.begin_epoch();
+    assert_eq!(calls.calls.sets[0].values.len(), 1);
+    let stored = |rows: &[i64]| Arc::new(Int64Array::from(rows.to_vec())) as ArrayRef;
+    let mut calls = One::new(&DataType::Int64, &[("count", true)], true);
+    calls.calls.restore_values(0, &[stored(&[1, 2, 7]), stored(&[1, 1, 0])], &[0, 0, 0], 1).unwrap();
+    calls.calls.restore_values(0, &[stored(&[2]), stored(&[0])], &[0], 1).unwrap();
+    assert_eq!((calls.calls.sets[0].values.len(), calls.results()), (1, vec![ScalarValue::Int64(Some(1))]));
+}
+
+#[test]
 fn what_goes_by_arrival_is_refused_where_rows_go() {
     for name in ["first_value", "last_value"] {
         let first = call(&DataType::Int64, name, false);
