@@ -79,7 +79,7 @@ fn order_and_limit_are_first_rows() {
     assert_eq!(run(&[&changes[..], &["-o", "jsonl"]].concat(), query), ordered);
     let endless = format!("{ENDLESS} SELECT id FROM n ORDER BY id LIMIT 2");
     sandbox.run(&["validate", "-c", &endless]).expect_code(0);
-    sandbox.run(&["run", "-c", &endless]).expect_code(2).expect_talk("R0700").expect_talk("ORDER BY with LIMIT");
+    sandbox.run(&["run", "-c", &endless]).expect_code(65).expect_talk("R0700").expect_talk("ORDER BY with LIMIT");
 }
 
 #[test]
