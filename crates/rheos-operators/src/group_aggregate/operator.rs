@@ -247,6 +247,8 @@ impl Operator for GroupAggregate {
                     self.stage = Stage::Rows { slots, next, times };
                     return Ok(Progress::More);
                 }
+                // Who takes this state back must not give the rows again.
+                self.groups.empty(&slots);
                 Ok(Progress::Done)
             }
         }
