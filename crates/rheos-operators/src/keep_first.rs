@@ -101,6 +101,10 @@ impl OperatorFactory for KeepFirstFactory {
         facts
     }
 
+    fn has_time_to_live(&self) -> bool {
+        true
+    }
+
     fn growth(&self) -> Option<String> {
         let key = self.spec.key.iter().map(|at| self.spec.input.field(*at).name().as_str()).collect::<Vec<_>>();
         let grows = self.spec.state_ttl_ms.is_none() && !key.is_empty();

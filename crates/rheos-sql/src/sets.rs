@@ -68,7 +68,10 @@ fn node(operation: SetOperation, join: Join) -> DfResult<LogicalPlan> {
     let [left_casts, right_casts] = casts;
     let left = LogicalPlanBuilder::from(join.left).project(left_casts)?.build()?;
     let right = LogicalPlanBuilder::from(join.right).project(right_casts)?.build()?;
-    Ok(LogicalPlan::Extension(Extension { node: Arc::new(SetNode { operation, left, right }) }))
+    let counted = LogicalPlan::Extension(Extension { node: Arc::new(SetNode { operation, left, right }) });
+    // A subquery behind IN is asked for its expression, which such a node has none of.
+    let columns: Vec<Expr> = counted.schema().columns().into_iter().map(Expr::Column).collect();
+    LogicalPlanBuilder::from(counted).project(columns)?.build()
 }
 
 impl PartialOrd for SetNode {

@@ -20,9 +20,6 @@ pub(crate) mod changes;
 pub(crate) mod scan;
 pub mod write;
 
-#[cfg(test)]
-mod tests;
-
 use arrow::datatypes::SchemaRef;
 
 /// What is known of a table whose changes are read.
@@ -36,3 +33,6 @@ pub struct DebeziumOptions {
 pub fn schema(rows: &SchemaRef, key: Option<Vec<usize>>) -> SchemaRef {
     SchemaRef::clone(changes::Changes::new(SchemaRef::clone(rows), key).schema())
 }
+
+#[cfg(test)]
+mod tests;

@@ -176,8 +176,11 @@ fn a_bad_change_is_left_out_as_a_whole_and_counted_once() {
     }
 }
 
+/// A key, the row that it has then (none: it is gone), and how the change is written.
+type Doing = (i64, Option<(String, i64)>, u8);
+
 /// What is done to a table: insert or update of a key, or a deletion.
-fn doings() -> impl Strategy<Value = Vec<(i64, Option<(String, i64)>, u8)>> {
+fn doings() -> impl Strategy<Value = Vec<Doing>> {
     let value = prop::option::weighted(0.7, ("[a\"\\\\é]{0,6}", any::<i64>()));
     prop::collection::vec((0i64..6, value, 0u8..3), 0..40)
 }

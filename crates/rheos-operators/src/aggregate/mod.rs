@@ -8,7 +8,7 @@
 //! 4. `percentile_cont` interpolates exactly ([`exact_percentile`]).
 //! 5. `avg` of durations cannot wrap around ([`duration_average`]), and `sum` of intervals, which would, is refused.
 //! 6. `avg` of decimals is rounded ([`decimal_average`]); the planner puts it in, since it is of another type.
-//! 7. `min` and `max` of texts keep the values of all groups together ([`extremes`]).
+//! 7. `min` and `max` of texts keep the values of all groups together (`extremes`).
 //!
 //! [`aggregate_call`] decides which of them apply; everything behind it sees one kind of expression.
 

@@ -266,14 +266,12 @@ impl Groups {
     /// At an epoch's end: empties the groups that have no rows any more, and those that nothing has touched for their time to
     /// live, without a word behind the operator. Their slots stay until what has changed is handed over.
     pub(super) fn close(&mut self, watermark_ms: i64) {
-        for slot in self.ttl.expired(watermark_ms) {
-            self.counts[slot as usize] = 0;
-            self.changed.mark(slot);
-        }
+        let expired = self.ttl.expired(watermark_ms);
+        self.empty(&expired);
         self.calls.clear(&self.gone());
     }
 
-    /// Empties groups that have been told for good.
+    /// Empties groups without a word behind the operator.
     pub(super) fn empty(&mut self, slots: &[u32]) {
         for slot in slots {
             self.counts[*slot as usize] = 0;

@@ -194,7 +194,6 @@ impl Operator for GroupAggregate {
         match self.emits {
             GroupEmits::New => {}
             GroupEmits::RowsAtEnd if change.combined == Watermark::MAX => {
-                self.open();
                 self.begin_end()?;
                 return self.resume(ctx);
             }
@@ -248,7 +247,7 @@ impl Operator for GroupAggregate {
                     self.stage = Stage::Rows { slots, next, times };
                     return Ok(Progress::More);
                 }
-                // They are out with this epoch: a job that goes on from its end does not tell them again.
+                // Who takes this state back must not give the rows again.
                 self.groups.empty(&slots);
                 Ok(Progress::Done)
             }

@@ -96,6 +96,10 @@ impl OperatorFactory for MaterialiseFactory {
         ]
     }
 
+    fn has_time_to_live(&self) -> bool {
+        self.spec.changes == KeyedChanges::Replace
+    }
+
     fn growth(&self) -> Option<String> {
         let columns = self.spec.key.iter().map(|at| self.rows.field(*at).name().clone()).collect::<Vec<_>>();
         let grows = self.spec.changes == KeyedChanges::Replace && self.spec.state_ttl_ms.is_none();

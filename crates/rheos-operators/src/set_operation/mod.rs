@@ -130,6 +130,15 @@ impl OperatorFactory for SetOperationFactory {
         vec![("operation".into(), self.spec.operation.to_string())]
     }
 
+    /// A row is in the result when it has come on both sides, whenever that was.
+    fn holds_watermark(&self) -> bool {
+        self.only_adds() && !self.spec.at_end
+    }
+
+    fn has_time_to_live(&self) -> bool {
+        !self.spec.at_end
+    }
+
     fn growth(&self) -> Option<String> {
         (!self.spec.at_end && self.spec.state_ttl_ms.is_none())
             .then(|| "a row for each different row of both inputs".into())

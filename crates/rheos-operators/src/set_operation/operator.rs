@@ -147,7 +147,11 @@ impl Operator for SetOperator {
     }
 
     fn output_watermark(&self, combined: Watermark) -> Watermark {
-        if self.at_end { combined.held_until_the_end() } else { self.telling.output_watermark(combined) }
+        match has_weights(&self.schema) {
+            true => self.telling.output_watermark(combined),
+            // Rows of any time may follow, and none can be taken back.
+            false => combined.held_until_the_end(),
+        }
     }
 
     fn wants_clock(&self) -> bool {

@@ -124,6 +124,10 @@ impl OperatorFactory for UpdateRankFactory {
         facts
     }
 
+    fn has_time_to_live(&self) -> bool {
+        true
+    }
+
     fn growth(&self) -> Option<String> {
         let spec = &self.spec;
         if spec.state_ttl_ms.is_some() {

@@ -32,11 +32,11 @@ const CASES: &[Case] = &[
     ("SELECT ARRAY[1] INTERSECT SELECT ARRAY['a']", "R0135", "the INTERSECT differ in column 1", "cast", "SELECT"),
     ("SELECT true UNION SELECT 1", "R0135", "BOOLEAN and BIGINT", "cast", "SELECT"),
     (
-        "SELECT price FROM bid INTERSECT SELECT price FROM bid",
-        "R0142",
-        "INTERSECT on an endless stream",
-        "join windows",
-        "INTERSECT",
+        "SELECT price FROM bid EXCEPT SELECT price FROM bid",
+        "R0700",
+        "EXCEPT on an endless stream",
+        "changelog",
+        "EXCEPT",
     ),
     // several columns, and all of them
     (

@@ -179,3 +179,75 @@ fn contents(
         runs,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
+    use rheos_core::Epoch;
+
+    use super::*;
+
+    const LETTERS: usize = PIECE_BYTES / 40;
+
+    fn part(groups: KeyGroupSet) -> Part {
+        Part {
+            operator: "aggregate-1".into(),
+            table: "slices".into(),
+            kind: TableKind::Keyed,
+            layout: "a/v1".into(),
+            groups,
+            first_epoch: Epoch(1),
+            last_epoch: Epoch(2),
+            inputs: vec![],
+            newer: Horizon::default(),
+            older: KeyGroupSet::default(),
+            bytes: 0,
+        }
+    }
+
+    /// Rows of these key groups, each with its group as a text of so many digits.
+    fn run(groups: impl Iterator<Item = u16>, letters: usize) -> Run {
+        let key_groups: Vec<KeyGroup> = groups.map(KeyGroup).collect();
+        let texts = StringArray::from_iter_values(key_groups.iter().map(|g| format!("{:0>letters$}", g.0)));
+        let rows = RecordBatch::try_from_iter([("text", Arc::new(texts) as ArrayRef)]).unwrap();
+        Run { key_groups, rows }
+    }
+
+    #[test]
+    fn pieces_have_all_rows_of_their_key_groups_and_no_others() {
+        let owned = KeyGroupSet::range(3, 40).union(&KeyGroupSet::range(60, 90));
+        // Some groups have no rows, and not every run has rows in each piece.
+        let groups = || owned.iter().map(|g| g.0).filter(|g| g % 7 != 0);
+        let twice = groups().flat_map(|g| [g, g]);
+        let runs = vec![run(twice, LETTERS), run(groups(), LETTERS + 1), run([5, 5, 88].into_iter(), LETTERS + 2)];
+        let rows: usize = runs.iter().map(|r| r.rows.num_rows()).sum();
+        let pieces = pieces(&part(owned.clone()), runs, true);
+        assert!(pieces.len() > 2, "{} pieces", pieces.len());
+        let (mut seen, mut found) = (KeyGroupSet::default(), 0);
+        for (groups, runs) in &pieces {
+            assert!(seen.intersection(groups).is_empty());
+            seen = seen.union(groups);
+            // The oldest first, as they came.
+            assert!(runs.iter().map(|r| r.rows.column(0).as_string::<i32>().value(0).len()).is_sorted());
+            for run in runs {
+                found += run.rows.num_rows();
+                assert_eq!(run.key_groups.len(), run.rows.num_rows());
+                for (group, text) in run.key_groups.iter().zip(run.rows.column(0).as_string::<i32>()) {
+                    assert!(groups.contains(*group));
+                    assert_eq!(text.unwrap().parse::<u16>(), Ok(group.0));
+                }
+            }
+        }
+        assert_eq!((seen, found), (owned, rows));
+    }
+
+    #[test]
+    fn what_is_not_put_together_or_has_no_order_is_one_piece() {
+        let owned = KeyGroupSet::range(0, 99);
+        let sorted = || run(0..100, LETTERS);
+        assert!(pieces(&part(owned.clone()), vec![sorted()], true).len() > 1);
+        assert_eq!(pieces(&part(owned.clone()), vec![sorted()], false).len(), 1);
+        assert_eq!(pieces(&part(owned.clone()), vec![sorted(), run((0..100).rev(), LETTERS)], true).len(), 1);
+        assert_eq!(pieces(&part(owned), vec![run(0..100, 10)], true).len(), 1);
+    }
+}

@@ -118,8 +118,7 @@ pub(super) fn calls_like_nexmark(retracts: bool) -> Vec<AggregateCall> {
     let schema = pool().schema();
     let greater = |n: i64| binary(col("n", &schema).unwrap(), Operator::Gt, lit(n), &schema).unwrap();
     let call = |name: &str, arg: &str, distinct: bool, filter: Option<i64>| {
-        let args = if arg == "*" { vec![] } else { vec![col(arg, &schema).unwrap()] };
-        let args = if arg == "*" { vec![lit(1i64)] } else { args };
+        let args = if arg == "*" { vec![lit(1i64)] } else { vec![col(arg, &schema).unwrap()] };
         aggregate_call(&function(name), args, distinct, filter.map(greater), vec![], &schema, false).unwrap()
     };
     let mut calls = vec![

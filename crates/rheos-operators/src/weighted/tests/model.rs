@@ -231,8 +231,6 @@ fn is_constant(call: &AggregateCall, rows: &RecordBatch) -> bool {
 /// DataFusion's accumulator over rows, all at once.
 fn own_result(call: &AggregateCall, rows: &RecordBatch) -> ScalarValue {
     let mut accumulator = call.accumulator().unwrap();
-    let nothing = rows.slice(0, 0);
-    let rows = if rows.num_rows() == 0 { &nothing } else { rows };
     let (arguments, filter) = inputs(call, rows);
     // One row that does not count, so that the group exists.
     let nulls: Vec<_> = call.input_types().iter().map(|t| arrow::array::new_null_array(t, 1)).collect();
