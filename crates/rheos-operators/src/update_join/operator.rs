@@ -192,6 +192,7 @@ impl UpdateJoin {
             let failed = self.letters.as_mut().map(|(_, failed)| failed);
             pairs.retain(&residual.mask(&PairsOf(&pairs, &self.sides), failed)?);
             self.count_matches(cursor, &pairs)?;
+            pairs.retain_those_there();
         }
         if !self.plan.emits_pairs || pairs.len() == 0 {
             return Ok(());

@@ -55,7 +55,8 @@ impl Cursor {
             self.next = other.chains.next(row);
             let change = &self.changes[self.at - 1];
             let weight = other.weight(row);
-            if weight != 0 {
+            // A row that has gone and may come back in this epoch goes on counting what it is joined with.
+            if weight != 0 || other.matches.is_some() {
                 pairs.rows[self.side].push(change.row);
                 pairs.rows[1 - self.side].push(row);
                 pairs.weights.push(change.weight.checked_mul(weight).ok_or_else(too_often)?);
@@ -74,6 +75,14 @@ impl Cursor {
 impl Pairs {
     pub(crate) fn len(&self) -> usize {
         self.weights.len()
+    }
+
+    /// Leaves out the pairs with rows that are not there.
+    pub(crate) fn retain_those_there(&mut self) {
+        if self.weights.contains(&0) {
+            let there: Vec<bool> = self.weights.iter().map(|weight| *weight != 0).collect();
+            self.retain(&BooleanArray::from(there));
+        }
     }
 
     pub(crate) fn retain(&mut self, mask: &BooleanArray) {

@@ -289,7 +289,10 @@ impl Lowering<'_> {
                 Some(naming) => self.named(naming, |l| l.lower(&alias.input)),
                 None => self.lower(&alias.input),
             },
-            LogicalPlan::Filter(filter) => self.filter(&filter.predicate, &filter.input),
+            LogicalPlan::Filter(filter) => match rank::right_above_rank(filter).map_err(|e| self.df(e))? {
+                Some(plan) => self.lower(&plan),
+                None => self.filter(&filter.predicate, &filter.input),
+            },
             LogicalPlan::Projection(projection) => self.project(&projection.expr, &projection.input),
             LogicalPlan::Aggregate(a) => self.aggregate(&a.group_expr, &a.aggr_expr, &a.input, &a.schema, "GROUP BY"),
             LogicalPlan::Distinct(Distinct::All(input)) => {

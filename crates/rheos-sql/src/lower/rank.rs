@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use arrow::compute::SortOptions;
-use datafusion_common::{Column, ScalarValue};
+use datafusion_common::{Column, DataFusionError, ScalarValue};
 use datafusion_expr::expr::{WindowFunction, WindowFunctionParams};
-use datafusion_expr::logical_plan::{Filter, Window};
+use datafusion_expr::logical_plan::{Filter, Projection, Window};
 use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{Expr, LogicalPlan, Operator, SortExpr, WindowFunctionDefinition};
 use datafusion_physical_expr::expressions::{BinaryExpr, lit};
@@ -292,6 +292,19 @@ pub(super) fn unnumbered<'p>(exprs: &[Expr], plan: &'p LogicalPlan) -> Option<(&
     let is_within = |c: &Expr| bound(c, number).is_some_and(|(op, of)| op != Operator::Eq || (of, limit) == (1, 1));
     let mut conditions = split_conjunction(&filter.predicate).into_iter().filter(|c| reads(c));
     (!exprs.iter().any(reads) && conditions.all(is_within)).then_some((filter, window))
+}
+
+/// A condition above some columns of a rank, as these columns above the condition: right above the rank it can be its limit.
+pub(super) fn right_above_rank(filter: &Filter) -> Result<Option<LogicalPlan>, DataFusionError> {
+    let LogicalPlan::Projection(columns) = filter.input.as_ref() else { return Ok(None) };
+    let is_rank = matches!(columns.input.as_ref(), LogicalPlan::Window(_));
+    if !is_rank || !columns.expr.iter().all(|e| matches!(e, Expr::Column(_))) {
+        return Ok(None);
+    }
+    let filter = Filter::try_new(filter.predicate.clone(), Arc::clone(&columns.input))?;
+    let input = Arc::new(LogicalPlan::Filter(filter));
+    let projection = Projection::try_new_with_schema(columns.expr.clone(), input, Arc::clone(&columns.schema))?;
+    Ok(Some(LogicalPlan::Projection(projection)))
 }
 
 /// The largest rank that can pass a condition.

@@ -85,7 +85,7 @@ fn bounds_in_time_let_rows_go_and_nothing_grows() {
 fn windows_follow_a_join_that_is_bounded_in_time() {
     let counts = |times: &str| {
         format!(
-            "CREATE VIEW j AS SELECT a.ts, a.url FROM bid a JOIN bid b ON a.auction = b.auction AND {times}; \
+            "WITH j AS (SELECT a.ts, a.url FROM bid a JOIN bid b ON a.auction = b.auction AND {times}) \
              SELECT window_start, count(*) FROM TABLE(TUMBLE(TABLE j, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) \
              GROUP BY window_start, window_end"
         )

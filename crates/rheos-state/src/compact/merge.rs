@@ -208,7 +208,10 @@ mod tests {
     /// Rows of these key groups, each with its group as a text of so many digits.
     fn run(groups: impl Iterator<Item = u16>, letters: usize) -> Run {
         let key_groups: Vec<KeyGroup> = groups.map(KeyGroup).collect();
-        let texts = StringArray::from_iter_values(key_groups.iter().map(|g| format!("{:0>letters$}", g.0)));
+        let texts = StringArray::from_iter_values(key_groups.iter().map(|g| {
+            let digits = g.0.to_string();
+            "0".repeat(letters - digits.len()) + &digits
+        }));
         let rows = RecordBatch::try_from_iter([("text", Arc::new(texts) as ArrayRef)]).unwrap();
         Run { key_groups, rows }
     }

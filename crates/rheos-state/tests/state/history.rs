@@ -431,7 +431,8 @@ fn a_merge_drops_what_says_that_rows_are_gone() {
         job.run_epoch(&[Change { table: CHANGES, worker: 0, tombstone: None, rows: keys }]);
         job.compact_all();
         let rows: u64 = job.workers[0].segments().iter().map(|h| h.header.rows).sum();
-        assert!(rows <= 200 * (job.policy.runs_max as u64 + 1), "{rows} rows of 100 keys at most");
+        // Of the 20,000 that are written in all.
+        assert!(rows <= 2_000, "{rows} rows of 100 keys at most");
     }
     assert!(job.model[&CHANGES].is_empty());
     job.restore(3, true);
