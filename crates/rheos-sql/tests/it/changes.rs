@@ -36,8 +36,9 @@ fn what_changes_takes_other_steps_than_what_is_final() {
         ),
         (
             "SELECT auction FROM bid UNION ALL SELECT count(*) FROM bid",
-            "sink:result [single, retract] union [forward, retract] project [forward, append] source:bid \
-             [forward, retract [one row]] project [forward, retract [one row]] group [single, append] source:bid (the one above)",
+            "sink:result [single, retract] union [forward, retract] project [forward, append] \
+             project [forward, append] source:bid [forward, retract [one row]] project [forward, retract [one row]] \
+             group [single, append] project [forward, append] source:bid (the one above)",
         ),
     ] {
         let got = shape(query);
