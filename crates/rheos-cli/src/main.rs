@@ -36,7 +36,16 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use crate::args::{Cli, Command, ConfigCommand};
 use crate::bench::args::BenchCommand;
 
+/// Fresh memory in pages of 4 KiB: a page of 2 MiB is cleared as a whole where a few KiB of it are used, and in virtual machines
+/// the host has to find it first. What it cost: docs/benchmarks.md.
+fn without_huge_pages() {
+    #[cfg(target_os = "linux")]
+    // A kernel that knows of none has nothing to turn off.
+    let _ = nix::sys::prctl::set_thp_disable(true);
+}
+
 fn main() -> ExitCode {
+    without_huge_pages();
     let matches = match matches() {
         Ok(matches) => matches,
         Err(code) => return code,

@@ -27,7 +27,7 @@ use crate::row_keys::{EncodedKeys, RowKeys};
 pub(crate) struct Matching {
     sides: [Side; 2],
     /// The side whose rows look up; the other one is in the table.
-    probe: usize,
+    pub(crate) probe: usize,
     table: KeyTable,
     stage: Stage,
     /// `None`: a pair that cannot be computed with ends the job.
@@ -68,15 +68,40 @@ impl Matching {
             _ if sides[LEFT].rows() < sides[RIGHT].rows() => RIGHT,
             _ => LEFT,
         };
+        Self::with_probe(plan, keys, sides, probe, failed)
+    }
+
+    /// Of bounded inputs, one of which has ended: its rows are in the table, and those of `probe` look up as they come.
+    pub(crate) fn streaming(
+        plan: &Plan,
+        keys: &[RowKeys; 2],
+        rows: [Vec<RecordBatch>; 2],
+        probe: usize,
+    ) -> Result<Self> {
+        let [left, right] = rows;
+        Self::with_probe(plan, keys, [Side::new(left)?, Side::new(right)?], probe, None)
+    }
+
+    fn with_probe(
+        plan: &Plan,
+        keys: &[RowKeys; 2],
+        sides: [Side; 2],
+        probe: usize,
+        failed: Option<FailedPairs>,
+    ) -> Result<Self> {
         let build = 1 - probe;
         let table = build_table(plan, &keys[build], &sides[build])?;
         let chunk_rows = sides.iter().filter_map(Side::chunk_rows).min().unwrap_or(CHUNK_ROWS_MAX);
-        let stage = if sides[build].rows() == 0 {
-            Stage::Rest { side: LEFT, next: 0 }
-        } else {
-            Stage::Probe(Cursor { batch: 0, row: 0, chain: None, keys: None })
-        };
+        let stage = first_stage(&sides[build]);
         Ok(Self { sides, probe, table, stage, failed, chunk_rows })
+    }
+
+    /// More rows that look up, in the place of those before, which are done.
+    pub(crate) fn feed(&mut self, batch: RecordBatch) -> Result<()> {
+        self.sides[self.probe] = Side::new(vec![batch])?;
+        self.chunk_rows = self.sides.iter().filter_map(Side::chunk_rows).min().unwrap_or(CHUNK_ROWS_MAX);
+        self.stage = first_stage(&self.sides[1 - self.probe]);
+        Ok(())
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -180,6 +205,13 @@ impl Matching {
 
     fn columns(&self, side: usize, plan: &Plan, places: &[Place]) -> Result<Vec<ArrayRef>> {
         self.sides[side].gather_all(plan.inputs[side].fields().len(), places)
+    }
+}
+
+fn first_stage(build: &Side) -> Stage {
+    match build.rows() {
+        0 => Stage::Rest { side: LEFT, next: 0 },
+        _ => Stage::Probe(Cursor { batch: 0, row: 0, chain: None, keys: None }),
     }
 }
 

@@ -1,4 +1,7 @@
 //! The operator: rows wait by window; when both inputs' watermarks are at a window's end, it is joined.
+//!
+//! Without windows the rows of the input that ends first wait for those of the other, which look them up as they come and are
+//! not kept: unless rows of the first go out by themselves, and only the end of the other tells which.
 
 use std::sync::Arc;
 
@@ -30,6 +33,8 @@ pub(crate) struct WindowJoin {
     inputs: [WindowedRows; 2],
     /// The window that is on its way out.
     matching: Option<Matching>,
+    /// One of two bounded inputs has ended, and `matching` takes the rows of the other as they come.
+    is_streaming: bool,
     queue: ChunkQueue,
     /// Windows that end by this have fired, once nothing is on its way out.
     watermark_ms: i64,
@@ -55,6 +60,7 @@ impl WindowJoin {
             ],
             inputs: [rows("left", LEFT, left.window), rows("right", RIGHT, right.window)],
             matching: None,
+            is_streaming: false,
             queue: ChunkQueue::default(),
             watermark_ms: i64::MIN,
             state: WindowState::new(&plan.distributions[LEFT], init),
@@ -82,9 +88,37 @@ impl WindowJoin {
             }
         }
         match self.queue.emit_one(ctx)? {
-            Progress::Done if self.matching.is_some() || self.due().is_some() => Ok(Progress::More),
+            Progress::Done if self.has_work() => Ok(Progress::More),
             progress => Ok(progress),
         }
+    }
+
+    fn has_work(&self) -> bool {
+        match (&self.matching, self.is_streaming) {
+            (Some(matching), true) => !matching.is_done(),
+            (matching, false) => matching.is_some() || self.due().is_some(),
+            (None, true) => false,
+        }
+    }
+
+    /// Whether, now that an input has ended, the rows of the other need not wait for its end.
+    fn may_stream(&self, ended: usize) -> bool {
+        let is_bounded = !self.inputs[LEFT].has_windows();
+        is_bounded && !self.is_streaming && self.letters.is_none() && self.plan.rest[ended].is_none()
+    }
+
+    fn begin_streaming(&mut self, ended: usize) -> Result<()> {
+        let (kept, drained) = (self.inputs[ended].all(), self.inputs[1 - ended].drain());
+        let rows = if ended == LEFT { [kept, drained] } else { [drained, kept] };
+        self.matching = Some(Matching::streaming(&self.plan, &self.keys, rows, 1 - ended)?);
+        self.is_streaming = true;
+        Ok(())
+    }
+
+    /// The other input has ended, too.
+    fn end_streaming(&mut self) {
+        self.inputs.iter_mut().for_each(|input| drop(input.drain()));
+        (self.matching, self.is_streaming) = (None, false);
     }
 
     /// The next window that is to fire.
@@ -96,6 +130,7 @@ impl WindowJoin {
     /// One bounded step. `false`: nothing is due.
     fn step(&mut self, ctx: &mut OperatorContext) -> Result<bool> {
         let matching = match &mut self.matching {
+            Some(matching) if self.is_streaming && matching.is_done() => return Ok(false),
             Some(matching) => matching,
             None => {
                 let Some(window) = self.due() else { return Ok(false) };
@@ -110,7 +145,7 @@ impl WindowJoin {
         if let Some(Letters { operator_id, table }) = &self.letters {
             emit(&matching.take_letters(), operator_id, table, ctx)?;
         }
-        if matching.is_done() {
+        if matching.is_done() && !self.is_streaming {
             self.matching = None;
         }
         Ok(true)
@@ -120,11 +155,21 @@ impl WindowJoin {
 impl Operator for WindowJoin {
     fn on_batch(&mut self, input: usize, batch: RecordBatch, ctx: &mut OperatorContext) -> Result<Progress> {
         let batch = self.useful(input, batch)?;
+        if let Some(matching) = self.matching.as_mut().filter(|m| self.is_streaming && m.probe == input) {
+            matching.feed(batch)?;
+            return self.fire(ctx);
+        }
         self.inputs[input].add(batch, self.watermark_ms, ctx)?;
         Ok(Progress::Done)
     }
 
     fn on_watermark(&mut self, change: WatermarkChange, ctx: &mut OperatorContext) -> Result<Progress> {
+        let is_over = change.combined == Watermark::MAX;
+        if is_over && self.is_streaming {
+            self.end_streaming();
+        } else if change.watermark == Watermark::MAX && !is_over && self.may_stream(change.input) {
+            self.begin_streaming(change.input)?;
+        }
         self.watermark_ms = self.watermark_ms.max(change.combined.ms());
         self.fire(ctx)
     }

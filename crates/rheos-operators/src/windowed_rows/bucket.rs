@@ -139,15 +139,31 @@ pub(crate) fn gather_columns<B: Borrow<RecordBatch>>(
 ) -> Result<Vec<ArrayRef>> {
     // Places in one and the same batch, as those of a small side or of rows in their order mostly are, cost much less.
     let only = places.first().map(|(batch, _)| *batch).filter(|first| places.iter().all(|(batch, _)| batch == first));
-    let rows = only.map(|batch| (batch, UInt64Array::from_iter_values(places.iter().map(|(_, row)| *row as u64))));
+    if let Some(batch) = only {
+        let rows = UInt64Array::from_iter_values(places.iter().map(|(_, row)| *row as u64));
+        return columns.into_iter().map(|c| Ok(take(batches[batch].borrow().column(c), &rows, None)?)).collect();
+    }
+    let (used, places) = used(batches.len(), places);
     let values = columns.into_iter().map(|column| {
-        if let Some((batch, rows)) = &rows {
-            return Ok(take(batches[*batch].borrow().column(column), rows, None)?);
-        }
-        let arrays: Vec<&dyn Array> = batches.iter().map(|b| b.borrow().column(column).as_ref()).collect();
-        Ok(interleave(&arrays, places)?)
+        let arrays: Vec<&dyn Array> = used.iter().map(|at| batches[*at].borrow().column(column).as_ref()).collect();
+        Ok(interleave(&arrays, &places)?)
     });
     values.collect()
+}
+
+/// The batches that places are in, and the places by these: what is put together of thousands of batches looks at all of them.
+fn used(batches: usize, places: &[(usize, usize)]) -> (Vec<usize>, Vec<(usize, usize)>) {
+    let (mut used, mut numbers) = (vec![], vec![usize::MAX; batches]);
+    let places = places.iter().map(|(batch, row)| {
+        let number = &mut numbers[*batch];
+        if *number == usize::MAX {
+            *number = used.len();
+            used.push(*batch);
+        }
+        (*number, *row)
+    });
+    let places = places.collect();
+    (used, places)
 }
 
 #[cfg(test)]

@@ -102,6 +102,8 @@ pub(crate) struct WindowedRows {
     window: Option<WindowColumns>,
     distribution: Distribution,
     buckets: BTreeMap<WindowKey, Bucket>,
+    /// Rows that epochs have handed over have been [drained](Self::drain) since the last.
+    is_drained: bool,
 }
 
 impl WindowedRows {
@@ -111,7 +113,7 @@ impl WindowedRows {
         window: Option<WindowColumns>,
         distribution: Distribution,
     ) -> Self {
-        Self { table, schema, window, distribution, buckets: BTreeMap::new() }
+        Self { table, schema, window, distribution, buckets: BTreeMap::new(), is_drained: false }
     }
 
     /// Adds the rows whose windows have not fired at `watermark_ms`, and counts the others. Returns the windows that
@@ -172,6 +174,17 @@ impl WindowedRows {
     /// The rows of a window, which is closed then.
     pub(crate) fn take(&mut self, window: WindowKey) -> Vec<RecordBatch> {
         self.buckets.remove(&window).map_or_else(Vec::new, Bucket::into_batches)
+    }
+
+    /// The rows of bounded input, which wait on.
+    pub(crate) fn all(&self) -> Vec<RecordBatch> {
+        self.buckets.get(&WindowKey::ALL).map_or_else(Vec::new, |bucket| bucket.batches().to_vec())
+    }
+
+    /// The rows of bounded input, which wait no more; nor does the next checkpoint have them.
+    pub(crate) fn drain(&mut self) -> Vec<RecordBatch> {
+        self.is_drained |= self.buckets.get(&WindowKey::ALL).is_some_and(|bucket| bucket.stored_rows().0 > 0);
+        self.take(WindowKey::ALL)
     }
 
     pub(crate) fn schema(&self) -> &SchemaRef {

@@ -2,7 +2,7 @@
 //!
 //! | table | row | changes in an epoch |
 //! |---|---|---|
-//! | of an input | the end of the window in ms, then the input's columns | new rows; a tombstone for windows that fired; all anew when most have become needless |
+//! | of an input | the end of the window in ms, then the input's columns | new rows; a tombstone for windows that fired; all anew when most have become needless, or have been drained |
 //! | `fired` | a key group and the watermark up to which its windows have fired | the owned groups, when it rose |
 //!
 //! All are by key group, or of worker 0 where all rows meet there. Workers may have come to different watermarks when an
@@ -64,7 +64,7 @@ impl WindowState {
         let behind = tables.iter().any(|t| t.first().is_some_and(|window| window.is_due(watermark_ms)));
         let moved = !behind && watermark_ms > i64::MIN && self.saved_ms != Some(watermark_ms);
         for table in tables {
-            let tombstones = match take_back(table) {
+            let tombstones = match take_back(table) | std::mem::take(&mut table.is_drained) {
                 true => vec![Tombstone::All],
                 false if moved => vec![Tombstone::NamespacesUpTo(watermark_ms)],
                 false => vec![],

@@ -175,11 +175,29 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
+/// Lets an input end before the other one, behind a step.
+fn end_input(steps: &mut [Step], input: usize, at: usize) {
+    for (number, step) in steps.iter_mut().enumerate().skip(at) {
+        step.watermarks[input] = i64::MAX;
+        if number > at && step.input == input {
+            step.rows.clear();
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(rheos_testkit::cases(400))]
 
     #[test]
-    fn a_join_against_nested_loops(case in case(), steps in steps(), workers in 1usize..4) {
+    fn a_join_against_nested_loops(
+        case in case(),
+        mut steps in steps(),
+        workers in 1usize..4,
+        ended in prop::option::of((0usize..2, 0usize..8)),
+    ) {
+        if let Some((input, at)) = ended {
+            end_input(&mut steps, input, at);
+        }
         let factory = WindowJoinFactory::try_new(spec(&case)).unwrap();
         let mut harness = OperatorHarness::new(&factory, workers, routings(&factory));
         let mut sides: [Vec<Row>; 2] = [vec![], vec![]];
