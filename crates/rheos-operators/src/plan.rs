@@ -36,10 +36,10 @@ use crate::evaluation::plan_error;
 use crate::{
     AggregateMode, AggregateSpec, AggregateWindow, AssignSessionsFactory, AssignWindowsFactory, FilterFactory,
     GroupAggregateFactory, GroupAggregateSpec, GroupEmits, KeepFirstFactory, KeepFirstSpec, KeyedChanges, LatePort,
-    LateRowsFactory, LimitFactory, MaterialiseFactory, MaterialiseSpec, MultiJoinFactory, MultiJoinSpec, ProjectFactory, RankFunction, SetOperation,
-    SetOperationFactory, SetOperationSpec, SortFactory, SortKey, SortLimit, UnnestFactory, UnnestSpec,
-    UpdateJoinFactory, UpdateJoinSpec, UpdateRankFactory, UpdateRankSpec, WindowAggregateFactory, WindowJoinFactory,
-    WindowJoinSpec, WindowRankFactory, WindowRankSpec,
+    LateRowsFactory, LimitFactory, MaterialiseFactory, MaterialiseSpec, MultiJoinFactory, MultiJoinSpec,
+    ProjectFactory, RankFunction, SetOperation, SetOperationFactory, SetOperationSpec, SortFactory, SortKey, SortLimit,
+    UnnestFactory, UnnestSpec, UpdateJoinFactory, UpdateJoinSpec, UpdateRankFactory, UpdateRankSpec,
+    WindowAggregateFactory, WindowJoinFactory, WindowJoinSpec, WindowRankFactory, WindowRankSpec,
 };
 
 /// `WHERE`: the rows for which the predicate is true.
@@ -204,11 +204,7 @@ pub fn update_join(graph: &mut JobGraph, inputs: [NodeId; 2], mut spec: UpdateJo
 }
 
 /// An inner join of several inputs by one key, with or without weights. Its results change with them.
-pub fn multi_join(
-    graph: &mut JobGraph,
-    inputs: Vec<NodeId>,
-    mut spec: MultiJoinSpec,
-) -> Result<(NodeId, SchemaRef)> {
+pub fn multi_join(graph: &mut JobGraph, inputs: Vec<NodeId>, mut spec: MultiJoinSpec) -> Result<(NodeId, SchemaRef)> {
     spec.state_ttl_ms = graph.state_ttl_ms();
     let known: Vec<_> = inputs.iter().map(|input| graph.node(*input).key.clone()).collect();
     let factory = MultiJoinFactory::try_new(spec)?;
