@@ -174,6 +174,15 @@ fn other_joins_are_of_two_inputs() {
             "SELECT a.url, c.ts FROM bid a JOIN bid b ON a.auction = b.auction LEFT JOIN bid c ON c.auction = a.auction",
             vec!["auction = auction", "auction = auction"],
         ),
+        // Nulls meet in one of them.
+        (
+            "SELECT a.url, c.ts FROM bid a JOIN bid b ON a.url = b.url JOIN bid c ON c.url IS NOT DISTINCT FROM b.url",
+            vec!["url is not distinct from url", "url = url"],
+        ),
+        (
+            "SELECT a.url, c.ts FROM bid a JOIN bid b ON a.url IS NOT DISTINCT FROM b.url JOIN bid c ON c.url = b.url",
+            vec!["url = url", "url is not distinct from url"],
+        ),
         // A bound in time.
         (
             "SELECT a.url, c.ts FROM bid a JOIN bid b ON a.auction = b.auction JOIN bid c ON c.auction = a.auction AND c.ts BETWEEN a.ts AND a.ts + INTERVAL '1' HOUR",
