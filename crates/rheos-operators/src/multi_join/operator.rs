@@ -7,7 +7,7 @@ use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use rheos_core::change::{split, weighted, without_weights};
-use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, WatermarkChange};
+use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, StateSize, WatermarkChange};
 use rheos_core::state::{SnapshotReader, StateDelta};
 use rheos_core::{Epoch, Operator, OperatorContext, Progress, Result, Watermark};
 
@@ -155,6 +155,10 @@ impl Operator for MultiJoin {
         self.forget_stale()?;
         self.watermark = change.combined;
         self.proceed(ctx)
+    }
+
+    fn state_size(&self) -> StateSize {
+        self.inputs.size()
     }
 
     fn on_epoch_end(&mut self, _epoch: Epoch, _ctx: &mut OperatorContext) -> Result<StateDelta> {

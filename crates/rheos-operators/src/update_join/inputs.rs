@@ -9,7 +9,7 @@
 
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::record_batch::RecordBatch;
-use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit};
+use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, StateSize};
 use rheos_core::state::{SnapshotReader, StateDelta};
 use rheos_core::{Result, Watermark};
 
@@ -49,6 +49,12 @@ impl Inputs {
         }
         let state = JoinState::new(tables, key_columns, init);
         Ok(Self { sides, keys, slots: KeySlots::default(), state, time_to_live: TimeToLive::new(state_ttl_ms) })
+    }
+
+    /// What is kept.
+    pub(crate) fn size(&self) -> StateSize {
+        let shared = StateSize::new(0, self.slots.size() + self.time_to_live.size());
+        self.sides.iter().map(Side::size).fold(shared, |sum, side| sum + side)
     }
 
     /// The values of the keys of an input's rows.

@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Column;
+use rheos_core::operator::StateSize;
 use rheos_core::{Error, Result};
 
 use super::expiry::Expiry;
@@ -88,6 +89,15 @@ impl Side {
     /// Whether equal rows are one.
     pub(crate) fn merges(&self) -> bool {
         self.merged.is_some()
+    }
+
+    /// What is kept.
+    pub(crate) fn size(&self) -> StateSize {
+        let numbers = |values: &Option<Vec<i64>>| values.as_ref().map_or(0, |v| v.capacity() * size_of::<i64>());
+        let merged = self.merged.as_ref().map_or(0, |m| m.index.size() + m.weights.capacity() * size_of::<i64>());
+        let expiry = self.expiry.as_ref().map_or(0, Expiry::size);
+        let bytes = self.rows.size() + self.chains.size() + merged + expiry;
+        StateSize::new(self.rows.len(), bytes + numbers(&self.matches) + numbers(&self.totals))
     }
 
     /// How often a row is there.
