@@ -8,6 +8,9 @@ use arrow::record_batch::RecordBatch;
 use rheos_core::operator::CHUNK_ROWS_MAX;
 use rheos_core::{OperatorContext, Port, Progress, Result};
 
+/// Steps that an operator takes without a full chunk before others get their turn.
+pub(crate) const STEPS_MAX: usize = 16;
+
 /// Bytes in one emitted chunk, about and at most (a single row may be larger).
 const CHUNK_BYTES_MAX: usize = 1 << 20;
 

@@ -9,6 +9,7 @@
 //!   sessions                                 the same for sessions, and rows with their session
 //!   window_join ─ window_rank                rows that carry their window wait for its end (windowed_rows)
 //!   update_join                              rows of both sides by key (keyed); what comes and goes changes the result
+//!   multi_join                               inner joins of several inputs by one key, without the rows of joins of two
 //!   update_rank ─ set_operation              rows that change: top-N and deduplication, INTERSECT and EXCEPT
 //!   keep_first                               the first row of each key that comes, and no other
 //!   materialise                              rows that replace each other by a key, as rows that come and go
@@ -34,6 +35,7 @@ pub mod late;
 pub mod lenient;
 pub mod limit;
 pub mod materialise;
+pub mod multi_join;
 pub mod plan;
 pub mod project;
 pub mod quotient;
@@ -63,6 +65,7 @@ pub use late::{LatePort, LateRowsFactory};
 pub use lenient::LenientFactory;
 pub use limit::LimitFactory;
 pub use materialise::{KeyedChanges, MaterialiseFactory, MaterialiseSpec};
+pub use multi_join::{MultiJoinFactory, MultiJoinInput, MultiJoinSpec};
 pub use project::ProjectFactory;
 pub use sessions::AssignSessionsFactory;
 pub use set_operation::{SetOperation, SetOperationFactory, SetOperationSpec};

@@ -8,6 +8,7 @@
 //!   assign_sessions, rank               input ══ hash(keys) ══► node
 //!   window_join                         two inputs, each ══ hash(keys) ══► node
 //!   update_join                         two inputs, each ══ hash(keys) ══► node
+//!   multi_join                          two inputs and more, each ══ hash(keys) ══► node
 //!   update_rank, keep_first             input ══ hash(keys) ══► node
 //!   materialise                         input ══ hash(keys) ══► node
 //!   set_operation                       two inputs, each ══ hash(all columns) ══► node
@@ -35,10 +36,10 @@ use crate::evaluation::plan_error;
 use crate::{
     AggregateMode, AggregateSpec, AggregateWindow, AssignSessionsFactory, AssignWindowsFactory, FilterFactory,
     GroupAggregateFactory, GroupAggregateSpec, GroupEmits, KeepFirstFactory, KeepFirstSpec, KeyedChanges, LatePort,
-    LateRowsFactory, LimitFactory, MaterialiseFactory, MaterialiseSpec, ProjectFactory, RankFunction, SetOperation,
-    SetOperationFactory, SetOperationSpec, SortFactory, SortKey, SortLimit, UnnestFactory, UnnestSpec,
-    UpdateJoinFactory, UpdateJoinSpec, UpdateRankFactory, UpdateRankSpec, WindowAggregateFactory, WindowJoinFactory,
-    WindowJoinSpec, WindowRankFactory, WindowRankSpec,
+    LateRowsFactory, LimitFactory, MaterialiseFactory, MaterialiseSpec, MultiJoinFactory, MultiJoinSpec,
+    ProjectFactory, RankFunction, SetOperation, SetOperationFactory, SetOperationSpec, SortFactory, SortKey, SortLimit,
+    UnnestFactory, UnnestSpec, UpdateJoinFactory, UpdateJoinSpec, UpdateRankFactory, UpdateRankSpec,
+    WindowAggregateFactory, WindowJoinFactory, WindowJoinSpec, WindowRankFactory, WindowRankSpec,
 };
 
 /// `WHERE`: the rows for which the predicate is true.
@@ -197,6 +198,18 @@ pub fn update_join(graph: &mut JobGraph, inputs: [NodeId; 2], mut spec: UpdateJo
     let key = factory.key(known);
     let exchanges = factory.exchanges().ok_or_else(|| Error::internal("a join key is no column"))?;
     let edges = inputs.into_iter().zip(exchanges).map(|(from, exchange)| edge(from, exchange)).collect();
+    let node = graph.add("join", NodeKind::Stateful(Arc::new(factory)), edges);
+    graph.set_key(node, key);
+    Ok((node, schema(graph, node)))
+}
+
+/// An inner join of several inputs by one key, with or without weights. Its results change with them.
+pub fn multi_join(graph: &mut JobGraph, inputs: Vec<NodeId>, mut spec: MultiJoinSpec) -> Result<(NodeId, SchemaRef)> {
+    spec.state_ttl_ms = graph.state_ttl_ms();
+    let known: Vec<_> = inputs.iter().map(|input| graph.node(*input).key.clone()).collect();
+    let factory = MultiJoinFactory::try_new(spec)?;
+    let key = factory.key(&known);
+    let edges = inputs.into_iter().zip(factory.exchanges()).map(|(from, exchange)| edge(from, exchange)).collect();
     let node = graph.add("join", NodeKind::Stateful(Arc::new(factory)), edges);
     graph.set_key(node, key);
     Ok((node, schema(graph, node)))

@@ -42,6 +42,7 @@ mod micros;
 mod misuse;
 mod nested_casts;
 mod not_in;
+mod null_keys;
 mod optimize;
 mod proctime;
 mod program;

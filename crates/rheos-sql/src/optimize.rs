@@ -12,6 +12,7 @@ use datafusion_common::config::ConfigOptions;
 use datafusion_expr::LogicalPlan;
 use datafusion_optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercion;
+use datafusion_optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion_optimizer::{Analyzer, Optimizer, OptimizerContext, OptimizerRule};
 use rheos_core::error::Error;
 use rheos_core::source::Boundedness;
@@ -22,6 +23,7 @@ use crate::first_match::without_lists;
 use crate::floats::prefer_floats;
 use crate::micros::in_micros;
 use crate::not_in::answerable;
+use crate::null_keys::EqualKeys;
 use crate::push_down::PushDown;
 use crate::quotients::round_quotients;
 use crate::reuse::reuse;
@@ -50,6 +52,8 @@ pub(crate) fn optimize(plan: LogicalPlan, config: &ConfigOptions, now_ms: i64) -
         }
     }
     let plan = Optimizer::with_rules(rules()).optimize(plan, &context, |_, _| {})?;
+    let last = Optimizer::with_rules(vec![Arc::new(ExtractEquijoinPredicate::new())]);
+    let plan = last.optimize(plan, &context.with_max_passes(1), |_, _| {})?;
     reuse(without_lists(plan)?)
 }
 
@@ -66,9 +70,9 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         common_subexpr_eliminate::CommonSubexprEliminate, decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
         eliminate_cross_join::EliminateCrossJoin, eliminate_duplicated_expr::EliminateDuplicatedExpr,
         eliminate_filter::EliminateFilter, eliminate_limit::EliminateLimit, eliminate_outer_join::EliminateOuterJoin,
-        extract_equijoin_predicate::ExtractEquijoinPredicate, optimize_projections::OptimizeProjections,
-        optimize_unions::OptimizeUnions, propagate_empty_relation::PropagateEmptyRelation,
-        scalar_subquery_to_join::ScalarSubqueryToJoin, simplify_expressions::SimplifyExpressions,
+        optimize_projections::OptimizeProjections, optimize_unions::OptimizeUnions,
+        propagate_empty_relation::PropagateEmptyRelation, scalar_subquery_to_join::ScalarSubqueryToJoin,
+        simplify_expressions::SimplifyExpressions,
     };
     vec![
         Arc::new(OptimizeUnions::new()),
@@ -76,7 +80,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(SimplifyExpressions::new()),
         Arc::new(DecorrelatePredicateSubquery::new()),
         Arc::new(ScalarSubqueryToJoin::new()),
-        Arc::new(ExtractEquijoinPredicate::new()),
+        Arc::new(EqualKeys::default()),
         Arc::new(EliminateDuplicatedExpr::new()),
         Arc::new(EliminateFilter::new()),
         Arc::new(EliminateCrossJoin::new()),

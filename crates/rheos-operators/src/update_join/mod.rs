@@ -9,15 +9,17 @@
 //! A change of the left is joined with the right as it is, then one of the right with the left as it has become: so each pair is
 //! told once, with the product of the weights of its rows.
 //!
-//! The parts: `spec` (what is joined), `side` (the rows of one side), `pairs` (the pairs of a batch: a cursor, never the whole
-//! product), `rest` (rows that go out by themselves), `expiry` (rows that are let go), `operator`, `state`.
+//! The parts: `spec` (what is joined), `inputs` (both sides, by one table of keys), `side` (the rows of one side), `pairs` (the pairs of
+//! a batch: a cursor, never the whole product), `rest` (rows that go out by themselves), `expiry` (rows that are let go), `operator`,
+//! `state`. Joins of more inputs share `inputs`, `side` and `state`.
 
 mod expiry;
+pub(crate) mod inputs;
 mod operator;
 mod pairs;
 mod rest;
-mod side;
-mod spec;
+pub(crate) mod side;
+pub(crate) mod spec;
 mod state;
 
 use std::sync::Arc;
@@ -122,6 +124,10 @@ impl OperatorFactory for UpdateJoinFactory {
             Some(_) => return None,
         };
         Some(what.into())
+    }
+
+    fn has_time_to_live(&self) -> bool {
+        true
     }
 
     fn describe(&self) -> Vec<(String, String)> {

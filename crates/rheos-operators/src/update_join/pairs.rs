@@ -40,7 +40,7 @@ impl Cursor {
     }
 
     /// The next pairs, `limit` at most. There may be none though more are left.
-    pub(crate) fn step(&mut self, sides: &[Side; 2], limit: usize) -> Result<Pairs> {
+    pub(crate) fn step(&mut self, sides: &[Side], limit: usize) -> Result<Pairs> {
         let other = &sides[1 - self.side];
         let mut pairs = Pairs::default();
         let mut looks = limit + SKIPPED_MAX;
@@ -103,7 +103,7 @@ fn retain<T>(values: &mut Vec<T>, mask: &BooleanArray) {
 }
 
 /// Pairs, with the rows that they are of.
-pub(crate) struct PairsOf<'a>(pub(crate) &'a Pairs, pub(crate) &'a [Side; 2]);
+pub(crate) struct PairsOf<'a>(pub(crate) &'a Pairs, pub(crate) &'a [Side]);
 
 impl Candidates for PairsOf<'_> {
     fn column(&self, side: usize, column: usize) -> Result<ArrayRef> {

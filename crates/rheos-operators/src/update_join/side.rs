@@ -1,13 +1,17 @@
-//! One side of an updating join: its rows by key, and what is known of each.
+//! One input of a join whose results change: its rows by key, and what is known of each.
+
+use std::sync::Arc;
 
 use arrow::array::UInt32Array;
 use arrow::compute::take_record_batch;
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::Column;
 use rheos_core::operator::StateSize;
 use rheos_core::{Error, Result};
 
 use super::expiry::Expiry;
-use super::spec::{Plan, all_columns};
 use crate::keyed::chains::Chains;
 use crate::keyed::row_index::{EncodedRows, RowIndex};
 use crate::keyed::row_store::RowStore;
@@ -22,6 +26,21 @@ pub(crate) struct Change {
     pub(crate) weight: i64,
     /// Nothing is known of the row yet.
     pub(crate) is_new: bool,
+}
+
+/// What is kept of an input.
+#[derive(Debug)]
+pub(crate) struct SideSpec {
+    /// Its columns, without weights.
+    pub(crate) schema: SchemaRef,
+    /// Whether equal rows are kept as one row with a weight.
+    pub(crate) merges: bool,
+    /// Whether each row has a count of the rows that it is joined with.
+    pub(crate) counts_by_row: bool,
+    /// Whether each key has a count of its rows.
+    pub(crate) counts_by_key: bool,
+    /// Where the join is bounded in time.
+    pub(crate) expiry: Option<Expiry>,
 }
 
 /// See the module. A row that is there 0 times stays until [`purge`](Self::purge), since its going may have to be told.
@@ -52,19 +71,24 @@ struct Merged {
 }
 
 impl Side {
-    pub(crate) fn try_new(plan: &Plan, side: usize) -> Result<Self> {
-        let schema = &plan.inputs[side];
-        let keys = plan.merges[side].then(|| RowKeys::try_unordered(&all_columns(schema), schema)).transpose()?;
+    pub(crate) fn try_new(spec: SideSpec) -> Result<Self> {
+        let SideSpec { schema, merges, counts_by_row, counts_by_key, expiry } = spec;
+        let keys = merges.then(|| RowKeys::try_unordered(&all_columns(&schema), &schema)).transpose()?;
         Ok(Self {
-            rows: RowStore::new(schema.clone()),
+            rows: RowStore::new(schema),
             chains: Chains::default(),
             merged: keys.map(|keys| Merged { keys, index: RowIndex::default(), weights: vec![] }),
-            matches: plan.counts_by_row(side).then(Vec::new),
-            totals: plan.counts_by_key(side).then(Vec::new),
+            matches: counts_by_row.then(Vec::new),
+            totals: counts_by_key.then(Vec::new),
             touched_keys: Touched::default(),
             changed: Touched::default(),
-            expiry: plan.bounds.as_ref().map(|bounds| Expiry::new(side, bounds)),
+            expiry,
         })
+    }
+
+    /// Whether equal rows are one.
+    pub(crate) fn merges(&self) -> bool {
+        self.merged.is_some()
     }
 
     /// What is kept.
@@ -241,6 +265,12 @@ impl Side {
         }
         Ok(changes)
     }
+}
+
+/// All columns of a side.
+fn all_columns(schema: &SchemaRef) -> Vec<Arc<dyn PhysicalExpr>> {
+    let columns = schema.fields().iter().enumerate();
+    columns.map(|(at, field)| Arc::new(Column::new(field.name(), at)) as Arc<dyn PhysicalExpr>).collect()
 }
 
 /// A sum of weights that is no number of 64 bits.

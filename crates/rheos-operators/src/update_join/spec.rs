@@ -5,11 +5,11 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_common::{JoinType, NullEquality};
 use datafusion_physical_expr::PhysicalExpr;
-use datafusion_physical_expr::expressions::Column;
 use rheos_core::change::{has_weights, with_weights, without_weights};
 use rheos_core::{Error, Result};
 
-use super::expiry::TimeBounds;
+use super::expiry::{Expiry, TimeBounds};
+use super::side::SideSpec;
 use crate::joining::kind::{self, Rest};
 use crate::joining::residual::Residual;
 use crate::joining::{LEFT, RIGHT, keys};
@@ -121,6 +121,17 @@ impl Plan {
         })
     }
 
+    /// What is kept of an input.
+    pub(crate) fn side(&self, side: usize) -> SideSpec {
+        SideSpec {
+            schema: Arc::clone(&self.inputs[side]),
+            merges: self.merges[side],
+            counts_by_row: self.counts_by_row(side),
+            counts_by_key: self.counts_by_key(side),
+            expiry: self.bounds.as_ref().map(|bounds| Expiry::new(side, bounds)),
+        }
+    }
+
     /// Of the results, without weights.
     pub(crate) fn schema_of_rows(&self) -> SchemaRef {
         without_weights(&self.schema)
@@ -137,12 +148,12 @@ impl Plan {
     }
 
     /// Whether each row of this side has a count of the rows that it is joined with. Else it goes by its key.
-    pub(crate) fn counts_by_row(&self, side: usize) -> bool {
+    fn counts_by_row(&self, side: usize) -> bool {
         self.rest[side].is_some() && self.residual.is_some()
     }
 
     /// Whether each key has a count of this side's rows, for the rest of the other side.
-    pub(crate) fn counts_by_key(&self, side: usize) -> bool {
+    fn counts_by_key(&self, side: usize) -> bool {
         self.rest[1 - side].is_some() && self.residual.is_none()
     }
 
@@ -152,17 +163,12 @@ impl Plan {
     }
 }
 
-/// All columns of a side.
-pub(crate) fn all_columns(schema: &SchemaRef) -> Vec<Arc<dyn PhysicalExpr>> {
-    let columns = schema.fields().iter().enumerate();
-    columns.map(|(at, field)| Arc::new(Column::new(field.name(), at)) as Arc<dyn PhysicalExpr>).collect()
-}
-
 fn all_have_order(schema: &Schema) -> bool {
     schema.fields().iter().all(|field| has_order(field.data_type()))
 }
 
-fn check_rows_compare(schema: &Schema) -> Result<()> {
+/// Errors: `Invalid` where equal rows cannot be told.
+pub(crate) fn check_rows_compare(schema: &Schema) -> Result<()> {
     let wrong = schema.fields().iter().find(|field| !has_order(field.data_type()));
     let Some(field) = wrong else { return Ok(()) };
     let (name, data_type) = (field.name(), field.data_type());

@@ -1,8 +1,8 @@
-//! The rows of both sides in a checkpoint: a table a side, by key group, or of worker 0 where there are no keys.
+//! The rows of all inputs in a checkpoint: a table an input, by key group, or of worker 0 where there are no keys.
 //!
 //! | layout | row | changes in an epoch |
 //! |---|---|---|
-//! | `join-rows/v1` | the columns of the side | the rows that came |
+//! | `join-rows/v1` | the columns of the input | the rows that came |
 //! | `join-weights/v1` | the columns, and how often the row is there | the rows that came or went, with what is true of them now |
 //! | `join-matches/v1` | the same, and the rows of the other side that it is joined with | also the rows that have come to be joined with others |
 //!
@@ -21,24 +21,28 @@ use rheos_core::state::{Run, SnapshotReader, StateDelta, TableDelta, TableKind, 
 use rheos_core::{Error, Result};
 
 use super::side::Side;
-use super::spec::Plan;
 use crate::evaluation::new_batch;
-use crate::joining::{LEFT, RIGHT};
 use crate::keyed::slots::KeySlots;
 use crate::row_keys::RowKeys;
 use crate::state::{StateKeys, check_layout};
 
-const TABLES: [&str; 2] = ["left", "right"];
 /// No column of a program has this name.
 const MATCHES: &str = "$matches";
 
-/// Turns the sides into deltas and back.
+/// Turns the rows of inputs into deltas and back.
 #[derive(Debug)]
 pub(crate) struct JoinState {
     keys: StateKeys,
     writes: bool,
-    /// By side: all rows that expire by this have been let go since the last delta.
-    reached_ms: [Option<i64>; 2],
+    tables: Vec<Table>,
+}
+
+/// The stored rows of an input.
+#[derive(Debug)]
+struct Table {
+    name: String,
+    /// All rows that expire by this have been let go since the last delta.
+    reached_ms: Option<i64>,
 }
 
 /// What is stored of a row beside its columns.
@@ -50,16 +54,16 @@ enum Form {
 }
 
 impl Form {
-    fn of(plan: &Plan, side: usize) -> Self {
-        match (plan.merges[side], plan.counts_by_row(side)) {
+    fn of(side: &Side) -> Self {
+        match (side.merges(), side.matches.is_some()) {
             (false, _) => Form::Rows,
             (true, false) => Form::Weights,
             (true, true) => Form::Matches,
         }
     }
 
-    fn layout(self, plan: &Plan) -> &'static str {
-        match (self, plan.bounds.is_some()) {
+    fn layout(self, side: &Side) -> &'static str {
+        match (self, side.expiry.is_some()) {
             (Form::Rows, false) => "join-rows/v1",
             (Form::Weights, false) => "join-weights/v1",
             (Form::Matches, false) => "join-matches/v1",
@@ -71,37 +75,40 @@ impl Form {
 }
 
 impl JoinState {
-    /// For a join with so many keys.
-    pub(crate) fn new(keys: usize, init: &OperatorInit) -> Self {
+    /// For a join with so many keys, whose inputs have tables of these names.
+    pub(crate) fn new(tables: Vec<String>, keys: usize, init: &OperatorInit) -> Self {
         let keys = StateKeys::new(keys, init);
         let writes = keys.kind() == TableKind::Keyed || init.worker == 0;
-        Self { keys, writes, reached_ms: [None; 2] }
+        let tables = tables.into_iter().map(|name| Table { name, reached_ms: None }).collect();
+        Self { keys, writes, tables }
     }
 
-    /// All rows of a side that expire by this have been let go.
-    pub(crate) fn reached(&mut self, side: usize, ms: Option<i64>) {
-        self.reached_ms[side] = ms.or(self.reached_ms[side]);
+    /// All rows of an input that expire by this have been let go.
+    pub(crate) fn reached(&mut self, input: usize, ms: Option<i64>) {
+        let reached = &mut self.tables[input].reached_ms;
+        *reached = ms.or(*reached);
     }
 
     /// What the epoch has changed.
-    pub(crate) fn delta(&mut self, plan: &Plan, keys: &[RowKeys; 2], sides: &[Side; 2]) -> Result<StateDelta> {
+    pub(crate) fn delta(&mut self, keys: &[RowKeys], sides: &[Side]) -> Result<StateDelta> {
         let mut delta = StateDelta::default();
-        for side in [LEFT, RIGHT] {
-            let is_there = |row: &u32| sides[side].rows.contains(*row);
-            let changed: Vec<u32> = sides[side].changed.slots().iter().copied().filter(is_there).collect();
-            let tombstones: Vec<_> = self.reached_ms[side].take().map(Tombstone::NamespacesUpTo).into_iter().collect();
+        for (input, (keys, side)) in keys.iter().zip(sides).enumerate() {
+            let is_there = |row: &u32| side.rows.contains(*row);
+            let changed: Vec<u32> = side.changed.slots().iter().copied().filter(is_there).collect();
+            let reached = self.tables[input].reached_ms.take();
+            let tombstones: Vec<_> = reached.map(Tombstone::NamespacesUpTo).into_iter().collect();
             if (changed.is_empty() && tombstones.is_empty()) || !self.writes {
                 continue;
             }
-            let form = Form::of(plan, side);
-            let runs = changed.chunks(CHUNK_ROWS_MAX).map(|rows| self.run(form, &keys[side], &sides[side], rows));
-            let first = usize::from(plan.bounds.is_some());
-            let width = first + plan.inputs[side].fields().len();
+            let form = Form::of(side);
+            let runs = changed.chunks(CHUNK_ROWS_MAX).map(|rows| self.run(form, keys, side, rows));
+            let first = usize::from(side.expiry.is_some());
+            let width = first + side.rows.schema().fields().len();
             let replaces = form != Form::Rows;
             delta.tables.push(TableDelta {
-                table: TABLES[side].into(),
+                table: self.tables[input].name.clone(),
                 kind: self.keys.kind(),
-                layout: form.layout(plan).into(),
+                layout: form.layout(side).into(),
                 replaces_by: if replaces { (first..width).collect() } else { vec![] },
                 gone_by: replaces.then_some(width),
                 tombstones,
@@ -142,19 +149,19 @@ impl JoinState {
     pub(crate) fn restore(
         &self,
         snapshot: &dyn SnapshotReader,
-        plan: &Plan,
-        at: usize,
+        input: usize,
         keys: &RowKeys,
         slots: &mut KeySlots,
         side: &mut Side,
     ) -> Result<()> {
-        let form = Form::of(plan, at);
-        let first = usize::from(plan.bounds.is_some());
-        let width = first + plan.inputs[at].fields().len();
-        for delta in snapshot.deltas(TABLES[at]) {
-            check_layout(&delta, form.layout(plan))?;
+        let form = Form::of(side);
+        let first = usize::from(side.expiry.is_some());
+        let schema = Arc::clone(side.rows.schema());
+        let width = first + schema.fields().len();
+        for delta in snapshot.deltas(&self.tables[input].name) {
+            check_layout(&delta, form.layout(side))?;
             for run in &delta.runs {
-                let rows = new_batch(&plan.inputs[at], run.rows.columns()[first..width].to_vec(), run.rows.num_rows())?;
+                let rows = new_batch(&schema, run.rows.columns()[first..width].to_vec(), run.rows.num_rows())?;
                 let encoded = keys.encode(&rows)?;
                 let of_row: Vec<u32> =
                     (0..rows.num_rows()).map(|row| slots.find_or_insert(encoded.get(row)).0).collect();

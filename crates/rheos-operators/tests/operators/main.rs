@@ -10,6 +10,7 @@ mod first_keys;
 mod groups;
 mod joins;
 mod materialised;
+mod multi_joins;
 mod pipeline;
 mod ranks;
 mod restore;

@@ -32,6 +32,9 @@ impl Lowering<'_> {
             let hint = "write NOT EXISTS (SELECT 1 FROM ... WHERE ...), which says what null means";
             return Err(self.refused("NOT IN (SELECT ...)", Keyword::IN, hint));
         }
+        if let Some((joins, keys)) = self.joins_by_one_key(join)? {
+            return self.multi_join(&joins, keys);
+        }
         let (left, right) = (self.side_rows(&join.left)?, self.side_rows(&join.right)?);
         let window = common_window(join, &left, &right);
         if self.join_changes(join, &left, &right, window.is_some())? {
@@ -60,7 +63,7 @@ impl Lowering<'_> {
     }
 
     /// The rows of one side, with its window in them and no columns that nobody reads.
-    fn side_rows(&mut self, input: &LogicalPlan) -> Result<Stream> {
+    pub(super) fn side_rows(&mut self, input: &LogicalPlan) -> Result<Stream> {
         let stream = self.lower(input)?;
         let stream = self.assigned(stream)?;
         self.compact(stream)

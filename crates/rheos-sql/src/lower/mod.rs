@@ -17,6 +17,7 @@ mod join;
 mod keyed_table;
 mod late;
 mod lenient;
+mod multi_join;
 mod not_null;
 mod rank;
 mod rows;

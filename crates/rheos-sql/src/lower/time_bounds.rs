@@ -14,9 +14,21 @@ use crate::event_time;
 
 /// The bounds that the condition of a join sets for the event times of its sides. `None`: none.
 pub(super) fn of(join: &Join, left: &Stream, right: &Stream) -> Option<TimeBounds> {
+    found(join, [&|column| in_rows(column, &join.left, left), &|column| in_rows(column, &join.right, right)])
+}
+
+/// Whether the condition of a join sets any.
+pub(super) fn are_set(join: &Join) -> bool {
+    found(join, [&|column| time(column, &join.left), &|column| time(column, &join.right)]).is_some()
+}
+
+/// Where a column of each side is, if it is a time that follows the watermark.
+type Times<'a> = [&'a dyn Fn(&Column) -> Option<usize>; 2];
+
+fn found(join: &Join, times: Times<'_>) -> Option<TimeBounds> {
     let mut bounds: Option<TimeBounds> = None;
     for condition in split_conjunction(join.filter.as_ref()?) {
-        for (columns, end) in ends(condition, join, left, right) {
+        for (columns, end) in ends(condition, times) {
             let found = bounds.get_or_insert(TimeBounds { columns, min_us: None, max_us: None });
             if found.columns != columns {
                 continue;
@@ -36,15 +48,15 @@ enum End {
     Max(i64),
 }
 
-fn ends(condition: &Expr, join: &Join, left: &Stream, right: &Stream) -> Vec<([usize; 2], End)> {
+fn ends(condition: &Expr, [left, right]: Times<'_>) -> Vec<([usize; 2], End)> {
     let compared = |a: &Expr, op: Operator, b: &Expr| -> Option<([usize; 2], End)> {
         let ((a, plus_a), (b, plus_b)) = (shifted(a)?, shifted(b)?);
         // left + x op right + y: left - right op y - x.
-        if let (Some(l), Some(r)) = (time(a, &join.left, left), time(b, &join.right, right)) {
+        if let (Some(l), Some(r)) = (left(a), right(b)) {
             let apart = plus_b.checked_sub(plus_a)?;
             return Some(([l, r], if is_less(op)? { End::Max(apart) } else { End::Min(apart) }));
         }
-        let (r, l) = (time(a, &join.right, right)?, time(b, &join.left, left)?);
+        let (r, l) = (right(a)?, left(b)?);
         let apart = plus_a.checked_sub(plus_b)?;
         Some(([l, r], if is_less(op)? { End::Min(apart) } else { End::Max(apart) }))
     };
@@ -102,9 +114,16 @@ fn constant_us(expr: &Expr) -> Option<i64> {
     }
 }
 
-/// Where a time that follows the watermark is in the rows of a side, if the column is one.
-fn time(column: &Column, plan: &LogicalPlan, stream: &Stream) -> Option<usize> {
+/// Where a time that follows the watermark is among the columns of a side, if the column is one.
+fn time(column: &Column, plan: &LogicalPlan) -> Option<usize> {
     let at = plan.schema().index_of_column(column).ok()?;
-    let Slot::Column(row) = stream.slots[at] else { return None };
-    event_time::is_at_watermark(plan, at).then_some(row)
+    event_time::is_at_watermark(plan, at).then_some(at)
+}
+
+/// The same in the rows of the side.
+fn in_rows(column: &Column, plan: &LogicalPlan, stream: &Stream) -> Option<usize> {
+    match stream.slots[time(column, plan)?] {
+        Slot::Column(row) => Some(row),
+        Slot::Window(_) => None,
+    }
 }

@@ -1,6 +1,7 @@
 //! Hints: which steps keep their ids when a program changes.
 
 use rheos_core::graph::{JobGraph, NodeKind};
+use rheos_sql::{PlanOptions, ResultRows};
 
 use crate::fakes::{TABLES, options, plan, registry};
 
@@ -108,6 +109,15 @@ fn a_time_to_live_says_that_it_changes_nothing() {
     let expected = ["R0686 setting 'state.ttl'".to_string(), format!("R0686 the hint ttl in line {}", lines + 1)];
     assert_eq!(warnings(&both), expected);
     assert_eq!(warnings(&format!("SET 'state.ttl' = '0 s';{}", windows("", 60, "true"))), Vec::<String>::new());
+    // Joins heed it.
+    let heeded = |query: &str| {
+        let options = PlanOptions { results: ResultRows::Changes, ..options() };
+        let program = rheos_sql::plan(&format!("{TABLES}{query}"), &options, &registry()).unwrap();
+        program.warnings.is_empty()
+    };
+    let two = "SELECT /*+ ttl('2 h') */ a.url FROM bid a JOIN bid b ON a.auction = b.auction";
+    let three = "SELECT /*+ ttl('2 h') */ a.url FROM bid a JOIN bid b ON a.auction = b.auction JOIN bid c ON a.auction = c.auction";
+    assert_eq!([two, three].map(heeded), [true, true]);
 }
 
 #[test]
