@@ -27,7 +27,7 @@ KILLED = 0.25
 POLL_S, LIMIT_S = 0.003, 60
 INTERVAL_MS = 15
 # What holds of input without an end besides: some things have no answer before it, and the engine says so.
-REFUSED = re.compile(r"error\[R0142\]|error\[R0700\]|error\[R0710\]|is not supported")
+REFUSED = re.compile(r"error\[R0142\]|error\[R0146\]|error\[R0700\]|error\[R0710\]|is not supported")
 
 
 def grown(table, step):
