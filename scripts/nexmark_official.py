@@ -11,6 +11,10 @@ stands (INSERT into its sink, all rows must arrive), and its SELECT alone, whose
 Where a text leaves a choice between bids that tie (q9, q18, q19) the row has to be one of those; the programs of
 examples/nexmark break ties and are compared exactly. They also read their events in another order, within the watermark.
 q12 windows by the clock: compared are its sums per bidder and that its windows lie on multiples of 10 seconds.
+
+With --restarts each run keeps state, is killed several times behind a checkpoint, at moments that --seed says, and goes on at
+another parallelism: the official texts over the events as they are made, the examples over files in another order. Its rows are
+compared as ever; where they change, also what their changes add up to.
 """
 
 import argparse
@@ -25,6 +29,7 @@ import sys
 import tempfile
 
 from nexmark_answers import OF_EXAMPLES, ORACLE, TIES, TRUNCATED
+from nexmark_restarts import Killed, types_of
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 KINDS = ("person", "auction", "bid")
@@ -132,31 +137,39 @@ def check_clock_windows(got, truth):
     return aligned and {(b, str(n)) for b, n in sums.items()} == set(truth.rows("SELECT bidder, count(*) FROM bid GROUP BY 1"))
 
 
-def check_official(engine, truth, texts, query, events):
-    """One official text, as it stands and its SELECT alone."""
+def official(truth, texts, query, events):
+    """One official text: what stands before its INSERT, the text, its SELECT, and options for all of them."""
     given = {"TPS": "10000", "EVENTS_NUM": str(events), "PERSON_PROPORTION": "1", "AUCTION_PROPORTION": "3", "BID_PROPORTION": "46",
              "NEXMARK_TABLE": "datagen", "NEXMARK_DIR": truth.folder, "SUBMIT_TIME": "now"}
     options = [option for name, value in given.items() for option in ("--var", f"{name}={value}")]
     ddl = (texts / "ddl_gen.sql").read_text() + "\n" + (texts / "ddl_views.sql").read_text()
     text = (texts / f"{query}.sql").read_text()
     before, _, select = re.sub(r"--.*", "", text).partition("INSERT INTO")
-    select = select[select.index("SELECT"):]
+    return ddl + before, ddl + text, select[select.index("SELECT"):], options
+
+
+def is_official_answer(query, got, expected, truth):
+    if expected is None:
+        return check_clock_windows(got, truth)
+    if query in TIES:
+        return compare_tied(query, got, expected, truth)
+    return compare(query, got, expected)
+
+
+def check_official(engine, truth, texts, query, events):
+    """One official text, as it stands and its SELECT alone."""
+    before, text, select, options = official(truth, texts, query, events)
     expected = truth.rows(ORACLE[query]) if query in ORACLE else None
     good = True
     for parallelism in (1, 2, 3):
-        got = engine.rows(ddl + before + select, parallelism, *options)
-        if expected is None:
-            good &= check_clock_windows(got, truth)
-        elif query in TIES:
-            good &= compare_tied(query, got, expected, truth)
-        else:
-            good &= compare(query, got, expected)
+        got = engine.rows(before + select, parallelism, *options)
+        good &= is_official_answer(query, got, expected, truth)
         # A sink takes changes only if it says so, and the sink of the texts forgets its rows: what is final must arrive.
-        written = re.search(r"([\d,]+) out", engine.run(ddl + text, parallelism, *options).stderr)
+        written = re.search(r"([\d,]+) out", engine.run(text, parallelism, *options).stderr)
         if query != "q12" and not (written and int(written.group(1).replace(",", "")) == len(got)):
             print(f"{query}: {written and written.group(1)} rows arrived of {len(got)}")
             good = False
-    return good & check_truncated(engine, truth, query, ddl + text, options), expected
+    return good & check_truncated(engine, truth, query, text, options), expected
 
 
 def check_truncated(engine, truth, query, program, options):
@@ -170,18 +183,49 @@ def check_truncated(engine, truth, query, program, options):
     return compare(f"{query} into its sink", sorted(kept), truth.rows(TRUNCATED[query]))
 
 
+def example(query):
+    return (ROOT / "examples" / "nexmark" / f"{query}.sql").read_text()
+
+
+def shuffled(engine, truth):
+    """The tables of the events in another order."""
+    return "".join(f"CREATE TABLE {kind} ({columns(engine, kind)}, {WATERMARK}) WITH ('connector' = 'filesystem', "
+                   f"'path' = '{truth.folder}/shuffled/{kind}', 'format' = 'parquet');\n" for kind in KINDS)
+
+
 def check_example(engine, truth, query, events):
     """One program of examples/nexmark: over the events as they are made, and in another order from files."""
-    text = (ROOT / "examples" / "nexmark" / f"{query}.sql").read_text()
+    text = example(query)
     expected = truth.rows(OF_EXAMPLES.get(query) or ORACLE[query])
     made = f"CREATE TABLE events ({WATERMARK}) WITH ('connector' = 'nexmark', 'events.num' = '{events}');\n"
-    tables = [f"CREATE TABLE {kind} ({columns(engine, kind)}, {WATERMARK}) WITH ('connector' = 'filesystem', "
-              f"'path' = '{truth.folder}/shuffled/{kind}', 'format' = 'parquet');\n" for kind in KINDS]
     good = True
     for parallelism in (1, 2, 3):
         good &= compare(f"{query} of the examples", engine.rows(made + text, parallelism), expected)
-    good &= compare(f"{query} of the examples, in another order", engine.rows("".join(tables) + text, 2), expected)
+    good &= compare(f"{query} of the examples, in another order", engine.rows(shuffled(engine, truth) + text, 2), expected)
     return good, expected
+
+
+def check_restarts(engine, truth, texts, query, args):
+    """One query, killed: the official text if there are `texts`, and the example. How often, what was compared, whether it was right."""
+    cases = []
+    if texts:
+        before, _, select, options = official(truth, texts, query, args.events)
+        expected = truth.rows(ORACLE[query]) if query in ORACLE else None
+        right = lambda got: is_official_answer(query, got, expected, truth)
+        cases.append(("official text", before, select, options, types_of(truth, None, query), right))
+    # As without restarts: q10 writes files of its own, and q12 has windows of the clock.
+    if query not in ("q10", "q12"):
+        text, oracle = example(query), OF_EXAMPLES.get(query) or ORACLE[query]
+        start = text.rindex("\nSELECT") + 1
+        right = lambda got, rows=truth.rows(oracle): compare(f"{query} of the examples", got, rows)
+        cases.append(("example", shuffled(engine, truth) + text[:start], text[start:], [], types_of(truth, oracle, query), right))
+    for what, before, select, options, types, right in cases:
+        for form in ("csv", "debezium-json"):
+            killed = Killed(engine.binary, args.seed, form)
+            if form == "csv" or killed.changes(before, select, types, *options):
+                rows = killed.rows(f"{query}-{what}", before, select, types, *options)
+                how = "by changes" if form != "csv" else "final"
+                yield killed.kills, f"{what}, {how}, {killed.kills} kills, {len(rows)} rows", right(rows)
 
 
 def main():
@@ -190,6 +234,8 @@ def main():
     parser.add_argument("--queries", default=os.environ.get("NEXMARK_QUERIES"), help="the folder of the official texts")
     parser.add_argument("--events", type=int, default=100_000)
     parser.add_argument("--only", default=",".join(QUERIES), help="names of queries")
+    parser.add_argument("--restarts", action="store_true", help="keep state, kill, and go on")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments of kills")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of each run that prints rows")
     args = parser.parse_args()
     try:
@@ -199,15 +245,21 @@ def main():
         return
     if not args.queries:
         print("skipped: NEXMARK_QUERIES names no folder with the official query texts")
-    engine, good = Engine(args.binary, args.set), True
+    engine, good, kills = Engine(args.binary, args.set), True, 0
     with tempfile.TemporaryDirectory() as folder:
         write_events(engine, args.events, folder)
         truth = Truth(folder)
         truth.write_shuffled()
         for query in args.only.split(","):
+            texts = pathlib.Path(args.queries) if args.queries else None
+            if args.restarts:
+                for hit, what, alike in check_restarts(engine, truth, texts, query, args):
+                    good, kills = good & alike, kills + hit
+                    print(f"{query}: {what}: {'like DuckDB' if alike else 'NOT like DuckDB'}", flush=True)
+                continue
             checks = []
             if args.queries:
-                checks.append(("official text", check_official(engine, truth, pathlib.Path(args.queries), query, args.events)))
+                checks.append(("official text", check_official(engine, truth, texts, query, args.events)))
             # q10 writes files, and q12 has windows of the clock: the tests of the command line look at both.
             if query not in ("q10", "q12"):
                 checks.append(("example", check_example(engine, truth, query, args.events)))
@@ -215,7 +267,10 @@ def main():
                 good &= alike
                 rows = "by sums per bidder" if expected is None else f"{len(expected)} rows"
                 print(f"{query}: {what} {'like DuckDB' if alike else 'NOT like DuckDB'} at parallelism 1, 2, 3 ({rows})", flush=True)
-    sys.exit(0 if good else 1)
+    if args.restarts:
+        print(f"{kills} kills in all")
+    # Where none has hit, nothing has been shown.
+    sys.exit(0 if good and (kills or not args.restarts) else 1)
 
 
 if __name__ == "__main__":

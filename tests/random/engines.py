@@ -126,10 +126,14 @@ def folded(printed, widths):
         op = values.pop("op", "+I")
         i = int(next(iter(values))[1:].split("_")[0])
         counts[i][tuple(cell(values[f"q{i}_{n}"]) for n in range(widths[i]))] += 1 if op[0] == "+" else -1
-    for i, rows in counts.items():
-        if min(rows.values(), default=0) < 0:
-            raise Failed(f"a row goes that was not there: {min(rows, key=rows.get)}")
-    return {i: [row for row in rows.elements()] for i, rows in counts.items()}
+    return {i: there(rows) for i, rows in counts.items()}
+
+
+def there(counts):
+    """The rows that are there after changes. Errors: `Failed` if one is there less than not at all."""
+    if min(counts.values(), default=0) < 0:
+        raise Failed(f"a row goes that was not there: {min(counts, key=counts.get)}")
+    return list(counts.elements())
 
 
 def cell(value):

@@ -30,13 +30,13 @@ def a_row(rng, key):
 
 class Table:
     """What happens to a table: ("c", None, row), ("u", row before, row after), ("d", row, None). `has_key`: whether it is declared by
-    its primary key, where rows go at all."""
+    its primary key, where rows go at all; `has_changes`: whether they may."""
 
-    def __init__(self, name, events, has_key=True):
-        self.name, self.events, self.has_key = name, events, has_key
+    def __init__(self, name, events, has_key=True, has_changes=False):
+        self.name, self.events, self.has_key, self.has_changes = name, events, has_key, has_changes
 
     def of(self, events):
-        return Table(self.name, events, self.has_key)
+        return Table(self.name, events, self.has_key, self.has_changes)
 
     @classmethod
     def random(cls, rng, name, has_changes):
@@ -52,7 +52,7 @@ class Table:
                 changed = rng.choice([name for name, _ in FIELDS if name != "id"])
                 new = there[old["id"]] = {**old, changed: a_row(rng, 0)[changed]}
                 events.append(("u", old, new))
-        return cls(name, events)
+        return cls(name, events, has_changes=has_changes)
 
     def rows(self):
         """Those that are there at the end."""
@@ -77,8 +77,10 @@ class Table:
 
 
 class Generator:
-    def __init__(self, rng, tables):
-        self.rng, self.tables, self.names = rng, tables, 0
+    """`has_windows`: whether queries have windows of time, which are told when they are over."""
+
+    def __init__(self, rng, tables, has_windows=True):
+        self.rng, self.tables, self.names, self.has_windows = rng, tables, 0, has_windows
 
     def fresh(self, letter):
         self.names += 1
@@ -90,7 +92,7 @@ class Generator:
     # Relations
 
     def relation(self, depth):
-        kinds = ["scan"] * 3 + (["derived"] * 3 + ["join"] * 4 if depth > 0 else []) + ["windows"]
+        kinds = ["scan"] * 3 + (["derived"] * 3 + ["join"] * 4 if depth > 0 else []) + ["windows"] * self.has_windows
         kind = self.rng.choice(kinds)
         if kind == "scan":
             return Scan(self.rng.choice(self.tables).name, FIELDS, self.fresh("t"))

@@ -13,7 +13,7 @@ alike, and kept as a file that `--replay` runs again. What DuckDB does not answe
 
 Modes: `final` (tables of inserts, the answer comes at the end), `changes` (the same with `emit.mode=changes`: the answer is
 what the changes add up to), `updates` (tables with updates and deletes besides, read as Debezium's JSON, with and without a
-primary key).
+primary key), `epochs` (the same in followed files that grow in steps, and the answer after each of them: epochs.py).
 
 With --results each run adds a line of JSON to a file, and the sums of all lines are printed, seeds counted once.
 """
@@ -26,6 +26,7 @@ import pathlib
 import random
 import sys
 
+import epochs
 import shrink
 from engines import Engine, Failed, Refused, Truth, same
 from generate import Generator, Table
@@ -34,7 +35,7 @@ from tree import DUCKDB, RHEOS
 QUERIES_EACH = 20
 # Where nothing works, the first few say enough.
 SHRINKS_MAX = 20
-MODES = ("final", "changes", "updates")
+MODES = ("final", "changes", "updates", "epochs")
 PARALLELISM, BATCH_ROWS = (1, 2, 3), (1, 3, 8192)
 
 
@@ -42,15 +43,19 @@ class Case:
     """The tables and queries of one seed."""
 
     def __init__(self, mode, seed):
-        # A seed means the same queries in every mode but for what the tables hold.
+        # A seed means the same queries in every mode but for what the tables hold, and that `epochs` has no windows.
         rng = random.Random(f"queries-{seed}")
         self.seed, self.mode = seed, mode
-        self.tables = [Table.random(rng, f"t{n}", mode == "updates") for n in range(1, rng.choice((2, 2, 3)) + 1)]
-        generator = Generator(rng, self.tables)
+        self.tables = [Table.random(rng, f"t{n}", self.has_changes(n)) for n in range(1, rng.choice((2, 2, 3)) + 1)]
+        generator = Generator(rng, self.tables, has_windows=mode != "epochs")
         self.queries = [generator.query(rng.choice((0, 1, 1, 2))) for _ in range(QUERIES_EACH)]
         self.parallelism, self.batch_rows = rng.choice(PARALLELISM), rng.choice(BATCH_ROWS)
         for table in self.tables:
             table.has_key = rng.random() < 0.6
+
+    def has_changes(self, n):
+        """Whether rows of a table may go: in `epochs` of most."""
+        return self.mode == "updates" or self.mode == "epochs" and random.Random(f"changes-{self.seed}-{n}").random() < 0.7
 
 
 class Tally:
@@ -75,6 +80,14 @@ class Tally:
         return False
 
 
+def engine_of(binary, mode):
+    return epochs.Follower(binary) if mode == "epochs" else Engine(binary, mode)
+
+
+def truth_of(mode, tables):
+    return epochs.Truth(tables) if mode == "epochs" else Truth(tables)
+
+
 def expectations(truth, queries):
     found = []
     for query in queries:
@@ -87,7 +100,7 @@ def expectations(truth, queries):
 
 def play(engine, case, tally, keep):
     """One seed. `keep` gets each wrong answer, shrunk."""
-    expected = expectations(Truth(case.tables), case.queries)
+    expected = expectations(truth_of(case.mode, case.tables), case.queries)
     asked = [i for i, e in enumerate(expected) if not isinstance(e, Refused)]
     answers = dict(zip(asked, engine.answers(case.tables, [case.queries[i] for i in asked], case.parallelism, case.batch_rows)))
     for i, query in enumerate(case.queries):
@@ -98,7 +111,7 @@ def play(engine, case, tally, keep):
 def is_wrong(engine, tables, query, parallelism, batch_rows):
     """Whether the engine's answer differs, or it has none. `None`: DuckDB has none, or the query is refused."""
     try:
-        expected = Truth(tables).rows(query)
+        expected = truth_of(engine.mode, tables).rows(query)
     except Refused:
         return None
     got = engine.answers(tables, [query], parallelism, batch_rows)[0]
@@ -135,6 +148,7 @@ def record(engine, case, tables, query, expected, got):
     return {
         "mode": engine.mode, "parallelism": case.parallelism, "batch_rows": case.batch_rows,
         "tables": {table.name: table.events for table in tables}, "keys": [table.name for table in tables if table.has_key],
+        "changes": [table.name for table in tables if table.has_changes],
         "columns": query.outputs(), "rheos": query.sql(RHEOS), "duckdb": query.sql(DUCKDB),
         "expected": expected, "got": str(got),
     }
@@ -160,11 +174,11 @@ def replay(binary, paths):
     wrong = 0
     for file in files:
         kept = json.loads(file.read_text(encoding="utf-8"))
-        keys = kept.get("keys", [])
-        tables = [Table(name, [tuple(e) for e in events], name in keys) for name, events in kept["tables"].items()]
+        keys, changes = kept.get("keys", []), kept.get("changes", [])
+        tables = [Table(name, [tuple(e) for e in events], name in keys, name in changes) for name, events in kept["tables"].items()]
         query = Written([tuple(c) for c in kept["columns"]], {RHEOS: kept["rheos"], DUCKDB: kept["duckdb"]})
         for parallelism in PARALLELISM:
-            found = is_wrong(Engine(binary, kept["mode"]), tables, query, parallelism, kept["batch_rows"])
+            found = is_wrong(engine_of(binary, kept["mode"]), tables, query, parallelism, kept["batch_rows"])
             if found is not None:
                 print(f"{file}: at parallelism {parallelism}\n  {kept['rheos']}\n  DuckDB: {found[0][:6]}\n  Rheos:  {found[1]}")
                 wrong += 1
@@ -255,7 +269,7 @@ def main():
         sys.exit(0 if self_test() else 1)
     if args.replay:
         sys.exit(1 if replay(args.binary, args.replay) else 0)
-    engine, tally, keeper = Engine(args.binary, args.mode), Tally(), Keeper(args.found)
+    engine, tally, keeper = engine_of(args.binary, args.mode), Tally(), Keeper(args.found)
     seeds = -(-args.count // QUERIES_EACH)
     for seed in range(args.seed, args.seed + seeds):
         play(engine, Case(args.mode, seed), tally, keeper)

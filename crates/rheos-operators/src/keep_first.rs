@@ -20,7 +20,7 @@ use crate::evaluation::new_batch;
 use crate::keyed::slots::KeySlots;
 use crate::keyed::time_to_live::{TimeToLive, UNTOUCHED_MS};
 use crate::row_keys::RowKeys;
-use crate::state::{StateKeys, check_layout};
+use crate::state::{Replacing, StateKeys, check_layout};
 use crate::window_rank::check_key;
 
 const TABLE: &str = "keys";
@@ -184,17 +184,9 @@ impl Operator for KeepFirst {
             return Ok(StateDelta::default());
         }
         let width = self.stored.fields().len() - 1;
-        Ok(StateDelta {
-            tables: vec![TableDelta {
-                table: TABLE.into(),
-                kind: self.state.kind(),
-                layout: LAYOUT.into(),
-                replaces_by: (0..width).collect(),
-                gone_by: Some(width),
-                tombstones: vec![],
-                runs,
-            }],
-        })
+        let Replacing { replaces_by, gone_by, tombstones } = Replacing::by((0..width).collect(), width);
+        let (table, kind, layout) = (TABLE.into(), self.state.kind(), LAYOUT.into());
+        Ok(StateDelta { tables: vec![TableDelta { table, kind, layout, replaces_by, gone_by, tombstones, runs }] })
     }
 
     fn restore(&mut self, snapshot: &dyn SnapshotReader) -> Result<()> {

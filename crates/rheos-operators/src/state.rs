@@ -24,6 +24,24 @@ pub(crate) fn is_wasteful(stored_rows: usize, live_rows: usize) -> bool {
     stored_rows > live_rows.saturating_mul(2).saturating_add(STORED_SPARE_ROWS)
 }
 
+/// How rows that say whose place they take are handed over.
+pub(crate) struct Replacing {
+    pub(crate) replaces_by: Vec<usize>,
+    pub(crate) gone_by: Option<usize>,
+    pub(crate) tombstones: Vec<Tombstone>,
+}
+
+impl Replacing {
+    /// Rows take each other's place by these columns, and `gone_by` says which are gone. Without such columns there is one row at
+    /// most, which is all of the table: what was handed over before goes.
+    pub(crate) fn by(replaces_by: Vec<usize>, gone_by: usize) -> Self {
+        match replaces_by.is_empty() {
+            true => Self { replaces_by, gone_by: None, tombstones: vec![Tombstone::All] },
+            false => Self { replaces_by, gone_by: Some(gone_by), tombstones: vec![] },
+        }
+    }
+}
+
 /// Refuses, by name, rows in a layout that this version does not read.
 pub(crate) fn check_layout(delta: &TableDelta, layout: &str) -> Result<()> {
     if delta.layout == layout {

@@ -35,7 +35,8 @@ impl WindowUDFImpl for Ranking {
         internal_err!("{} is computed by its operator", self.name)
     }
 
+    /// A BIGINT, as in DuckDB and Flink: it may be negated, and subtracted from.
     fn field(&self, args: WindowUDFFieldArgs) -> DfResult<FieldRef> {
-        Ok(Arc::new(Field::new(args.name(), DataType::UInt64, false)))
+        Ok(Arc::new(Field::new(args.name(), DataType::Int64, false)))
     }
 }

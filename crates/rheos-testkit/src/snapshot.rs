@@ -31,6 +31,7 @@ impl Snapshot {
                 assert_eq!(run.key_groups.len(), expected, "a keyed run has a key group a row, others have none");
             }
             assert!(delta.kind != TableKind::Single || worker == 0, "a table of one worker is worker 0's");
+            assert!(delta.gone_by.is_none() || !delta.replaces_by.is_empty(), "a row that is gone takes a row's place");
             for tombstone in &delta.tombstones {
                 let is_gone = |group: Option<KeyGroup>, namespace: Option<i64>| {
                     group.is_none_or(|g| assignment.owns(worker, g))

@@ -51,8 +51,8 @@ pub(super) fn commits(
         return Vec::new();
     }
     let mut commits = Vec::new();
+    let passed_over = is_passed_over(journal, manifest);
     for sink in manifest.sinks.iter().filter(|s| operators.contains(&s.operator)) {
-        let passed_over = is_passed_over(journal, manifest, sink);
         for (release, sequence) in sink.releases.iter().zip(0..) {
             let number = if passed_over { ReleaseNumber { generation, sequence } } else { release.number };
             let owner = Owner { job, operator: sink.operator.clone(), generation };
@@ -63,14 +63,18 @@ pub(super) fn commits(
     commits
 }
 
-/// Whether the sink may have seen a later release than those of `manifest`: one of a checkpoint that is not gone on from.
-/// It would take ours as done, so they get new numbers.
-fn is_passed_over(journal: &Journal, manifest: &Manifest, sink: &SinkState) -> bool {
-    let number = |s: &SinkState| s.last_release.map(|r| r.number);
-    let newer = |m: &Manifest| m.sink(&sink.operator).and_then(number) > number(sink);
-    let unknown = |(n, e): (EntryNumber, &Entry)| n > manifest.entry && matches!(e, Entry::Unreadable(_));
-    let renumbered = sink.last_release.is_some_and(|r| r.number.generation > manifest.generation);
-    renumbered || journal.manifests().any(|(_, m)| newer(m)) || journal.iter().any(unknown)
+/// Whether a sink may have seen a later release than those of `manifest`: one of a checkpoint that is not gone on from. It would
+/// take ours as done, so they get new numbers.
+///
+/// None, if all that followed are generations that went on from this very manifest and wrote nothing: they have committed what it
+/// released, under its numbers. What the others did is not asked: their manifests may be gone, and with them what they released.
+/// That there was one is seen for good, for the entry before a claim keeps its number.
+fn is_passed_over(journal: &Journal, manifest: &Manifest) -> bool {
+    let goes_on = |entry: &Entry| {
+        let Entry::Claim(claim) = entry else { return false };
+        claim.restored.is_some_and(|restored| restored.entry == manifest.entry)
+    };
+    journal.iter().any(|(number, entry)| number > manifest.entry && !goes_on(entry))
 }
 
 /// What the journal knows of what the job's runs have done to the target of a sink.

@@ -16,6 +16,7 @@
 //!   output shows twice only where he has accepted it, and nothing is lost then either.
 //! * Once faults stop, the job comes to its end, all output is visible, and no garbage is left.
 
+mod found;
 mod generation;
 mod recovering;
 mod sinks;
@@ -25,6 +26,7 @@ mod world;
 
 use proptest::prelude::*;
 use rheos_checkpoint::coordinator::{Decision, Event, GenerationEnd};
+use rheos_checkpoint::manifest::Manifest;
 
 use generation::{Fate, Running};
 use recovering::{Recovering, Setup, Stage};
@@ -230,6 +232,16 @@ fn round(running: &mut Running, world: &mut World) {
     }
 }
 
+/// What has been told is heard, and what follows is done, until nothing is left.
+fn deliver_all(running: &mut Running, world: &mut World) {
+    while running.over.is_none() && !(running.events.is_empty() && running.todo.is_empty()) {
+        match running.todo.is_empty() {
+            true => running.deliver(world, 0),
+            false => running.carry_out(world, 0, Fate::Works),
+        }
+    }
+}
+
 /// As `round`, but no sink commits anything.
 fn round_without_commits(running: &mut Running, world: &mut World) {
     let mut commits = Vec::new();
@@ -297,6 +309,50 @@ fn a_release_that_was_passed_over_is_committed_when_the_user_comes_back_to_it() 
 
     model.next_generation(0, 180);
     model.finish();
+}
+
+/// Records are read, and a savepoint releases them; the sinks do not get to committing them, and the user starts anew. That run
+/// commits, and is replaced by another that starts anew: its checkpoint has released nothing, and all of the first have gone.
+#[test]
+fn a_release_is_committed_also_when_those_that_passed_over_it_have_been_forgotten() {
+    let setup = Setup { commit_interval_ms: 0, in_flight_max: 2, checkpoints_kept: 1 };
+    let mut model = Model::new(vec![12], setup, Hazard::User);
+    model.go_on(255, 255, 255);
+    let Stage::Running(running) = &mut model.stage else { panic!() };
+    (0..11).for_each(|_| running.read(&model.world, 0));
+    running.tell(&mut model.world, Event::Savepoint("s".into()));
+    (0..2).for_each(|worker| running.cut(worker));
+    (0..2).for_each(|worker| running.store(&mut model.world, worker, false));
+    round_without_commits(running, &mut model.world);
+
+    for records in [2, 0] {
+        model.next_generation(0, 240);
+        model.go_on(255, 255, 255);
+        let Stage::Running(running) = &mut model.stage else { panic!() };
+        assert!(model.world.duplicates, "started without state");
+        assert_eq!(running.workers.len(), 1);
+        (0..=records).for_each(|_| running.read(&model.world, 0));
+        running.tell(&mut model.world, Event::Checkpoint);
+        running.cut(0);
+        running.store(&mut model.world, 0, false);
+        deliver_all(running, &mut model.world);
+        running.collect(&model.world);
+        while running.delete(&mut model.world) {}
+        assert_eq!(model.world.targets[0].visible(), 2);
+    }
+    let released = |m: &Manifest| m.sinks[0].last_release.map(|r| r.number.generation.0);
+    let journal = model.world.journal();
+    assert_eq!(journal.manifests().map(|(_, m)| released(m)).collect::<Vec<_>>(), [Some(1), None]);
+
+    model.next_generation(0, 180);
+    model.finish();
+}
+
+/// The user goes back behind a savepoint, and comes back to it.
+#[test]
+fn what_the_model_has_found_is_right_now() {
+    let setup = Setup { commit_interval_ms: 0, in_flight_max: 2, checkpoints_kept: 2 };
+    run(vec![6], setup, Hazard::User, found::BACK_AND_FORTH.to_vec());
 }
 
 proptest! {

@@ -19,7 +19,7 @@ use rheos_core::{Error, ErrorKind, Result};
 
 use super::groups::Groups;
 use crate::evaluation::{coerce, new_batch};
-use crate::state::{StateKeys, check_layout};
+use crate::state::{Replacing, StateKeys, check_layout};
 use crate::weighted::{ValueChanges, ValueTable};
 
 const GROUPS: &str = "groups";
@@ -99,15 +99,13 @@ impl GroupState {
         columns.extend(of_values);
         let columns = columns.into_iter().zip(values.schema.fields()).map(|(c, f)| coerce(c, f.data_type()));
         let rows = new_batch(&values.schema, columns.collect::<Result<_>>()?, slots.len())?;
-        Ok(TableDelta {
-            table: values.table.name.clone(),
-            kind: self.keys.kind(),
-            layout: VALUES_LAYOUT.into(),
-            replaces_by: (0..self.key_width + values.table.keys).collect(),
-            gone_by: Some(self.key_width + values.table.gone_by()),
-            tombstones: vec![],
-            runs: vec![Run { key_groups, rows }],
-        })
+        // Values may have no columns, as those of `count(DISTINCT 1)`: then a group has one.
+        let width = self.key_width + values.table.keys;
+        let Replacing { replaces_by, gone_by, tombstones } =
+            Replacing::by((0..width).collect(), self.key_width + values.table.gone_by());
+        let (table, layout) = (values.table.name.clone(), VALUES_LAYOUT.into());
+        let runs = vec![Run { key_groups, rows }];
+        Ok(TableDelta { table, kind: self.keys.kind(), layout, replaces_by, gone_by, tombstones, runs })
     }
 
     /// Takes back the groups of this worker. Errors: `Corrupt` for rows in another layout.

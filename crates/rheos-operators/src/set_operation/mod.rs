@@ -13,7 +13,7 @@ mod operator;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use rheos_core::change::{has_weights, with_weights, without_weights};
 use rheos_core::operator::OperatorInit;
 use rheos_core::{Error, Operator, OperatorFactory, Result};
@@ -86,8 +86,10 @@ pub struct SetOperationSpec {
 #[derive(Debug, Clone)]
 pub struct SetOperationFactory {
     spec: SetOperationSpec,
-    /// The rows.
+    /// The rows of the result.
     rows: SchemaRef,
+    /// Those that are kept, of both sides: a column may have nulls if it may on one of them.
+    kept: SchemaRef,
 }
 
 impl SetOperationFactory {
@@ -107,7 +109,11 @@ impl SetOperationFactory {
             return Err(Error::invalid(150, format!("{what} by {}", spec.operation))
                 .with_hint("use a part of it, e.g. one field or element"));
         }
-        Ok(Self { spec, rows: left })
+        let either = |(left, right): (&FieldRef, &FieldRef)| {
+            left.as_ref().clone().with_nullable(left.is_nullable() || right.is_nullable())
+        };
+        let kept = left.fields().iter().zip(right.fields()).map(either).collect::<Vec<_>>();
+        Ok(Self { spec, kept: Arc::new(Schema::new(kept)), rows: left })
     }
 
     /// Whether rows go out without a weight.
@@ -119,7 +125,7 @@ impl SetOperationFactory {
 
 impl OperatorFactory for SetOperationFactory {
     fn create(&self, init: &OperatorInit) -> Result<Box<dyn Operator>> {
-        Ok(Box::new(SetOperator::try_new(&self.spec, &self.schema(), &self.rows, init)?))
+        Ok(Box::new(SetOperator::try_new(&self.spec, &self.schema(), &self.kept, init)?))
     }
 
     fn schema(&self) -> SchemaRef {

@@ -77,7 +77,7 @@ impl UpdateRankFactory {
         }
         RowCodec::try_new(&rows, &spec.partition_by, &spec.order_by)?;
         let mut fields: Vec<_> = rows.fields().iter().cloned().collect();
-        fields.extend(spec.name.iter().map(|name| Arc::new(Field::new(name, DataType::UInt64, false))));
+        fields.extend(spec.name.iter().map(|name| Arc::new(Field::new(name, DataType::Int64, false))));
         let schema = change::with_weights(&Arc::new(Schema::new(fields)));
         Ok(Self { spec, schema })
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, UInt64Array};
+use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use rheos_core::change;
@@ -128,7 +128,7 @@ impl UpdateRank {
         let keys = changes.iter().map(|change| self.partitions.key(change.slot));
         let mut columns = self.partitions.codec.columns(keys, changes.iter().map(|change| &change.row))?;
         if self.emits_number {
-            columns.push(Arc::new(UInt64Array::from_iter_values(changes.iter().map(|c| c.number))) as ArrayRef);
+            columns.push(Arc::new(Int64Array::from_iter_values(changes.iter().map(|c| c.number as i64))) as ArrayRef);
         }
         columns.push(Arc::new(Int64Array::from_iter_values(changes.iter().map(|c| c.weight))));
         new_batch(&self.schema, columns, changes.len())

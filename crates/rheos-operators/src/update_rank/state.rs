@@ -13,7 +13,7 @@ use rheos_core::{Error, Result, change};
 
 use super::partitions::{Partitions, Stored};
 use crate::evaluation::new_batch;
-use crate::state::{StateKeys, check_layout};
+use crate::state::{Replacing, StateKeys, check_layout};
 
 const TABLE: &str = "rows";
 const LAYOUT: &str = "rank-rows/v1";
@@ -39,14 +39,12 @@ impl RankState {
         if stored.is_empty() {
             return Ok(StateDelta::default());
         }
-        // The one row there is: nothing says whose place it takes, but that it is all there is.
-        let is_all = partitions.has_one_row() && self.partition_by.is_empty();
         let (table, layout) = (TABLE.to_string(), LAYOUT.to_string());
         let width = self.schema.fields().len() - 1;
-        let replaces_by = if partitions.has_one_row() { self.partition_by.clone() } else { (0..width).collect() };
+        let by = if partitions.has_one_row() { self.partition_by.clone() } else { (0..width).collect() };
+        let Replacing { replaces_by, gone_by, tombstones } = Replacing::by(by, width);
         let runs = stored.chunks(CHUNK_ROWS_MAX).map(|rows| self.run(partitions, rows)).collect::<Result<_>>()?;
-        let tombstones = if is_all { vec![Tombstone::All] } else { vec![] };
-        let (kind, gone_by) = (self.keys.kind(), Some(width));
+        let kind = self.keys.kind();
         Ok(StateDelta { tables: vec![TableDelta { table, kind, layout, replaces_by, gone_by, tombstones, runs }] })
     }
 

@@ -86,7 +86,7 @@ impl WindowRankFactory {
             check_key(&key.expr, &spec.input, 355, "ORDER BY")?;
         }
         let mut fields: Vec<_> = spec.input.fields().iter().cloned().collect();
-        fields.push(Arc::new(Field::new(&spec.name, DataType::UInt64, false)));
+        fields.push(Arc::new(Field::new(&spec.name, DataType::Int64, false)));
         let distribution = Distribution::new(&spec.partition_by, spec.window, &spec.input);
         Ok(Self { schema: Arc::new(Schema::new(fields)), distribution, spec })
     }

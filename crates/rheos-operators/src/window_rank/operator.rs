@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::UInt64Array;
+use arrow::array::Int64Array;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, WatermarkChange};
@@ -101,7 +101,7 @@ impl WindowRank {
         let width = self.schema.fields().len() - 1;
         let columns = (0..width).map(|column| gather(&output.batches, column, &places));
         let mut columns = columns.collect::<Result<Vec<_>>>()?;
-        columns.push(Arc::new(UInt64Array::from(numbers)));
+        columns.push(Arc::new(Int64Array::from_iter_values(numbers.into_iter().map(|number| number as i64))));
         self.queue.push(new_batch(&self.schema, columns, places.len())?);
         Ok(true)
     }

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use datafusion_physical_expr::expressions::lit;
 use proptest::prelude::*;
 use rheos_core::change;
 use rheos_core::operator::CHUNK_ROWS_MAX;
 use rheos_core::{OperatorFactory, Result};
-use rheos_operators::{AggregateCall, GroupAggregateFactory, GroupAggregateSpec, GroupEmits};
+use rheos_operators::{AggregateCall, GroupAggregateFactory, GroupAggregateSpec, GroupEmits, aggregate_call};
 use rheos_testkit::{OperatorHarness, Routing, batch, rows, sorted_rows};
 
-use crate::cases::{call, column, count_all, distinct};
+use crate::cases::{call, column, count_all, distinct, function};
 
 /// Key, value, and how often more the row is there.
 type Change = (Option<i64>, Option<i64>, i64);
@@ -412,4 +413,35 @@ fn a_group_that_is_empty_within_an_epoch_keeps_what_it_knows() {
     harness.batch(gone).unwrap();
     harness.end_epoch().unwrap();
     assert_eq!(harness.take_rows(), ["1|7|-1"]);
+}
+
+/// Of a constant there is one value at most, and without keys nothing says whose place it takes.
+#[test]
+fn the_values_of_a_constant_without_keys_are_stored_and_taken_back() {
+    let schema = schema(true);
+    let of_constant = |name: &str, is_distinct| {
+        aggregate_call(&function(name), vec![lit(3_i64)], is_distinct, None, vec![], &schema, false).unwrap()
+    };
+    let calls = vec![of_constant("max", false), of_constant("count", true)];
+    let spec = GroupAggregateSpec::new(schema.clone(), vec![], calls, GroupEmits::Changes);
+    let factory = GroupAggregateFactory::try_new(spec).unwrap();
+    let mut harness = OperatorHarness::new(&factory, 1, routing(false));
+    let mut told = Fold::default();
+    let rows = [(Some(1), Some(7), 1), (Some(2), Some(8), 1)];
+    let gone = rows.map(|(key, value, _)| (key, value, -1));
+    for (changes, merged, expected) in [
+        (&rows[..], false, "3|1"),
+        (&gone[..1], true, "3|1"),
+        (&gone[1..], false, "null|0"),
+        (&rows[..1], true, "3|1"),
+        (&gone[..1], true, "null|0"),
+    ] {
+        harness.batch(input(changes, true)).unwrap();
+        harness.end_epoch().unwrap();
+        told.add(&harness.take_output());
+        assert_eq!(told.rows(), [expected]);
+        assert!(harness.snapshot().stored_rows("values0") <= 1);
+        let snapshot = if merged { harness.snapshot().merged() } else { harness.snapshot() };
+        harness = OperatorHarness::restored(&factory, 2, routing(false), snapshot).unwrap();
+    }
 }

@@ -207,7 +207,7 @@ fn the_three_functions_by_hand() {
     ] {
         let options = SortOptions { descending: true, nulls_first: false };
         let factory = factory(&Case { function, windowed: true, keyed: true, limit: None, options });
-        assert_eq!(factory.schema().field(5), &Field::new("n", DataType::UInt64, false));
+        assert_eq!(factory.schema().field(5), &Field::new("n", DataType::Int64, false));
         let mut harness = OperatorHarness::new(&factory, 1, routing(&factory));
         harness.batch(input(&rows)).unwrap();
         harness.watermark(999).unwrap();

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use proptest::prelude::*;
 use rheos_core::{OperatorFactory, change};
 use rheos_operators::{SetOperation, SetOperationFactory, SetOperationSpec};
-use rheos_testkit::{OperatorHarness, Routing, batch_of, sorted_rows};
+use rheos_testkit::{OperatorHarness, Routing, batch, batch_of, sorted_rows};
 
 use crate::changes::{Epoch, Fold, changes, epochs, fold, table};
 
@@ -167,6 +168,35 @@ fn more_copies_than_a_chunk_holds_leave_in_chunks() {
         }
         assert_eq!(harness.take_rows().len(), 10_000);
     }
+}
+
+/// The left side has no nulls and the right one has: rows of both are kept.
+#[test]
+fn a_null_that_only_the_right_side_may_have_is_stored() {
+    let left = batch! { "a": Int64[1, 2] };
+    let left = left.with_schema(Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]))).unwrap();
+    let right = batch_of(vec![("a", Arc::new(Int64Array::from(vec![Some(2), None])) as ArrayRef)]);
+    let inputs = [left.schema(), right.schema()];
+    let spec = SetOperationSpec {
+        inputs,
+        operation: SetOperation::ExceptAll,
+        at_end: false,
+        emit_interval_ms: None,
+        state_ttl_ms: None,
+    };
+    let factory = SetOperationFactory::try_new(spec).unwrap();
+    let routings = || vec![Routing::Hash(vec![0]); 2];
+    let mut harness = OperatorHarness::new(&factory, 1, routings());
+    harness.batch_to(0, left.clone()).unwrap();
+    harness.batch_to(1, right.clone()).unwrap();
+    harness.end_epoch().unwrap();
+    assert_eq!(harness.take_rows(), ["1|1"]);
+    assert_eq!(harness.snapshot().stored_rows("rows"), 3);
+    let mut harness = OperatorHarness::restored(&factory, 2, routings(), harness.snapshot()).unwrap();
+    harness.batch_to(1, right).unwrap();
+    harness.batch_to(0, left).unwrap();
+    harness.end_epoch().unwrap();
+    assert_eq!(harness.take_rows(), ["1|1"]);
 }
 
 /// Rows that only come leave nothing to take back where more of them can only make the result larger.

@@ -253,6 +253,46 @@ fn a_row_that_cannot_be_computed_with_is_told_once() {
     assert_eq!(harness.counter(Counter::DeadLetters), 2, "it has come anew");
 }
 
+/// By hand: what a row is joined with is counted on while the row is away, if it comes back before the epoch ends.
+#[test]
+fn a_row_that_goes_and_comes_back_within_an_epoch_keeps_what_it_is_joined_with() {
+    let case =
+        Case { kind: JoinType::Full, weighted: [true, true], keyed: true, filtered: true, nulls_are_equal: false };
+    let factory = UpdateJoinFactory::try_new(spec(&case)).unwrap();
+    for away in [0, 1] {
+        let mut harness = OperatorHarness::new(&factory, 1, routings(&factory));
+        // Left is less than right, so both of the other side join it.
+        let row = (Some(1), Some(5));
+        let others = [[7, 8], [1, 2]][away].map(|value| (Some(1), Some(value)));
+        let mut told = Counts::new();
+        let mut epoch = |steps: &[(usize, Row, i64)]| {
+            for (side, row, weight) in steps {
+                harness.batch_to(*side, input(&[(*row, *weight)], true)).unwrap();
+            }
+            harness.end_epoch().unwrap();
+            fold(&mut told, &harness.take_output());
+            told.clone()
+        };
+        let joined = |other: Row| if away == 0 { [row, other] } else { [other, row] }.map(|r| text(&r)).join("|");
+        let alone = if away == 0 { format!("{}|null|null", text(&row)) } else { format!("null|null|{}", text(&row)) };
+
+        assert_eq!(epoch(&[(away, row, 1)]), Counts::from([(alone.clone(), 1)]));
+        // What it joins comes while it is away.
+        let came = epoch(&[(away, row, -1), (1 - away, others[0], 1), (away, row, 1)]);
+        assert_eq!(came, Counts::from([(joined(others[0]), 1)]));
+        // One takes the place of the other while it is away.
+        let changed = epoch(&[(away, row, -1), (1 - away, others[0], -1), (1 - away, others[1], 1), (away, row, 1)]);
+        assert_eq!(changed, Counts::from([(joined(others[1]), 1)]));
+        // What it joins goes while it is away.
+        let went = epoch(&[(away, row, -1), (1 - away, others[1], -1), (away, row, 1)]);
+        assert_eq!(went, Counts::from([(alone, 1)]));
+        // It does not come back, and who came meanwhile is alone.
+        let left = epoch(&[(away, row, -1), (1 - away, others[0], 1)]);
+        assert_eq!(left.values().sum::<i64>(), 1);
+        assert!(left.keys().all(|r| r.contains("null|null") && r.contains(&text(&others[0]))), "{left:?}");
+    }
+}
+
 /// 300 rows of one key meet 200: the product leaves in chunks, and is taken back so.
 #[test]
 fn a_product_comes_and_goes_in_chunks() {

@@ -242,6 +242,20 @@ fn of_input_that_only_grows_few_rows_are_kept() {
     }
 }
 
+/// Without partitions nothing says whose place the first row takes: it is all that there is.
+#[test]
+fn the_first_row_of_all_is_stored_alone() {
+    let case = Case { keyed: false, ..keyed(RankFunction::RowNumber, Some(1), false, false) };
+    let (factory, mut harness) = top(case);
+    for (value, expected) in [(5, &["1|5|0|1.5|1"][..]), (3, &[]), (8, &["1|5|0|1.5|-1", "1|8|0|1.5|1"])] {
+        harness.batch(input(&[(row(1, value), 1)], false)).unwrap();
+        harness.end_epoch().unwrap();
+        assert_eq!(harness.take_rows(), expected);
+        assert_eq!(harness.snapshot().stored_rows("rows"), 1);
+        harness = OperatorHarness::restored(&factory, 2, routing(&factory), harness.snapshot()).unwrap();
+    }
+}
+
 #[test]
 fn a_change_of_a_large_partition_is_handed_over_alone() {
     let case = Case { keyed: false, ..keyed(RankFunction::Rank, Some(3), true, true) };

@@ -121,7 +121,7 @@ impl Lowering<'_> {
             return Ok(stream);
         }
         let number = column(&stream.schema, stream.width() - 1);
-        let skipped = lit(ScalarValue::UInt64(Some(skip as u64)));
+        let skipped = lit(ScalarValue::Int64(Some(i64::try_from(skip).unwrap_or(i64::MAX))));
         let is_behind = Arc::new(BinaryExpr::new(number, Operator::Gt, skipped));
         let node = plan::filter(self.graph, stream.node, is_behind)?;
         Ok(Stream { node, slots, ..stream })

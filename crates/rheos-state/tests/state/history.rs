@@ -90,6 +90,8 @@ fn histories() -> impl Strategy<Value = Vec<GenerationOf>> {
 struct Job {
     store: MemoryStore,
     policy: Policy,
+    /// Of epochs, in turn.
+    compressions: Vec<Compression>,
     assignment: KeyGroupAssignment,
     generation: u64,
     workers: Vec<Holdings>,
@@ -112,6 +114,7 @@ impl Job {
                 dead_bytes_free: 30_000,
                 step_bytes: 3_000,
             },
+            compressions: vec![Compression::None, Compression::Lz4, Compression::Zstd],
             assignment: KeyGroupAssignment::even(GROUPS, workers as usize),
             generation: 1,
             workers: (0..workers).map(|w| Holdings::new(WorkerId(w))).collect(),
@@ -176,7 +179,7 @@ impl Job {
                 deltas.entry(operator).or_default().tables.push(delta);
             }
             let deltas: Vec<(OperatorId, StateDelta)> = deltas.into_iter().rev().map(|(o, d)| (o.into(), d)).collect();
-            let compression = [Compression::None, Compression::Lz4, Compression::Zstd][self.epoch as usize % 3];
+            let compression = self.compressions[self.epoch as usize % self.compressions.len()];
             let context = WriteContext { name: self.name(worker, None), groups: self.owned(worker), compression };
             if let Some(written) = object::write(&context, &deltas).unwrap() {
                 written.store(&self.store).unwrap();
@@ -423,17 +426,24 @@ fn a_merge_keeps_the_newest_of_rows_that_take_each_others_place() {
 }
 
 /// 10,000 keys, each of which comes in one epoch and goes in the next: what says so does not gather.
+///
+/// Runs are like each other by their bytes, so they are written here as merges write them, and are one segment each: a segment
+/// of few rows is little but its header, and a merged run in twelve of those would wait for as many bytes as they have.
 #[test]
 fn a_merge_drops_what_says_that_rows_are_gone() {
     let mut job = Job::new(1);
+    job.policy.step_bytes = 1 << 20;
+    job.compressions = vec![Compression::Lz4];
+    let mut most = 0;
     for epoch in 0..200 {
         let keys: Vec<(u16, i64)> = (0..100).map(|n| (0, PASSING + 100 * (epoch / 2) + n)).collect();
         job.run_epoch(&[Change { table: CHANGES, worker: 0, tombstone: None, rows: keys }]);
         job.compact_all();
         let rows: u64 = job.workers[0].segments().iter().map(|h| h.header.rows).sum();
-        // Of the 20,000 that are written in all.
-        assert!(rows <= 2_000, "{rows} rows of 100 keys at most");
+        most = most.max(rows);
     }
+    // Of the 20,000 that are written in all: what came, what says that it is gone, and the next to come.
+    assert!(most <= 300, "{most} rows of 100 keys at most");
     assert!(job.model[&CHANGES].is_empty());
     job.restore(3, true);
 }

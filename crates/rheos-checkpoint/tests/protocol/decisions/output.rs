@@ -93,3 +93,41 @@ fn releases_get_new_numbers_where_the_sink_may_have_seen_later_ones() {
     let restore = restored(recover(&unknown, &[], &savepoint).unwrap());
     assert_eq!(commits(&restore.commit)[0].0, number(4, 0));
 }
+
+/// The savepoint's release was never committed. A run that was started without state has seen releases of its own, and its
+/// checkpoint is gone: another such run has one, which has released nothing.
+#[test]
+fn releases_get_new_numbers_also_where_those_that_released_later_ones_are_gone() {
+    let mut saved = twice_released();
+    saved.savepoint = Some("s".into());
+    let mut silent = manifest(5, 9, &[], None);
+    silent.sinks[0].held.clear();
+    let entries =
+        vec![claimed(1, None), entry(saved.clone()), claimed(3, None), Entry::Retired, claimed(5, None), entry(silent)];
+    let savepoint = options(RestoreFrom::Savepoint("s".into()), Duplicates::Accepted);
+    let numbers = |entries: Vec<Entry>| {
+        let restore = restored(recover(&journal(entries), &[], &savepoint).unwrap());
+        commits(&restore.commit).into_iter().map(|(n, _)| n).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(entries), [number(7, 0), number(7, 1)]);
+    // Who went on from the savepoint and came to nothing has committed under its numbers, if at all.
+    let entries = vec![claimed(1, None), entry(saved), claimed(3, Some((2, 1))), claimed(4, Some((2, 1)))];
+    assert_eq!(numbers(entries), [number(1, 5), number(1, 7)]);
+}
+
+/// The user goes back behind the savepoint, and that run commits again, under numbers of its own, what an older checkpoint has
+/// released. Before it has written anything he comes back to the savepoint, which nothing newer has been written behind.
+#[test]
+fn releases_get_new_numbers_where_one_that_went_further_back_has_committed_under_its_own() {
+    let older = entry(manifest(1, 5, &[], Some(5)));
+    let mut saved = manifest(1, 6, &[], Some(6));
+    saved.savepoint = Some("s".into());
+    let mut entries = vec![claimed(1, None), older, entry(saved)];
+    let numbers = |entries: &[Entry], from: RestoreFrom| {
+        let step = recover(&journal(entries.to_vec()), &[], &options(from, Duplicates::Accepted)).unwrap();
+        commits(&restored(step).commit).into_iter().map(|(n, _)| n).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(&entries, RestoreFrom::Entry(EntryNumber(2))), [number(4, 0)]);
+    entries.push(claimed(4, Some((2, 1))));
+    assert_eq!(numbers(&entries, RestoreFrom::Savepoint("s".into())), [number(5, 0)]);
+}
