@@ -197,9 +197,9 @@ impl RowStore {
     }
 
     /// All rows as they lie here, with the slot of each that is there.
-    pub(crate) fn into_chunks(self) -> impl Iterator<Item = (RecordBatch, Vec<Option<u32>>)> {
+    pub(crate) fn into_chunks(self) -> Vec<(RecordBatch, Vec<Option<u32>>)> {
         let slots = |slots: Vec<u32>| slots.into_iter().map(|slot| Some(slot).filter(|slot| *slot != NONE)).collect();
-        self.chunks.into_iter().flatten().map(move |chunk| (chunk.rows, slots(chunk.slots)))
+        self.chunks.into_iter().flatten().map(|chunk| (chunk.rows, slots(chunk.slots))).collect()
     }
 
     /// The slots of all rows, in no order.

@@ -15,8 +15,8 @@ use crate::keyed::row_store::RowStore;
 /// What is on its way out.
 #[derive(Debug)]
 pub(super) struct LastRows {
-    /// Rows, and the slot of each that is there; the last ones first.
-    chunks: Vec<(RecordBatch, Vec<Option<u32>>)>,
+    /// Rows, and the slot of each that is there.
+    chunks: std::vec::IntoIter<(RecordBatch, Vec<Option<u32>>)>,
     marks: Vec<Mark>,
     /// By row: the number of its first copy. Empty where all have 1, or nobody reads it.
     numbers: Vec<u16>,
@@ -41,14 +41,14 @@ impl BestRows {
         let marks = std::mem::take(&mut self.marks);
         self.is_cleared = !self.is_empty();
         self.clear();
-        LastRows { chunks: store.into_chunks().collect(), marks, numbers, with_numbers }
+        LastRows { chunks: store.into_chunks().into_iter(), marks, numbers, with_numbers }
     }
 }
 
 impl LastRows {
     /// The next rows. `None`: that was all.
     pub(super) fn next(&mut self, schema: &SchemaRef) -> Result<Option<RecordBatch>> {
-        let Some((rows, slots)) = self.chunks.pop() else { return Ok(None) };
+        let Some((rows, slots)) = self.chunks.next() else { return Ok(None) };
         let (mut places, mut numbers) = (Vec::with_capacity(slots.len()), vec![]);
         for (place, slot) in slots.iter().enumerate() {
             let Some(slot) = slot.map(|slot| slot as usize) else { continue };

@@ -88,7 +88,7 @@ impl Lists {
 
     /// Says where a row is now; how often it is in the list.
     pub(super) fn rename(&mut self, slot: u32, from: RowRef, to: RowRef) -> u16 {
-        let list = match self {
+        let list: &mut [Entry] = match self {
             Self::One(rows) => std::slice::from_mut(&mut rows[slot as usize]),
             Self::Many(lists) => &mut lists[slot as usize],
         };

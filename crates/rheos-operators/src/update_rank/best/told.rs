@@ -1,11 +1,12 @@
 //! What readers know, and what they are told: where the list of a partition changes, the one before is kept until then.
 
+use std::sync::Arc;
+
 use arrow::array::{ArrayRef, Int64Array, UInt64Array};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use rheos_core::Result;
 use rheos_core::operator::CHUNK_ROWS_MAX;
-use std::sync::Arc;
 
 use super::lists::Lists;
 use super::{BestRows, Mark};
@@ -79,7 +80,10 @@ impl BestRows {
             let start = at.checked_sub(1).map_or(0, |at| untold.ends[at]);
             let before = &untold.before[start..untold.ends[at]];
             untold.next += 1;
-            self.list(untold.slots[at], before, with_numbers, &mut changes);
+            match with_numbers {
+                true => self.list_numbers(untold.slots[at], before, &mut changes),
+                false => self.list_rows(untold.slots[at], before, &mut changes),
+            }
             self.settle(untold.slots[at], before, &mut left);
         }
         if changes.is_empty() && untold.next == untold.slots.len() {
@@ -98,22 +102,20 @@ impl BestRows {
     }
 
     /// Adds the changes of a partition, whose rows were these. Of two rows that have one number one after the other, that which leaves
-    /// comes first, and the other follows it; without numbers all that leave come first.
-    fn list(&self, slot: u32, before: &[u32], with_numbers: bool, out: &mut Vec<Change>) {
-        if with_numbers {
-            let mut now = self.lists.rows(slot);
-            let mut before = before.iter().copied();
-            for number in 1.. {
-                let (old, new) = (before.next(), now.next());
-                if old.is_none() && new.is_none() {
-                    return;
-                }
-                if old != new {
-                    out.extend(old.map(|row| Change { row, number, weight: -1 }));
-                    out.extend(new.map(|row| Change { row, number, weight: 1 }));
-                }
+    /// comes first, and the other follows it.
+    fn list_numbers(&self, slot: u32, before: &[u32], out: &mut Vec<Change>) {
+        let (mut before, mut now) = (before.iter().copied(), self.lists.rows(slot));
+        for number in 1..=before.len().max(now.len()) as u64 {
+            let (old, new) = (before.next(), now.next());
+            if old != new {
+                out.extend(old.map(|row| Change { row, number, weight: -1 }));
+                out.extend(new.map(|row| Change { row, number, weight: 1 }));
             }
         }
+    }
+
+    /// The same without numbers: all that leave come first.
+    fn list_rows(&self, slot: u32, before: &[u32], out: &mut Vec<Change>) {
         let mut more = vec![];
         for same in before.chunk_by(|a, b| a == b) {
             let Mark { listed, told, .. } = self.marks[same[0] as usize];
