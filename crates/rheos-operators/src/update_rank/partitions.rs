@@ -14,7 +14,7 @@ use arrow::array::{ArrayRef, Int64Array, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::record_batch::RecordBatch;
 use rheos_core::Result;
-use rheos_core::operator::CHUNK_ROWS_MAX;
+use rheos_core::operator::{CHUNK_ROWS_MAX, StateSize};
 
 use super::listing::{Change, list};
 use super::numbers::Numbering;
@@ -72,6 +72,17 @@ impl Partitions {
             ends: TimeToLive::new(state_ttl_ms),
             forgets_debts: state_ttl_ms.is_some(),
         }
+    }
+
+    /// What is kept.
+    pub(crate) fn size(&self) -> StateSize {
+        let (rows, bytes) = match &self.rows {
+            Rows::One(rows) => (self.slots.len(), rows.iter().map(OneRow::size).sum()),
+            Rows::Ordered(rows) => {
+                rows.iter().map(Ordered::size).fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1))
+            }
+        };
+        StateSize::new(rows, bytes + self.slots.size() + self.ends.size())
     }
 
     pub(crate) fn key(&self, slot: u32) -> &[u8] {

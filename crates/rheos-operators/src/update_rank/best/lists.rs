@@ -125,4 +125,15 @@ impl Lists {
     pub(super) fn rows(&self, slot: u32) -> impl ExactSizeIterator<Item = u32> + '_ {
         self.of(slot).iter().map(|entry| entry.row.0)
     }
+
+    /// Bytes, about.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::One(rows) => rows.capacity() * size_of::<Entry>(),
+            Self::Many(lists) => {
+                let entries: usize = lists.iter().map(Vec::capacity).sum();
+                entries * size_of::<Entry>() + lists.capacity() * size_of::<Vec<Entry>>()
+            }
+        }
+    }
 }

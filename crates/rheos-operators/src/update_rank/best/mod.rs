@@ -18,6 +18,7 @@ use std::cmp::Ordering;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use rheos_core::operator::StateSize;
 use rheos_core::{Result, change};
 
 use super::{RankFunction, Tells, UpdateRankSpec};
@@ -110,6 +111,13 @@ impl BestRows {
 
     pub(super) fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    /// What is kept.
+    pub(super) fn size(&self) -> StateSize {
+        let marks = self.marks.capacity() * size_of::<Mark>();
+        let bytes = self.slots.size() + self.lists.size() + self.store.size() + marks + self.ends.size();
+        StateSize::new(self.store.len(), bytes)
     }
 
     /// Adds rows.

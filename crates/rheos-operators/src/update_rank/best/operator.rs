@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use rheos_core::operator::{OperatorInit, WatermarkChange};
+use rheos_core::operator::{OperatorInit, StateSize, WatermarkChange};
 use rheos_core::state::{SnapshotReader, StateDelta};
 use rheos_core::{Epoch, Operator, OperatorContext, Progress, Result, Watermark};
 
@@ -149,5 +149,9 @@ impl Operator for BestRank {
 
     fn open_windows(&self) -> u64 {
         u64::from(self.tells == Tells::TheLast && !self.rows.is_empty())
+    }
+
+    fn state_size(&self) -> StateSize {
+        self.rows.size()
     }
 }
