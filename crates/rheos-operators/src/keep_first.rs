@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Int64Array, UInt64Array};
+use arrow::array::{ArrayRef, BooleanArray, Int64Array};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -58,7 +58,7 @@ impl KeepFirstFactory {
             check_key(&column, &spec.input, 150, "PARTITION BY")?;
         }
         let mut fields: Vec<_> = spec.input.fields().iter().cloned().collect();
-        fields.extend(spec.name.iter().map(|name| Arc::new(Field::new(name, DataType::UInt64, false))));
+        fields.extend(spec.name.iter().map(|name| Arc::new(Field::new(name, DataType::Int64, false))));
         Ok(Self { schema: Arc::new(Schema::new(fields)), spec })
     }
 
@@ -157,7 +157,7 @@ impl Operator for KeepFirst {
         let rows = filter_record_batch(&batch, &BooleanArray::from(is_first))?;
         let mut columns = rows.columns().to_vec();
         if self.emits_number {
-            columns.push(Arc::new(UInt64Array::from_value(1, rows.num_rows())));
+            columns.push(Arc::new(Int64Array::from_value(1, rows.num_rows())));
         }
         ctx.emit(Port::MAIN, new_batch(&self.schema, columns, rows.num_rows())?);
         Ok(Progress::Done)

@@ -72,7 +72,7 @@ pub use set_operation::{SetOperation, SetOperationFactory, SetOperationSpec};
 pub use sort::{SortFactory, SortKey, SortLimit};
 pub use unnest::{UnnestFactory, UnnestOutput, UnnestSpec};
 pub use update_join::{TimeBounds, UpdateJoinFactory, UpdateJoinInput, UpdateJoinSpec};
-pub use update_rank::{UpdateRankFactory, UpdateRankSpec};
+pub use update_rank::{Tells, UpdateRankFactory, UpdateRankSpec};
 pub use window_aggregate::{AggregateMode, AggregateSpec, AggregateTime, AggregateWindow, WindowAggregateFactory};
 pub use window_join::{WindowJoinFactory, WindowJoinInput, WindowJoinSpec};
 pub use window_rank::{RankFunction, WindowRankFactory, WindowRankSpec};

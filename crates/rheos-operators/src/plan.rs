@@ -38,7 +38,7 @@ use crate::{
     GroupAggregateFactory, GroupAggregateSpec, GroupEmits, KeepFirstFactory, KeepFirstSpec, KeyedChanges, LatePort,
     LateRowsFactory, LimitFactory, MaterialiseFactory, MaterialiseSpec, MultiJoinFactory, MultiJoinSpec,
     ProjectFactory, RankFunction, SetOperation, SetOperationFactory, SetOperationSpec, SortFactory, SortKey, SortLimit,
-    UnnestFactory, UnnestSpec, UpdateJoinFactory, UpdateJoinSpec, UpdateRankFactory, UpdateRankSpec,
+    Tells, UnnestFactory, UnnestSpec, UpdateJoinFactory, UpdateJoinSpec, UpdateRankFactory, UpdateRankSpec,
     WindowAggregateFactory, WindowJoinFactory, WindowJoinSpec, WindowRankFactory, WindowRankSpec,
 };
 
@@ -230,8 +230,12 @@ pub fn rank(graph: &mut JobGraph, input: NodeId, spec: WindowRankSpec) -> Result
 /// The ranks of rows that change, or that come for ever. Behind the exchange by the partition; without one all rows go to one worker.
 pub fn update_rank(graph: &mut JobGraph, input: NodeId, mut spec: UpdateRankSpec) -> Result<(NodeId, SchemaRef)> {
     check_repeatable(graph, input, spec.order_by.iter().map(|key| &key.expr))?;
-    let name = if spec.limit.is_some() { "changing-top-n" } else { "changing-rank" };
-    spec.state_ttl_ms = graph.state_ttl_ms();
+    let name = match spec.tells {
+        Tells::TheLast => "final-top-n",
+        Tells::Changes if spec.limit.is_some() => "changing-top-n",
+        Tells::Changes => "changing-rank",
+    };
+    spec.state_ttl_ms = graph.state_ttl_ms().filter(|_| spec.tells == Tells::Changes);
     let key = rank_key(&spec, graph.node(input).key.as_ref());
     let factory = UpdateRankFactory::try_new(spec)?;
     let exchange = factory.exchange();

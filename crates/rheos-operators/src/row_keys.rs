@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, Schema};
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, Rows, SortField};
 use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::Column;
 use rheos_core::Result;
 
 use crate::evaluation::{canonical_key, coerce, evaluate, plan_error};
@@ -42,6 +43,12 @@ impl RowKeys {
     /// Keys that are only compared for equality.
     pub(crate) fn try_unordered(exprs: &[Arc<dyn PhysicalExpr>], input: &Schema) -> Result<Self> {
         Self::try_new(exprs.iter().map(|e| (Arc::clone(e), SortOptions::default())).collect(), input)
+    }
+
+    /// Keys of plain columns.
+    pub(crate) fn of_columns(input: &Schema, at: &[usize]) -> Result<Self> {
+        let column = |at: &usize| Arc::new(Column::new(input.field(*at).name(), *at)) as Arc<dyn PhysicalExpr>;
+        Self::try_unordered(&at.iter().map(column).collect::<Vec<_>>(), input)
     }
 
     /// Keys that differ wherever bits do: -0.0 comes before 0.0.

@@ -11,11 +11,10 @@
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
-use arrow::compute::SortOptions;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use datafusion_physical_expr::PhysicalSortExpr;
 use datafusion_physical_expr::expressions::Column;
-use datafusion_physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use rheos_core::{Error, Result};
 
 use crate::row_keys::{EncodedKeys, RowKeys, has_order};
@@ -90,9 +89,9 @@ impl RowCodec {
         }
         let by = order.iter().map(|o| (Arc::clone(&o.expr), o.options)).collect();
         Ok(Self {
-            key: columns(input, key)?,
+            key: RowKeys::of_columns(input, key)?,
             order: RowKeys::try_new(by, input)?,
-            rest: columns(input, &rest)?,
+            rest: RowKeys::of_columns(input, &rest)?,
             places,
         })
     }
@@ -125,15 +124,6 @@ impl RowCodec {
         };
         Ok(self.places.iter().map(column).cloned().collect())
     }
-}
-
-/// Keys of plain columns.
-fn columns(input: &Schema, at: &[usize]) -> Result<RowKeys> {
-    let column = |at: &usize| {
-        let expr: Arc<dyn PhysicalExpr> = Arc::new(Column::new(input.field(*at).name(), *at));
-        (expr, SortOptions::default())
-    };
-    RowKeys::try_new(at.iter().map(column).collect(), input)
 }
 
 fn incomparable(name: &str, data_type: &arrow::datatypes::DataType) -> Error {

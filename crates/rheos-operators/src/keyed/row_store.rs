@@ -21,7 +21,7 @@ use crate::windowed_rows::gather_columns;
 
 /// Chunks of about one size that are put together.
 const MERGED: usize = 8;
-/// Sizes by powers of eight; chunks of the last one, of 4,096 rows and more, are large.
+/// Sizes by powers of eight; chunks of the last one, of 2,048 rows and more, are large.
 const LARGE: usize = 4;
 /// Chunks of more bytes are not put together with others.
 const MERGED_BYTES_MAX: usize = 1 << 24;
@@ -86,15 +86,31 @@ impl RowStore {
     /// Adds rows; the slot of each.
     pub(crate) fn push(&mut self, rows: RecordBatch) -> Result<Vec<u32>> {
         let count = rows.num_rows();
-        if self.places.len() + count > ROWS_MAX {
-            return Err(Error::user(format!("a worker would have to keep more than {ROWS_MAX} rows of one input"))
-                .with_hint("run with more workers (--parallelism), or set 'state.ttl'"));
-        }
+        self.check_room(count)?;
         let slots: Vec<u32> = (0..count).map(|_| self.free_slot()).collect();
         if count > 0 {
             self.add_chunk(own(rows)?, slots.clone())?;
             self.tidy()?;
         }
+        Ok(slots)
+    }
+
+    /// Adds some rows of a batch, which stand in their order; the slot of each. If they are most of it, nothing is copied.
+    pub(crate) fn push_some(&mut self, rows: RecordBatch, kept: &[u32]) -> Result<Vec<u32>> {
+        let count = rows.num_rows();
+        if kept.len() == count {
+            return self.push(rows);
+        }
+        if kept.len() * 2 < count {
+            let columns = gather_some(&rows, kept)?;
+            return self.push(new_batch(&self.schema, columns, kept.len())?);
+        }
+        self.check_room(kept.len())?;
+        let slots: Vec<u32> = kept.iter().map(|_| self.free_slot()).collect();
+        let mut all = vec![NONE; count];
+        kept.iter().zip(&slots).for_each(|(row, slot)| all[*row as usize] = *slot);
+        self.add_chunk(own(rows)?, all)?;
+        self.tidy()?;
         Ok(slots)
     }
 
@@ -169,6 +185,19 @@ impl RowStore {
         new_batch(&self.schema, self.gather_columns(0..self.schema.fields().len(), slots)?, slots.len())
     }
 
+    /// Where a row is: the row of a batch.
+    pub(crate) fn row(&self, slot: u32) -> Result<(&RecordBatch, usize)> {
+        let Place { chunk, row } = self.places[slot as usize];
+        let chunk = self.chunks.get(chunk as usize).and_then(Option::as_ref);
+        chunk.map(|chunk| (&chunk.rows, row as usize)).ok_or_else(|| Error::internal("a row is read that is gone"))
+    }
+
+    /// All rows as they lie here, with the slot of each that is there.
+    pub(crate) fn into_chunks(self) -> Vec<(RecordBatch, Vec<Option<u32>>)> {
+        let slots = |slots: Vec<u32>| slots.into_iter().map(|slot| Some(slot).filter(|slot| *slot != NONE)).collect();
+        self.chunks.into_iter().flatten().map(|chunk| (chunk.rows, slots(chunk.slots))).collect()
+    }
+
     /// The slots of all rows, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.chunks.iter().flatten().flat_map(|chunk| chunk.slots.iter().copied().filter(|slot| *slot != NONE))
@@ -180,6 +209,14 @@ impl RowStore {
         self.chunks.iter().flatten().map(chunk).sum::<usize>()
             + self.places.capacity() * size_of::<Place>()
             + self.free.capacity() * size_of::<u32>()
+    }
+
+    fn check_room(&self, count: usize) -> Result<()> {
+        if self.places.len() + count <= ROWS_MAX {
+            return Ok(());
+        }
+        Err(Error::user(format!("a worker would have to keep more than {ROWS_MAX} rows of one input"))
+            .with_hint("run with more workers (--parallelism), or set 'state.ttl'"))
     }
 
     fn free_slot(&mut self) -> u32 {
@@ -197,11 +234,12 @@ impl RowStore {
                 (self.chunks.len() - 1) as u32
             }
         };
-        for (row, slot) in slots.iter().enumerate() {
+        let mut live = 0;
+        for (row, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
             self.places[*slot as usize] = Place { chunk: at, row: row as u32 };
+            live += 1;
         }
-        let waits = size(slots.len()) < LARGE && rows.get_array_memory_size() <= MERGED_BYTES_MAX;
-        let live = slots.len();
+        let waits = size(live) < LARGE && rows.get_array_memory_size() <= MERGED_BYTES_MAX;
         self.chunks[at as usize] = Some(Chunk { rows, slots, live, waits: None });
         if waits {
             self.wait(at);
@@ -226,7 +264,7 @@ impl RowStore {
 }
 
 fn size(rows: usize) -> usize {
-    (rows.max(1).ilog2() as usize / 3).min(LARGE)
+    ((2 * rows.max(1)).ilog2() as usize / 3).min(LARGE)
 }
 
 /// How many chunks of a size are put together: a large one that is half empty is written anew alone.
@@ -241,9 +279,14 @@ fn own(rows: RecordBatch) -> Result<RecordBatch> {
     if !rows.columns().iter().any(shares) {
         return Ok(rows);
     }
-    let places: Vec<(usize, usize)> = (0..rows.num_rows()).map(|row| (0, row)).collect();
-    let columns = gather_columns(&[&rows], 0..rows.num_columns(), &places)?;
-    new_batch(&rows.schema(), columns.into_iter().map(without_shared_buffers).collect(), rows.num_rows())
+    let all: Vec<u32> = (0..rows.num_rows() as u32).collect();
+    new_batch(&rows.schema(), gather_some(&rows, &all)?, rows.num_rows())
+}
+
+fn gather_some(rows: &RecordBatch, kept: &[u32]) -> Result<Vec<ArrayRef>> {
+    let places: Vec<(usize, usize)> = kept.iter().map(|row| (0, *row as usize)).collect();
+    let columns = gather_columns(&[rows], 0..rows.num_columns(), &places)?;
+    Ok(columns.into_iter().map(without_shared_buffers).collect())
 }
 
 /// Views keep whole buffers alive of which they show a part.
@@ -298,8 +341,13 @@ mod tests {
                     next += count as i64;
                     // A part of a larger batch.
                     let larger = rows(&[&[-1; 3], numbers.as_slice(), &[-2; 9]].concat());
-                    let slots = store.push(larger.slice(3, count)).unwrap();
-                    prop_assert_eq!(slots.len(), count);
+                    let kept: Vec<u32> = (0..count).filter(|row| row % 7 >= from % 9).map(|row| row as u32).collect();
+                    let slots = match from % 9 {
+                        0 => store.push(larger.slice(3, count)).unwrap(),
+                        _ => store.push_some(larger.slice(3, count), &kept).unwrap(),
+                    };
+                    let numbers: Vec<i64> = kept.iter().map(|row| numbers[*row as usize]).collect();
+                    prop_assert_eq!(slots.len(), numbers.len());
                     for (slot, number) in slots.into_iter().zip(numbers) {
                         prop_assert_eq!(model.insert(slot, number), None, "the slot {} was taken", slot);
                     }
@@ -324,6 +372,10 @@ mod tests {
             let numbers: Vec<i64> = asked.iter().map(|slot| model[slot]).collect();
             prop_assert_eq!(store.gather(&asked).unwrap(), rows(&numbers));
             prop_assert_eq!(store.end(), most);
+            for slot in &asked {
+                let (batch, row) = store.row(*slot).unwrap();
+                prop_assert_eq!(batch.slice(row, 1), rows(&[model[slot]]));
+            }
             let in_chunks: usize = store.chunks.iter().flatten().map(|chunk| chunk.slots.len()).sum();
             let spare: usize = (0..LARGE as u32).map(|size| 2 * MERGED * 8_usize.pow(size + 1)).sum();
             prop_assert!(in_chunks <= 2 * model.len() + spare, "{in_chunks} rows are kept for {}", model.len());

@@ -3,10 +3,12 @@
 //! ```text
 //!   rows ─► hash exchange by PARTITION BY ─► the rows of each partition in order ─► at an epoch's end: who leaves, who enters
 //! ```
-//! The parts: `partitions` (which rows are kept), `ordered` (those of one partition), `numbers` and `listing` (what of the answer has
+//! Two ways: `best` keeps the first rows by `ROW_NUMBER` of input that only grows, and can also tell them at its end alone; everything else
+//! is done by the parts `partitions` (which rows are kept), `ordered` (those of one partition), `numbers` and `listing` (what of the answer has
 //! changed), `state` (checkpoints), `operator`. Ties are broken by the remaining columns, so that the answer is a function of the
 //! multiset of rows.
 
+mod best;
 mod listing;
 mod numbers;
 mod operator;
@@ -24,6 +26,7 @@ use rheos_core::{Error, Exchange, Operator, OperatorFactory, Result};
 
 use crate::keyed::row_codec::RowCodec;
 use crate::window_rank::{RankFunction, check_key};
+use best::operator::BestRank;
 use numbers::Numbering;
 use operator::UpdateRank;
 
@@ -42,10 +45,21 @@ pub struct UpdateRankSpec {
     pub limit: Option<u64>,
     /// The name of the column with the numbers; `None`: rows go out without them, and those whose number alone has changed not at all.
     pub name: Option<String>,
+    /// When rows go out.
+    pub tells: Tells,
     /// How often changes are told, in ms of processing time; at the ends of epochs anyway.
     pub emit_interval_ms: Option<i64>,
     /// How long a partition is kept behind the last row that came for it, in ms of event time.
     pub state_ttl_ms: Option<i64>,
+}
+
+/// What readers of ranks are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tells {
+    /// Rows that enter and leave, with weights.
+    Changes,
+    /// The rows that are there when the input has ended.
+    TheLast,
 }
 
 /// Makes ranks of rows that change.
@@ -78,7 +92,12 @@ impl UpdateRankFactory {
         RowCodec::try_new(&rows, &spec.partition_by, &spec.order_by)?;
         let mut fields: Vec<_> = rows.fields().iter().cloned().collect();
         fields.extend(spec.name.iter().map(|name| Arc::new(Field::new(name, DataType::Int64, false))));
-        let schema = change::with_weights(&Arc::new(Schema::new(fields)));
+        let schema = Arc::new(Schema::new(fields));
+        let schema = match spec.tells {
+            Tells::Changes => change::with_weights(&schema),
+            Tells::TheLast if spec.can_tell_the_last() => schema,
+            Tells::TheLast => return Err(Error::internal("these ranks cannot be told at the end")),
+        };
         Ok(Self { spec, schema })
     }
 
@@ -99,8 +118,18 @@ impl UpdateRankFactory {
     }
 }
 
+impl UpdateRankSpec {
+    /// Whether [`Tells::TheLast`] is possible: for `ROW_NUMBER` up to a limit, by plain columns, of rows that only grow.
+    pub fn can_tell_the_last(&self) -> bool {
+        best::is_possible(self)
+    }
+}
+
 impl OperatorFactory for UpdateRankFactory {
     fn create(&self, init: &OperatorInit) -> Result<Box<dyn Operator>> {
+        if best::is_possible(&self.spec) {
+            return Ok(Box::new(BestRank::try_new(&self.spec, &self.schema, init)?));
+        }
         Ok(Box::new(UpdateRank::try_new(&self.spec, self.numbering(), &self.schema, init)?))
     }
 
@@ -125,12 +154,12 @@ impl OperatorFactory for UpdateRankFactory {
     }
 
     fn has_time_to_live(&self) -> bool {
-        true
+        self.spec.tells == Tells::Changes
     }
 
     fn growth(&self) -> Option<String> {
         let spec = &self.spec;
-        if spec.state_ttl_ms.is_some() {
+        if spec.state_ttl_ms.is_some() || spec.tells == Tells::TheLast {
             return None;
         }
         let of = match spec.partition_by.is_empty() {

@@ -8,15 +8,18 @@
 //! | only grows | the first n | those rows: others never count again |
 //! | changes, or there is no limit | the first n, or all | all rows, in order |
 
-use arrow::array::{Int64Array, UInt32Array};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::record_batch::RecordBatch;
 use rheos_core::Result;
-use rheos_core::operator::StateSize;
+use rheos_core::operator::{CHUNK_ROWS_MAX, StateSize};
 
 use super::listing::{Change, list};
 use super::numbers::Numbering;
 use super::ordered::Ordered;
+use super::state::{SavedRows, Unsaved};
 use crate::keyed::one_row::OneRow;
 use crate::keyed::row_codec::{RowBytes, RowCodec};
 use crate::keyed::slots::KeySlots;
@@ -33,7 +36,7 @@ enum Rows {
 }
 
 /// A row that a checkpoint is told of: its key, the row, and its copies.
-pub(super) type Stored = (Box<[u8]>, RowBytes, i64);
+type Stored = (Box<[u8]>, RowBytes, i64);
 
 /// See the module.
 #[derive(Debug)]
@@ -69,11 +72,6 @@ impl Partitions {
             ends: TimeToLive::new(state_ttl_ms),
             forgets_debts: state_ttl_ms.is_some(),
         }
-    }
-
-    /// Whether a partition has one row at most, so that a stored row takes the place of the one before.
-    pub(crate) fn has_one_row(&self) -> bool {
-        matches!(self.rows, Rows::One(_))
     }
 
     /// What is kept.
@@ -230,8 +228,8 @@ impl Partitions {
         }
     }
 
-    /// What the last checkpoint does not have as it is; from now on it has it. Of one row the last word counts.
-    pub(super) fn take_unsaved(&mut self) -> Vec<Stored> {
+    /// What the last checkpoint does not have as it is.
+    fn take_stored(&mut self) -> Vec<Stored> {
         let mut stored = std::mem::take(&mut self.gone);
         for slot in self.unsaved.take() {
             // A slot that is free now has an empty partition, and no key.
@@ -248,22 +246,6 @@ impl Partitions {
         stored
     }
 
-    /// Forgets all. Only before any input.
-    pub(super) fn clear(&mut self) {
-        for slot in self.slots.iter().collect::<Vec<_>>() {
-            self.remove(slot);
-        }
-    }
-
-    /// Takes rows of a checkpoint, which are there so many times. Only before any input.
-    pub(super) fn restore(&mut self, batch: &RecordBatch, copies: &Int64Array) -> Result<()> {
-        let (keys, orders, rests) = (self.codec.keys(batch)?, self.codec.orders(batch)?, self.codec.rests(batch)?);
-        for row in 0..batch.num_rows() {
-            self.restore_row([&keys, &orders, &rests].map(|part: &EncodedKeys| part.get(row)), copies.value(row));
-        }
-        Ok(())
-    }
-
     fn restore_row(&mut self, [key, order, rest]: [&[u8]; 3], copies: i64) {
         let slot = self.slot(key, UNTOUCHED_MS);
         let row = RowBytes::new(order, rest);
@@ -273,5 +255,31 @@ impl Partitions {
             Rows::Ordered(rows) => rows[slot as usize].restore(row, copies),
         }
         self.release(slot);
+    }
+}
+
+impl SavedRows for Partitions {
+    fn has_one_row(&self) -> bool {
+        matches!(self.rows, Rows::One(_))
+    }
+
+    fn take_unsaved(&mut self) -> Result<Unsaved> {
+        let stored = self.take_stored();
+        let run = |stored: &[Stored]| {
+            let keys = stored.iter().map(|(key, _, _)| key.as_ref());
+            let mut columns = self.codec.columns(keys, stored.iter().map(|(_, row, _)| row))?;
+            let copies = Int64Array::from_iter_values(stored.iter().map(|(_, _, copies)| *copies));
+            columns.push(Arc::new(copies) as ArrayRef);
+            Ok(columns)
+        };
+        Ok(Unsaved { rows: stored.chunks(CHUNK_ROWS_MAX).map(run).collect::<Result<_>>()?, is_cleared: false })
+    }
+
+    fn restore(&mut self, batch: &RecordBatch, copies: &Int64Array) -> Result<()> {
+        let (keys, orders, rests) = (self.codec.keys(batch)?, self.codec.orders(batch)?, self.codec.rests(batch)?);
+        for row in 0..batch.num_rows() {
+            self.restore_row([&keys, &orders, &rests].map(|part: &EncodedKeys| part.get(row)), copies.value(row));
+        }
+        Ok(())
     }
 }

@@ -7,16 +7,37 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit};
+use rheos_core::operator::OperatorInit;
 use rheos_core::state::{Run, SnapshotReader, StateDelta, TableDelta, Tombstone};
 use rheos_core::{Error, Result, change};
 
-use super::partitions::{Partitions, Stored};
-use crate::evaluation::new_batch;
 use crate::state::{Replacing, StateKeys, check_layout};
 
 const TABLE: &str = "rows";
 const LAYOUT: &str = "rank-rows/v1";
+
+/// Rows that a checkpoint has, or is to have.
+pub(super) trait SavedRows {
+    /// Whether a partition has one row at most, so that a stored row takes the place of the one before.
+    fn has_one_row(&self) -> bool;
+
+    /// What the last checkpoint does not have as it is; from now on it has it. Of one row the last word counts.
+    fn take_unsaved(&mut self) -> Result<Unsaved>;
+
+    /// Takes rows of a checkpoint, which are there so many times. Only before any input.
+    fn restore(&mut self, rows: &RecordBatch, copies: &Int64Array) -> Result<()>;
+
+    /// All rows of the checkpoint are there.
+    fn end_restore(&mut self) {}
+}
+
+/// See [`SavedRows::take_unsaved`].
+pub(super) struct Unsaved {
+    /// Rows by column, and how often each is there, 0 for one that is gone, as the last column.
+    pub(super) rows: Vec<Vec<ArrayRef>>,
+    /// All that the checkpoint has is gone before that.
+    pub(super) is_cleared: bool,
+}
 
 /// Turns rows into deltas and back.
 #[derive(Debug)]
@@ -34,25 +55,25 @@ impl RankState {
     }
 
     /// What changed since the last delta.
-    pub(super) fn delta(&self, partitions: &mut Partitions) -> Result<StateDelta> {
-        let stored = partitions.take_unsaved();
-        if stored.is_empty() {
+    pub(super) fn delta(&self, saved: &mut impl SavedRows) -> Result<StateDelta> {
+        let Unsaved { rows, is_cleared } = saved.take_unsaved()?;
+        if rows.is_empty() && !is_cleared {
             return Ok(StateDelta::default());
         }
         let (table, layout) = (TABLE.to_string(), LAYOUT.to_string());
         let width = self.schema.fields().len() - 1;
-        let by = if partitions.has_one_row() { self.partition_by.clone() } else { (0..width).collect() };
-        let Replacing { replaces_by, gone_by, tombstones } = Replacing::by(by, width);
-        let runs = stored.chunks(CHUNK_ROWS_MAX).map(|rows| self.run(partitions, rows)).collect::<Result<_>>()?;
+        let by = if saved.has_one_row() { self.partition_by.clone() } else { (0..width).collect() };
+        let Replacing { replaces_by, gone_by, mut tombstones } = Replacing::by(by, width);
+        if is_cleared && tombstones.is_empty() {
+            tombstones.push(Tombstone::All);
+        }
+        let runs = rows.into_iter().map(|rows| self.run(rows)).collect::<Result<_>>()?;
         let kind = self.keys.kind();
         Ok(StateDelta { tables: vec![TableDelta { table, kind, layout, replaces_by, gone_by, tombstones, runs }] })
     }
 
-    fn run(&self, partitions: &Partitions, stored: &[Stored]) -> Result<Run> {
-        let keys = stored.iter().map(|(key, _, _)| key.as_ref());
-        let mut columns = partitions.codec.columns(keys, stored.iter().map(|(_, row, _)| row))?;
-        columns.push(Arc::new(Int64Array::from_iter_values(stored.iter().map(|(_, _, copies)| *copies))) as ArrayRef);
-        let rows = new_batch(&self.schema, columns, stored.len())?;
+    fn run(&self, columns: Vec<ArrayRef>) -> Result<Run> {
+        let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
         Ok(Run { key_groups: self.keys.groups(&self.partitions_of(&rows), rows.num_rows())?, rows })
     }
 
@@ -60,19 +81,18 @@ impl RankState {
         self.partition_by.iter().map(|at| Arc::clone(rows.column(*at))).collect()
     }
 
-    pub(super) fn restore(&self, snapshot: &dyn SnapshotReader, partitions: &mut Partitions) -> Result<()> {
+    /// Gives back what was saved. (Whoever reads a checkpoint applies its tombstones.)
+    pub(super) fn restore(&self, snapshot: &dyn SnapshotReader, saved: &mut impl SavedRows) -> Result<()> {
         for delta in snapshot.deltas(TABLE) {
             check_layout(&delta, LAYOUT)?;
-            if delta.tombstones.contains(&Tombstone::All) {
-                partitions.clear();
-            }
             for run in &delta.runs {
                 let (rows, copies) = change::split(&run.rows)?;
                 let copies =
                     copies.ok_or_else(|| Error::internal("stored rows do not say how often they are there"))?;
-                partitions.restore(&rows, &copies)?;
+                saved.restore(&rows, &copies)?;
             }
         }
+        saved.end_restore();
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ mod cases;
 mod changes;
 mod clock;
 mod first_keys;
+mod first_rows;
 mod groups;
 mod joins;
 mod materialised;

@@ -9,7 +9,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion_physical_expr::PhysicalSortExpr;
 use proptest::prelude::*;
 use rheos_core::{Exchange, OperatorFactory, change};
-use rheos_operators::{RankFunction, UpdateRankFactory, UpdateRankSpec};
+use rheos_operators::{RankFunction, Tells, UpdateRankFactory, UpdateRankSpec};
 use rheos_testkit::{OperatorHarness, Routing, batch_of};
 
 use crate::cases::column;
@@ -67,6 +67,7 @@ fn factory(case: &Case, emit_interval_ms: Option<i64>, state_ttl_ms: Option<i64>
         limit: case.limit,
         name: case.numbered.then(|| "n".into()),
         input: schema,
+        tells: Tells::Changes,
         emit_interval_ms,
         state_ttl_ms,
     })

@@ -12,7 +12,7 @@ use rheos_core::NodeId;
 use rheos_core::change::{Changes, has_weights};
 use rheos_core::error::Result;
 use rheos_core::graph::JobGraph;
-use rheos_operators::{KeyedChanges, MaterialiseSpec, RankFunction, UpdateRankSpec, plan};
+use rheos_operators::{KeyedChanges, MaterialiseSpec, RankFunction, Tells, UpdateRankSpec, plan};
 
 /// The node of the rows for a table with this key, which takes such changes.
 pub(super) fn replaced(graph: &mut JobGraph, input: NodeId, key: &[usize], accepts: Changes) -> Result<NodeId> {
@@ -27,6 +27,7 @@ pub(super) fn replaced(graph: &mut JobGraph, input: NodeId, key: &[usize], accep
             function: RankFunction::RowNumber,
             limit: Some(1),
             name: None,
+            tells: Tells::Changes,
             emit_interval_ms: None,
             state_ttl_ms: None,
         };

@@ -15,7 +15,7 @@ use datafusion_physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use rheos_core::error::{Error, Result};
 use rheos_core::source::Boundedness;
 use rheos_operators::risk::may_fail;
-use rheos_operators::{KeepFirstSpec, RankFunction, UpdateRankSpec, WindowColumns, WindowRankSpec, plan};
+use rheos_operators::{KeepFirstSpec, RankFunction, Tells, UpdateRankSpec, WindowColumns, WindowRankSpec, plan};
 use sqlparser::keywords::Keyword;
 
 use super::changes::Changing;
@@ -213,34 +213,38 @@ impl Lowering<'_> {
         let unique_name = || unique(rows.names().into_iter().chain([number.to_string()])).pop().unwrap_or_default();
         let (schema, function, limit) = (Arc::clone(&rows.schema), over.function, over.limit);
         let mut slots = rows.slots.clone();
-        if !partition.changes {
+        let columns = partition_by.iter().map(column_index).collect::<Option<Vec<_>>>();
+        let columns = columns.ok_or_else(|| Error::internal("a partition is no column"))?;
+        let spec = UpdateRankSpec {
+            input: Arc::clone(&schema),
+            partition_by: columns,
+            order_by: order_by.clone(),
+            function,
+            limit,
+            name: over.name.map(|_| unique_name()),
+            tells: if partition.changes { Tells::Changes } else { Tells::TheLast },
+            emit_interval_ms: self.emit.interval_ms,
+            state_ttl_ms: None,
+        };
+        if !partition.changes && (partition.window.is_some() || !spec.can_tell_the_last()) {
             let (window, name) = (partition.window, unique_name());
             let spec = WindowRankSpec { input: schema, window, partition_by, order_by, function, limit, name };
             let (node, schema) = plan::rank(self.graph, rows.node, spec)?;
             slots.push(Slot::Column(schema.fields().len() - 1));
             return Ok(Stream { node, schema, slots, ..rows });
         }
-        let columns = partition_by.iter().map(column_index).collect::<Option<Vec<_>>>();
-        let partition_by = columns.ok_or_else(|| Error::internal("a partition is no column"))?;
-        let (name, emit_interval_ms) = (over.name.map(|_| unique_name()), self.emit.interval_ms);
-        slots.extend(name.is_some().then(|| Slot::Column(rows.width())));
+        slots.extend(spec.name.is_some().then(|| Slot::Column(rows.width())));
         if is_by_arrival {
-            let spec = KeepFirstSpec { input: schema, key: partition_by, name, state_ttl_ms: None };
+            let (key, name) = (spec.partition_by, spec.name);
+            let spec = KeepFirstSpec { input: schema, key, name, state_ttl_ms: None };
             let (node, schema) = plan::keep_first(self.graph, rows.node, spec)?;
             return Ok(Stream { node, schema, slots, ..rows });
         }
-        self.note_change(CHANGING_RANK);
-        let spec = UpdateRankSpec {
-            input: schema,
-            partition_by,
-            order_by,
-            function,
-            limit,
-            name,
-            emit_interval_ms,
-            state_ttl_ms: None,
-        };
         let (node, schema) = plan::update_rank(self.graph, rows.node, spec)?;
+        if !partition.changes {
+            return Ok(Stream { node, schema, slots, ..rows });
+        }
+        self.note_change(CHANGING_RANK);
         // Rows change behind the end of their window, too.
         let (window_columns, window_length) = (vec![], None);
         Ok(Stream { node, schema, slots, window_columns, window_length, ..rows })
