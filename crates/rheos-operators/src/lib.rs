@@ -31,6 +31,7 @@ mod joining;
 pub mod keep_first;
 #[allow(dead_code, reason = "what keys and rows take in memory is not told yet")]
 mod keyed;
+mod lanes;
 pub mod late;
 pub mod lenient;
 pub mod limit;
