@@ -10,7 +10,7 @@ import resource
 import sys
 import time
 
-import queries
+import duckdb_queries
 
 THREADS = 2
 
@@ -22,7 +22,7 @@ def duckdb_runner(source, folder, query, answer):
     con.execute(f"SET threads = {THREADS}; SET preserve_insertion_order = false; SET memory_limit = '12GB'")
     for view, text in duckdb_views(source, folder).items():
         con.execute(f"CREATE VIEW {view} AS {text}")
-    text = queries.DUCKDB[query]
+    text = duckdb_queries.QUERIES[query]
     if answer:
         return lambda: con.execute(f"COPY ({text}) TO '{answer}' (FORMAT parquet)").fetchone()[0]
 

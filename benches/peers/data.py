@@ -101,7 +101,7 @@ def warm(folder, peer, source, program):
 
     `program`: the file of an engine whose start is part of what is measured.
     """
-    names = {"parquet": tuple(FLAT), "json": ("json-split",) if peer == "flink" else ("json",)}.get(source, ())
+    names = {"parquet": tuple(FLAT), "json": ("json-split",) if peer == "flink" else ("json",)}.get(source.split(", ")[0], ())
     files = sorted(file for name in names for file in (folder / name).iterdir())
     for file in files + [program] * (program is not None):
         with open(file, "rb", buffering=0) as bytes_of_file:

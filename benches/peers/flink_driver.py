@@ -1,8 +1,8 @@
 """flink_driver.py DIR EVENTS: Flink in one JVM that stays, so that its code is compiled when it counts.
 
 A local cluster of two slots: object reuse, no checkpoints. Reads lines of JSON from stdin, {"query", "source": "json" or
-"generator", "limit_s", "answer": folder or null}, runs each and answers with a line on stdout. Without "answer" rows go to
-the connector blackhole. The processor time is the JVM's, from the statement to the end of the job.
+"generator", perhaps with ", mini-batch" behind it, "limit_s", "answer": folder or null}, runs each and answers with a line on
+stdout. Without "answer" rows go to the connector blackhole; with it, changes are written as Debezium's JSON. The processor time is the JVM's, from the statement to the end of the job.
 """
 
 import json
@@ -16,7 +16,7 @@ from pyflink.table import EnvironmentSettings, TableEnvironment
 from pyflink.table.types import _to_java_data_type
 from pyflink.version import __version__ as version
 
-import queries
+import flink_queries
 
 SETTINGS = {
     "parallelism.default": "2",
@@ -26,9 +26,10 @@ SETTINGS = {
     "taskmanager.memory.network.min": "128m",
     "taskmanager.memory.network.max": "128m",
     "table.local-time-zone": "UTC",
+    # Where a query is run in mini-batches: as in the configuration of nexmark/nexmark.
+    "table.exec.mini-batch.allow-latency": "2s",
+    "table.exec.mini-batch.size": "50000",
 }
-
-
 class Flink:
     def __init__(self, folder, events):
         configuration = Configuration()
@@ -36,9 +37,9 @@ class Flink:
             configuration.set_string(name, value)
         settings = EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(configuration).build()
         self.tables = TableEnvironment.create(settings)
-        for statement in (queries.FLINK_JSON % f"{folder}/json-split", *queries.FLINK_JSON_VIEWS):
+        for statement in (flink_queries.JSON % f"{folder}/json-split", *flink_queries.JSON_VIEWS):
             self.tables.execute_sql(statement)
-        for statement in queries.FLINK_GENERATOR:
+        for statement in flink_queries.GENERATOR:
             self.tables.execute_sql(statement.replace("%d", str(events - 1)))
         self.java = get_gateway().jvm.java
         self.pid = self.java.lang.ProcessHandle.current().pid()
@@ -59,12 +60,14 @@ class Flink:
         types = (plain(t).replace(" NOT NULL", "").replace(" *ROWTIME*", "") for t in schema.get_field_data_types())
         # Columns are compared by position; names of their own keep them apart.
         columns = ", ".join(f"c{i} {t}" for i, t in enumerate(types))
-        options = f"'connector' = 'filesystem', 'path' = '{answer}', 'format' = 'json'" if answer else "'connector' = 'blackhole'"
+        options = f"'connector' = 'filesystem', 'path' = '{answer}', 'format' = 'debezium-json'" if answer else "'connector' = 'blackhole'"
         self.tables.execute_sql("DROP TEMPORARY TABLE IF EXISTS taken")
         self.tables.execute_sql(f"CREATE TEMPORARY TABLE taken ({columns}) WITH ({options})")
 
     def run(self, query, source, limit_s, answer):
-        text = queries.FLINK[query].format(**{kind: f"{kind}_{source}" for kind in ("bid", "auction", "person")})
+        source, _, mini_batch = source.partition(", ")
+        text = flink_queries.QUERIES[query].format(source=source, **{kind: f"{kind}_{source}" for kind in ("bid", "auction", "person")})
+        self.tables.get_config().set("table.exec.mini-batch.enabled", "true" if mini_batch else "false")
         self.sink(text, answer)
         with open(f"/proc/{self.pid}/clear_refs", "w") as refs:
             refs.write("5")  # The peak begins anew.

@@ -49,13 +49,19 @@ def run_json(command, **more):
 
 
 class Rheos:
-    name, sources = "rheos", ("parquet", "json")
+    name = "rheos"
 
     def __init__(self, binary, folder):
         self.binary, self.folder = binary, folder
 
+    def sources(self, query):
+        # Of input that ends, the answer is what is true at the end; Flink tells each change.
+        return ("parquet", "json", "parquet, changes") if query in queries.CHANGING else ("parquet", "json")
+
     def program(self, source, query):
-        return data.rheos_tables(source, self.folder) + (ROOT / "examples" / "nexmark" / f"{query}.sql").read_text()
+        source, _, changes = source.partition(", ")
+        head = "SET 'emit.mode' = 'changes';\n" if changes else ""
+        return head + data.rheos_tables(source, self.folder) + (ROOT / "examples" / "nexmark" / f"{query}.sql").read_text()
 
     def run(self, source, query):
         command = [self.binary, "bench", "measure", "--quiet", "--parallelism", str(WORKERS)]
@@ -67,8 +73,10 @@ class Rheos:
         """Writes the rows; gives the expression by which DuckDB reads them."""
         path = path.with_suffix(".csv")
         command = [self.binary, "run", "-", "--quiet", "--parallelism", str(WORKERS), "--output", "csv"]
+        # Nothing is written where the program says; its rows are the answer.
+        text = re.sub(r"CREATE TABLE archive.*?;\s*INSERT INTO archive\n", "", self.program(source, query), flags=re.S)
         with open(path, "w") as out:
-            subprocess.run(command, input=self.program(source, query), text=True, stdout=out, check=True)
+            subprocess.run(command, input=text, text=True, stdout=out, check=True)
         return f"read_csv('{path}', header = true, all_varchar = true)"
 
     def close(self):
@@ -78,9 +86,13 @@ class Rheos:
 class Batch:
     """DuckDB or Polars: a process a query."""
 
-    def __init__(self, name, sources, work, folder):
-        self.name, self.sources, self.folder = name, sources, folder
+    def __init__(self, name, inputs, work, folder):
+        self.name, self.inputs, self.folder = name, inputs, folder
         self.python = venv(work / "venv-batch", ["duckdb==2.0.*", "polars", "pyarrow"])
+
+    def sources(self, query):
+        asked = queries.POLARS if self.name == "polars" else queries.ALL
+        return self.inputs if query in asked and query not in queries.BY_THE_CLOCK else ()
 
     def command(self, source, query, *more):
         return [self.python, HERE / "batch.py", self.name, source, self.folder, query, *more]
@@ -100,7 +112,7 @@ class Batch:
 
 
 class Flink:
-    name, sources = "flink", ("json", "generator")
+    name = "flink"
 
     def __init__(self, work, folder, events, limit_s):
         java = shutil.which("java")
@@ -121,6 +133,10 @@ class Flink:
         if not self.process.stdout.readline():
             raise Skipped(f"it does not start: see {self.log.name}")
 
+    def sources(self, query):
+        inputs = ("json", "generator")
+        return inputs + tuple(f"{source}, mini-batch" for source in inputs if query in queries.CHANGING)
+
     def ask(self, **request):
         self.process.stdin.write(json.dumps(request) + "\n")
         line = self.process.stdout.readline()
@@ -134,8 +150,12 @@ class Flink:
         done = self.ask(query=query, source=source, limit_s=self.limit_s, answer=str(path))
         if "error" in done:
             raise RuntimeError(done["error"])
-        columns = ", ".join(f"c{i}: 'VARCHAR'" for i in range(len(queries.TYPES[query])))
-        return f"read_json('{path}/**', format = 'newline_delimited', columns = {{{columns}}})"
+        names = [f"c{i}" for i in range(len(queries.TYPES[query]))]
+        row = f"STRUCT({', '.join(f'{name} VARCHAR' for name in names)})"
+        lines = f"read_json('{path}/**', format = 'newline_delimited', columns = {{before: '{row}', after: '{row}'}})"
+        # What the changes add up to.
+        each = f"SELECT after AS r, 1 AS w FROM {lines} WHERE after IS NOT NULL UNION ALL SELECT before, -1 FROM {lines} WHERE before IS NOT NULL"
+        return f"(SELECT unnest(r) FROM (SELECT r, unnest(range(sum(w)::BIGINT)) FROM ({each}) GROUP BY r))"
 
     def close(self):
         self.process.stdin.close()

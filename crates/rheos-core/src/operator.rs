@@ -236,6 +236,35 @@ pub trait Operator {
     fn open_windows(&self) -> u64 {
         0
     }
+
+    /// What is kept in memory. Asked once, when the job has ended.
+    fn state_size(&self) -> StateSize {
+        StateSize::default()
+    }
+}
+
+/// What an operator keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StateSize {
+    /// Groups, rows, or whatever else comes by number.
+    pub rows: u64,
+    /// In memory, about; 0 where it is not known.
+    pub bytes: u64,
+}
+
+impl StateSize {
+    /// So many rows in so many bytes.
+    pub fn new(rows: usize, bytes: usize) -> Self {
+        Self { rows: rows as u64, bytes: bytes as u64 }
+    }
+}
+
+impl std::ops::Add for StateSize {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { rows: self.rows + other.rows, bytes: self.bytes + other.bytes }
+    }
 }
 
 /// What an operator sees of the world, and where its output goes.

@@ -12,7 +12,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Column;
 use rheos_core::change::{has_weights, split, with_weights};
-use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit};
+use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, StateSize};
 use rheos_core::state::{Run, SnapshotReader, StateDelta, TableDelta};
 use rheos_core::{Epoch, Error, Exchange, Operator, OperatorContext, OperatorFactory, Port, Progress, Result};
 
@@ -217,5 +217,9 @@ impl Operator for KeepFirst {
             }
         }
         Ok(())
+    }
+
+    fn state_size(&self) -> StateSize {
+        StateSize::new(self.slots.len(), self.slots.size() + self.ends.size())
     }
 }

@@ -16,7 +16,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use rheos_core::change;
 use rheos_core::letters::{self, DeadLetter};
-use rheos_core::operator::{Counter, OperatorInit, WatermarkChange};
+use rheos_core::operator::{Counter, OperatorInit, StateSize, WatermarkChange};
 use rheos_core::state::{Combine, SnapshotReader, StateDelta};
 use rheos_core::timer::TimeDomain;
 use rheos_core::{
@@ -181,6 +181,10 @@ impl Operator for Lenient {
 
     fn open_windows(&self) -> u64 {
         self.inner.open_windows()
+    }
+
+    fn state_size(&self) -> StateSize {
+        self.inner.state_size()
     }
 }
 

@@ -29,7 +29,6 @@ pub mod filter;
 pub mod group_aggregate;
 mod joining;
 pub mod keep_first;
-#[allow(dead_code, reason = "what keys and rows take in memory is not told yet")]
 mod keyed;
 mod lanes;
 pub mod late;
@@ -50,7 +49,6 @@ mod state;
 pub mod unnest;
 pub mod update_join;
 pub mod update_rank;
-#[allow(dead_code, reason = "what values take in memory is not told yet")]
 mod weighted;
 pub mod window_aggregate;
 pub mod window_join;

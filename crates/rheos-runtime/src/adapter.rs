@@ -461,6 +461,7 @@ impl Adapter {
 
     fn over(&mut self) -> Next {
         self.parts.close_all(self.node);
+        self.shared.metrics.nodes[self.node.0].add_state(self.operator.state_size());
         if is_stopped(&self.shared.control) && self.combined() != Watermark::MAX {
             self.ctx.count(Counter::OpenWindows, self.operator.open_windows());
             self.shared.metrics.nodes[self.node.0].absorb(&mut self.ctx);

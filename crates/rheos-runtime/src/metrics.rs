@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rheos_core::graph::NodeKind;
 use rheos_core::lateness::Lateness;
 use rheos_core::letters::SINK_PREFIX;
-use rheos_core::operator::{Counter, OperatorContext};
+use rheos_core::operator::{Counter, OperatorContext, StateSize};
 use rheos_core::source::SourceCounters;
 use rheos_core::time::Watermark;
 use rheos_core::{JobGraph, NodeId};
@@ -22,9 +22,16 @@ pub(crate) struct NodeMetrics {
     pub(crate) rows_out: AtomicU64,
     counters: Mutex<BTreeMap<Counter, u64>>,
     lateness: Mutex<Lateness>,
+    state: Mutex<StateSize>,
 }
 
 impl NodeMetrics {
+    /// What one worker's operator has kept to the end.
+    pub(crate) fn add_state(&self, size: StateSize) {
+        let mut sum = lock(&self.state);
+        *sum = *sum + size;
+    }
+
     pub(crate) fn add_in(&self, rows: usize) {
         self.rows_in.fetch_add(rows as u64, Ordering::Relaxed);
     }
@@ -176,6 +183,7 @@ impl Metrics {
                 rows_in: node.rows_in.load(Ordering::Relaxed) + before(ROWS_IN),
                 rows_out: node.rows_out.load(Ordering::Relaxed) + before(ROWS_OUT),
                 counters,
+                state: *lock(&node.state),
             }
         };
         self.nodes.iter().zip(&self.names).map(stats).collect()
@@ -234,6 +242,8 @@ pub struct NodeStats {
     pub rows_out: u64,
     /// Its counters.
     pub counters: BTreeMap<Counter, u64>,
+    /// What it keeps at the end.
+    pub state: StateSize,
 }
 
 /// What the workers of one source have counted: records read, decoded, dead-lettered, skipped.

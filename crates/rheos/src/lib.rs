@@ -68,7 +68,7 @@ pub use windowing::{Cumulate, Hop, IntoWindow, Session, Tumble};
 pub use rheos_connectors::registry as connectors;
 pub use rheos_core::connector::{Connector, ConnectorRegistry};
 pub use rheos_core::error::{Error, ErrorKind, Result, Span};
-pub use rheos_core::operator::Counter;
+pub use rheos_core::operator::{Counter, StateSize};
 pub use rheos_core::source::Boundedness;
 pub use rheos_core::time::Watermark;
 pub use rheos_core::{

@@ -12,7 +12,8 @@ use super::measure::Measurement;
 use crate::program::print_text;
 use crate::summary::grouped;
 
-const HEADER: [&str; 8] = ["QUERY", "EVENTS", "ROWS", "WALL S", "EVENTS/S", "CPU S", "CPU S/M", "PEAK MIB"];
+const HEADER: [&str; 9] =
+    ["QUERY", "EVENTS", "ROWS", "WALL S", "EVENTS/S", "CPU S", "CPU S/M", "PEAK MIB", "STATE B/ROW"];
 
 /// The runs of one query.
 #[derive(Debug)]
@@ -61,7 +62,12 @@ impl Figures {
         }
     }
 
-    fn row(&self) -> [String; 8] {
+    /// Bytes of state for each row that is kept at the end; `None` where no operator tells.
+    fn state_bytes_per_row(&self) -> Option<f64> {
+        self.runs.last().filter(|run| run.state_rows > 0).map(|run| run.state_bytes as f64 / run.state_rows as f64)
+    }
+
+    fn row(&self) -> [String; 9] {
         [
             self.query.clone(),
             grouped(self.events),
@@ -71,6 +77,7 @@ impl Figures {
             format!("{:.2}", self.cpu_s()),
             format!("{:.3}", self.cpu_s_per_million()),
             format!("{:.0}", self.peak_bytes() / f64::from(1 << 20)),
+            self.state_bytes_per_row().map_or_else(|| "-".into(), |bytes| format!("{bytes:.0}")),
         ]
     }
 
@@ -83,6 +90,7 @@ impl Figures {
         json!({ "query": self.query, "events": self.events, "rows": self.rows(), "wall_s": self.wall_s(),
                 "events_per_s": self.events_per_s(), "cpu_s": self.cpu_s(),
                 "cpu_s_per_million_events": self.cpu_s_per_million(), "peak_memory_bytes": self.peak_bytes() as u64,
+                "state_bytes_per_row": self.state_bytes_per_row(),
                 "runs": self.runs.iter().map(Measurement::to_json).collect::<Vec<_>>() })
     }
 }
@@ -154,13 +162,15 @@ mod tests {
             wall: Duration::from_millis(wall_ms),
             cpu: Duration::from_millis(cpu_ms),
             peak_bytes: peak_mib << 20,
+            state_rows: peak_mib,
+            state_bytes: 100 * peak_mib,
         }
     }
 
     #[test]
     fn figures_are_medians() {
         let figures = Figures::new("q0", 2_000_000, vec![run(900, 1600, 70), run(500, 800, 60), run(400, 1000, 80)]);
-        let want = ["q0", "2,000,000", "920,000", "0.50", "4,000,000", "1.00", "0.500", "70"];
+        let want = ["q0", "2,000,000", "920,000", "0.50", "4,000,000", "1.00", "0.500", "70", "100"];
         assert_eq!(figures.row(), want);
         let even = Figures::new("q0", 1_000_000, vec![run(100, 100, 60), run(200, 300, 70)]);
         assert_eq!((even.wall_s(), even.cpu_s()), (0.15000000000000002, 0.2));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
-use rheos::{Boundedness, Counter};
+use rheos::{Boundedness, Counter, StateSize};
 use serde_json::{Value, json};
 
 use super::args::MeasureArgs;
@@ -34,6 +34,10 @@ pub(super) struct Measurement {
     pub(super) cpu: Duration,
     /// Largest resident size of the process.
     pub(super) peak_bytes: u64,
+    /// Rows that operators keep at the end, and their bytes, where they tell.
+    pub(super) state_rows: u64,
+    /// See above.
+    pub(super) state_bytes: u64,
 }
 
 /// Runs the program on stdin and prints its measurement.
@@ -58,12 +62,15 @@ pub(crate) fn run(args: &MeasureArgs, cli: &Cli) -> Result<()> {
         let code = exit_code(&error);
         source.failure(error, code)
     })?;
-    let (rows, late) = report.map_or((0, 0), |report| {
-        let counters = &report.snapshot.counters;
-        (report.snapshot.records_out, counters.get(&Counter::LateRecords).copied().unwrap_or(0))
-    });
     let (cpu, peak_bytes) = usage()?;
-    print_text(&format!("{}\n", Measurement { parallelism, rows, late, wall, cpu, peak_bytes }.to_json()))
+    let (rows, late, state) = report.map_or((0, 0, StateSize::default()), |report| {
+        let late = report.snapshot.counters.get(&Counter::LateRecords).copied().unwrap_or(0);
+        let state = report.nodes.iter().fold(StateSize::default(), |sum, node| sum + node.state);
+        (report.snapshot.records_out, late, state)
+    });
+    let StateSize { rows: state_rows, bytes: state_bytes } = state;
+    let measured = Measurement { parallelism, rows, late, wall, cpu, peak_bytes, state_rows, state_bytes };
+    print_text(&format!("{}\n", measured.to_json()))
 }
 
 impl Measurement {
@@ -71,7 +78,7 @@ impl Measurement {
     pub(super) fn to_json(&self) -> Value {
         json!({ "parallelism": self.parallelism, "rows": self.rows, "late": self.late,
                 "wall_s": self.wall.as_secs_f64(), "cpu_s": self.cpu.as_secs_f64(),
-                "peak_memory_bytes": self.peak_bytes })
+                "peak_memory_bytes": self.peak_bytes, "state_rows": self.state_rows, "state_bytes": self.state_bytes })
     }
 
     /// What [`Measurement::to_json`] has written; `None` for anything else.
@@ -85,6 +92,8 @@ impl Measurement {
             wall: time("wall_s")?,
             cpu: time("cpu_s")?,
             peak_bytes: number("peak_memory_bytes")?,
+            state_rows: number("state_rows")?,
+            state_bytes: number("state_bytes")?,
         })
     }
 }
@@ -116,6 +125,8 @@ mod tests {
             wall: Duration::from_millis(1250),
             cpu: Duration::from_millis(2500),
             peak_bytes: 1 << 26,
+            state_rows: 10,
+            state_bytes: 1000,
         };
         let text = measurement.to_json().to_string();
         assert_eq!(Measurement::from_json(&serde_json::from_str(&text).unwrap()), Some(measurement));

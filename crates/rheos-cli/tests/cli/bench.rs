@@ -88,7 +88,7 @@ fn lines_and_tables() {
     assert_eq!(names, [("q1", "generator"), ("q22", "generator")]);
     let table = bench(&sandbox, &["--queries", "q0"]);
     let table: Vec<Vec<&str>> = table.expect_code(0).stdout.lines().map(|l| l.split_whitespace().collect()).collect();
-    assert_eq!(table[0].join(" "), "QUERY EVENTS ROWS WALL S EVENTS/S CPU S CPU S/M PEAK MIB");
+    assert_eq!(table[0].join(" "), "QUERY EVENTS ROWS WALL S EVENTS/S CPU S CPU S/M PEAK MIB STATE B/ROW");
     assert_eq!(table[1][..3], ["q0", "20,000", "18,400"]);
 }
 

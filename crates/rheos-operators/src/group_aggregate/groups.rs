@@ -9,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use rheos_core::change;
+use rheos_core::operator::StateSize;
 use rheos_core::{Error, ErrorKind, Result};
 
 use super::{GroupAggregateSpec, GroupEmits};
@@ -287,6 +288,12 @@ impl Groups {
         }
         self.changed.take();
         self.calls.begin_epoch();
+    }
+
+    /// What is kept of the groups.
+    pub(super) fn size(&self) -> StateSize {
+        let bytes = self.slots.size() + self.counts.capacity() * size_of::<i64>() + self.ttl.size() + self.calls.size();
+        StateSize::new(self.slots.len(), bytes)
     }
 
     fn gone(&self) -> Vec<u32> {

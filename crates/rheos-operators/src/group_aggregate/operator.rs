@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
 use arrow::record_batch::RecordBatch;
 use rheos_core::change;
-use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, WatermarkChange};
+use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, StateSize, WatermarkChange};
 use rheos_core::state::{SnapshotReader, StateDelta};
 use rheos_core::{Epoch, Operator, OperatorContext, Port, Progress, Result, Watermark};
 
@@ -280,5 +280,9 @@ impl Operator for GroupAggregate {
             GroupEmits::New => combined,
             GroupEmits::RowsAtEnd => combined.held_until_the_end(),
         }
+    }
+
+    fn state_size(&self) -> StateSize {
+        self.groups.size()
     }
 }

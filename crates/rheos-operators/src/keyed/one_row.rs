@@ -18,6 +18,12 @@ impl OneRow {
         self.now.as_ref()
     }
 
+    /// Bytes, about.
+    pub(crate) fn size(&self) -> usize {
+        let bytes = |row: &Option<RowBytes>| row.as_ref().map_or(0, |row| row.bytes().len());
+        size_of::<Self>() + bytes(&self.now) + bytes(&self.told)
+    }
+
     /// There is no row, and nothing to be told.
     pub(crate) fn is_empty(&self) -> bool {
         self.now.is_none() && self.told.is_none()

@@ -57,6 +57,11 @@ impl RowBytes {
         &self.bytes[self.order_length as usize..]
     }
 
+    /// Bytes, about, with its own place.
+    pub(crate) fn size(&self) -> usize {
+        size_of::<Self>() + self.bytes.len()
+    }
+
     /// Ordered as the rows are.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes

@@ -73,10 +73,6 @@ impl RowStore {
         self.places.len() - self.free.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Whether a slot has a row.
     pub(crate) fn contains(&self, slot: u32) -> bool {
         self.places.get(slot as usize).is_some_and(|place| place.chunk != NONE)
@@ -352,6 +348,5 @@ mod tests {
         store.remove(slots[1]);
         assert_eq!((store.len(), store.gather(&[slots[0], slots[2]]).unwrap().num_rows()), (2, 2));
         assert_eq!(store.gather(&[]).unwrap().num_rows(), 0);
-        assert!(!store.is_empty());
     }
 }

@@ -29,6 +29,12 @@ impl TimeToLive {
         self.last_ms.get(slot as usize).copied().unwrap_or(UNTOUCHED_MS)
     }
 
+    /// Bytes, about.
+    pub(crate) fn size(&self) -> usize {
+        let waiting = |(_, slots): &(i64, Vec<u32>)| slots.capacity() * size_of::<u32>();
+        self.last_ms.capacity() * size_of::<i64>() + self.waiting.iter().map(waiting).sum::<usize>()
+    }
+
     /// Notes a touch at a watermark that is not below the one before. Whether that is news.
     pub(crate) fn touch(&mut self, slot: u32, watermark_ms: i64) -> bool {
         if self.ttl_ms.is_none() {

@@ -23,10 +23,6 @@ impl Touched {
         is_first
     }
 
-    pub(crate) fn contains(&self, slot: u32) -> bool {
-        self.bits.get(slot as usize / 64).is_some_and(|word| word & (1 << (slot % 64)) != 0)
-    }
-
     /// The touched slots.
     pub(crate) fn slots(&self) -> &[u32] {
         &self.slots
@@ -55,8 +51,7 @@ mod tests {
         let marked: Vec<bool> = [3, 200, 3, 64, 200].iter().map(|slot| touched.mark(*slot)).collect();
         assert_eq!(marked, [true, true, false, true, false]);
         assert_eq!((touched.slots(), touched.is_empty()), ([3, 200, 64].as_slice(), false));
-        assert_eq!([0, 3, 64, 65, 9999].map(|slot| touched.contains(slot)), [false, true, true, false, false]);
         assert_eq!(touched.take(), [3, 200, 64]);
-        assert_eq!((touched.contains(3), touched.is_empty(), touched.mark(3)), (false, true, true));
+        assert_eq!((touched.is_empty(), touched.mark(3)), (true, true));
     }
 }

@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use rheos_core::change::{split, with_weights};
-use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit};
+use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, StateSize};
 use rheos_core::state::{Run, SnapshotReader, StateDelta, TableDelta};
 use rheos_core::{Error, Result};
 
@@ -53,6 +53,15 @@ pub(super) struct KeyedRows {
 pub(super) type Change = (u32, RowBytes, i64);
 
 impl KeyedRows {
+    /// What is kept.
+    pub(super) fn size(&self) -> StateSize {
+        let bytes: usize = match &self.rows {
+            Rows::Replace(rows) => rows.iter().map(OneRow::size).sum(),
+            Rows::Pair(rows) => rows.iter().flatten().map(|(row, _)| row.size()).sum(),
+        };
+        StateSize::new(self.slots.len(), bytes + self.slots.size() + self.ends.size())
+    }
+
     pub(super) fn try_new(spec: &MaterialiseSpec, rows: &SchemaRef, init: &OperatorInit) -> Result<Self> {
         Ok(Self {
             codec: RowCodec::try_new(rows, &spec.key, &[])?,

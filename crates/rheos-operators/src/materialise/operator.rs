@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use rheos_core::change::{split, with_weights};
-use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, WatermarkChange};
+use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, StateSize, WatermarkChange};
 use rheos_core::state::{SnapshotReader, StateDelta};
 use rheos_core::{Epoch, Operator, OperatorContext, Progress, Result, Watermark};
 
@@ -111,5 +111,9 @@ impl Operator for Materialise {
 
     fn output_watermark(&self, combined: Watermark) -> Watermark {
         self.telling.output_watermark(combined)
+    }
+
+    fn state_size(&self) -> StateSize {
+        self.rows.size()
     }
 }

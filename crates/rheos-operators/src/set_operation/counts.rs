@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit};
+use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, StateSize};
 use rheos_core::state::{Run, SnapshotReader, StateDelta, TableDelta, Tombstone};
 use rheos_core::{Error, Result};
 
@@ -56,6 +56,12 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    /// What is kept.
+    pub(super) fn size(&self) -> StateSize {
+        let bytes = self.slots.size() + self.counts.capacity() * size_of::<Count>() + self.ends.size();
+        StateSize::new(self.slots.len(), bytes)
+    }
+
     pub(super) fn try_new(
         operation: SetOperation,
         rows: &SchemaRef,

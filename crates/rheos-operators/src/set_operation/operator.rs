@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use rheos_core::change::{self, has_weights};
-use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, WatermarkChange};
+use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, StateSize, WatermarkChange};
 use rheos_core::state::{SnapshotReader, StateDelta};
 use rheos_core::{Epoch, Operator, OperatorContext, Progress, Result, Watermark};
 
@@ -152,6 +152,10 @@ impl Operator for SetOperator {
             // Rows of any time may follow, and none can be taken back.
             false => combined.held_until_the_end(),
         }
+    }
+
+    fn state_size(&self) -> StateSize {
+        self.counts.size()
     }
 
     fn wants_clock(&self) -> bool {

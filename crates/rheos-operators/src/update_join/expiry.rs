@@ -94,6 +94,11 @@ impl Expiry {
         Self { column: bounds.columns[side], reach_us, bucket_ms, buckets: BTreeMap::new(), gone_ms: i64::MIN }
     }
 
+    /// Bytes, about.
+    pub(crate) fn size(&self) -> usize {
+        self.buckets.values().map(|rows| rows.capacity() * size_of::<u32>()).sum()
+    }
+
     /// The times in a column. Errors: `Internal` for a column that has none.
     pub(crate) fn times_us<'a>(&self, column: &'a ArrayRef) -> Result<&'a [i64]> {
         let times = column.as_primitive_opt::<TimestampMicrosecondType>();

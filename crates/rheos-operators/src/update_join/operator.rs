@@ -8,7 +8,7 @@ use arrow::compute::{filter_record_batch, take, take_record_batch};
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use rheos_core::change::{split, weighted};
-use rheos_core::operator::{CHUNK_ROWS_MAX, Counter, OperatorInit, WatermarkChange};
+use rheos_core::operator::{CHUNK_ROWS_MAX, Counter, OperatorInit, StateSize, WatermarkChange};
 use rheos_core::state::{SnapshotReader, StateDelta};
 use rheos_core::time::micros_to_ms;
 use rheos_core::{Epoch, Operator, OperatorContext, Progress, Result, Watermark};
@@ -378,6 +378,11 @@ impl Operator for UpdateJoin {
 
     fn wants_clock(&self) -> bool {
         self.plan.emit_interval_ms.is_some()
+    }
+
+    fn state_size(&self) -> StateSize {
+        let shared = StateSize::new(0, self.slots.size() + self.time_to_live.size());
+        self.sides.iter().map(Side::size).fold(shared, |sum, side| sum + side)
     }
 
     fn on_epoch_end(&mut self, _epoch: Epoch, _ctx: &mut OperatorContext) -> Result<StateDelta> {

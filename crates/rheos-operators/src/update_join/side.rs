@@ -3,6 +3,7 @@
 use arrow::array::UInt32Array;
 use arrow::compute::take_record_batch;
 use arrow::record_batch::RecordBatch;
+use rheos_core::operator::StateSize;
 use rheos_core::{Error, Result};
 
 use super::expiry::Expiry;
@@ -64,6 +65,15 @@ impl Side {
             changed: Touched::default(),
             expiry: plan.bounds.as_ref().map(|bounds| Expiry::new(side, bounds)),
         })
+    }
+
+    /// What is kept.
+    pub(crate) fn size(&self) -> StateSize {
+        let numbers = |values: &Option<Vec<i64>>| values.as_ref().map_or(0, |v| v.capacity() * size_of::<i64>());
+        let merged = self.merged.as_ref().map_or(0, |m| m.index.size() + m.weights.capacity() * size_of::<i64>());
+        let expiry = self.expiry.as_ref().map_or(0, Expiry::size);
+        let bytes = self.rows.size() + self.chains.size() + merged + expiry;
+        StateSize::new(self.rows.len(), bytes + numbers(&self.matches) + numbers(&self.totals))
     }
 
     /// How often a row is there.

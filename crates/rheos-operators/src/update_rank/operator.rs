@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, Int64Array, UInt64Array};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use rheos_core::change;
-use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, WatermarkChange};
+use rheos_core::operator::{CHUNK_ROWS_MAX, OperatorInit, StateSize, WatermarkChange};
 use rheos_core::state::{SnapshotReader, StateDelta};
 use rheos_core::{Epoch, Operator, OperatorContext, Progress, Result, Watermark};
 
@@ -186,5 +186,9 @@ impl Operator for UpdateRank {
 
     fn wants_clock(&self) -> bool {
         self.telling.wants_clock()
+    }
+
+    fn state_size(&self) -> StateSize {
+        self.partitions.size()
     }
 }

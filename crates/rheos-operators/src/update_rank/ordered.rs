@@ -108,6 +108,14 @@ impl Ordered {
         self.chunks.is_empty()
     }
 
+    /// How many rows there are, and about how many bytes they take.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let entries = || self.chunks.iter().flat_map(|chunk| &chunk.entries);
+        let room: usize = self.chunks.iter().map(|chunk| chunk.entries.capacity()).sum();
+        let bytes: usize = entries().map(|entry| entry.row.bytes().len()).sum();
+        (entries().count(), size_of::<Self>() + room * size_of::<Entry>() + bytes)
+    }
+
     /// Whether a row of this order is behind all that can count, whatever its other columns are.
     pub(crate) fn is_order_beyond(&self, order: &[u8]) -> bool {
         self.bound.as_ref().is_some_and(|bound| order > bound.order())

@@ -12,6 +12,7 @@ use arrow::array::{Int64Array, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::record_batch::RecordBatch;
 use rheos_core::Result;
+use rheos_core::operator::StateSize;
 
 use super::listing::{Change, list};
 use super::numbers::Numbering;
@@ -73,6 +74,17 @@ impl Partitions {
     /// Whether a partition has one row at most, so that a stored row takes the place of the one before.
     pub(crate) fn has_one_row(&self) -> bool {
         matches!(self.rows, Rows::One(_))
+    }
+
+    /// What is kept.
+    pub(crate) fn size(&self) -> StateSize {
+        let (rows, bytes) = match &self.rows {
+            Rows::One(rows) => (self.slots.len(), rows.iter().map(OneRow::size).sum()),
+            Rows::Ordered(rows) => {
+                rows.iter().map(Ordered::size).fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1))
+            }
+        };
+        StateSize::new(rows, bytes + self.slots.size() + self.ends.size())
     }
 
     pub(crate) fn key(&self, slot: u32) -> &[u8] {
