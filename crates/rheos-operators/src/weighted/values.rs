@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Calls over the same arguments share one set. Where they differ by `FILTER` each filter is a *lane* with weights of its own, so
-//! that a row is looked up once. A value is there in a lane when its weight is above 0; that it came or went is a *turn*.
+//! that a row is looked up once. A value is there in a lane when its weight is above 0; that it came or went is a *turn*. Where
+//! it does not matter how often a value is there, its weights are bits ([`Weights`]).
 //!
 //! Invariant: a value whose weights are all 0 stays in its chain until [`Values::take_changes`] or [`Values::forget_changes`], so
 //! that what is stored of it can be called gone. State: the values; dropped when their weights are 0.
