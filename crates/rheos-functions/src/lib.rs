@@ -4,6 +4,7 @@
 //!   text    SPLIT_INDEX, REGEXP_EXTRACT, ..      url   PARSE_URL, URL_ENCODE, ..
 //!   time    TIMESTAMPDIFF, TO_TIMESTAMP_LTZ, ..  json  JSON_VALUE, JSON_QUERY, ..
 //!   maps    MAP_ENTRIES                            calendar  DATE_TRUNC and its like, for all years
+//!   time_texts  TO_CHAR, once for rows of one text
 //! ```
 //!
 //! They are a crate of their own because they run once a row, while the planner, which finds them by name, runs once a job.
@@ -19,6 +20,7 @@ mod last_group;
 mod maps;
 mod text;
 pub mod time;
+pub mod time_texts;
 pub mod url;
 
 use std::hash::{Hash, Hasher};

@@ -31,6 +31,7 @@ pub mod group_aggregate;
 mod joining;
 pub mod keep_first;
 mod keyed;
+mod lanes;
 pub mod late;
 pub mod lenient;
 pub mod limit;

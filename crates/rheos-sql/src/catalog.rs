@@ -21,6 +21,7 @@ use rheos_core::letters::ERRORS_SUFFIX;
 use rheos_core::sink::Sink;
 use rheos_core::source::{Boundedness, Source, WatermarkSpec};
 use rheos_functions::calendar::over_all_years;
+use rheos_functions::time_texts::once_a_run;
 use rheos_operators::aggregate::decimal_average;
 
 use crate::cast_names::CastNames;
@@ -261,7 +262,7 @@ impl Catalog {
                 }
                 _ => f,
             };
-            let f = bounded(over_all_years(in_micros(f)));
+            let f = bounded(once_a_run(over_all_years(in_micros(f))));
             for name in std::iter::once(f.name()).chain(f.aliases().iter().map(String::as_str)) {
                 catalog.scalars.insert(name.to_lowercase(), Arc::clone(&f));
             }

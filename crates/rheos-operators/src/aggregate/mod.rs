@@ -258,6 +258,15 @@ impl AggregateCall {
         self.is_vectorised() && CONVERTIBLE.contains(&self.expr.fun().name())
     }
 
+    /// What `count(DISTINCT x)` counts, where it is a whole number.
+    pub(crate) fn distinct_integer(&self) -> Option<Arc<dyn PhysicalExpr>> {
+        let is_count = self.expr.fun().name() == "count" && self.expr.is_distinct();
+        match (self.inputs().as_slice(), self.input_types.as_slice()) {
+            ([argument], [data_type]) if is_count && data_type.is_integer() => Some(Arc::clone(argument)),
+            _ => None,
+        }
+    }
+
     /// Accumulates for many groups.
     pub(crate) fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {
         self.accumulator_of(Input::Passing)

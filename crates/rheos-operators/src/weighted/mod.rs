@@ -35,6 +35,7 @@ mod summed;
 #[cfg(test)]
 mod tests;
 mod values;
+mod weights;
 mod wide_sums;
 
 use std::fmt::Debug;

@@ -1,13 +1,14 @@
 //! Multisets of values (tuples of arguments) by group: how often each is there, by the weights that came.
 //!
 //! ```text
-//!   group, tuple ── bytes ──► KeySlots ──► value 7 ──► weights[7], one a lane
+//!   group, tuple ── bytes ──► KeySlots ──► value 7 ──► weights of 7, one a lane
 //!                                            │
 //!          first of the group ──► 3 ◄──► 7 ◄──► 12        the values of a group are a chain
 //! ```
 //!
 //! Calls over the same arguments share one set. Where they differ by `FILTER` each filter is a *lane* with weights of its own, so
-//! that a row is looked up once. A value is there in a lane when its weight is above 0; that it came or went is a *turn*.
+//! that a row is looked up once. A value is there in a lane when its weight is above 0; that it came or went is a *turn*. Where
+//! it does not matter how often a value is there, its weights are bits ([`Weights`]).
 //!
 //! Invariant: a value whose weights are all 0 stays in its chain until [`Values::take_changes`] or [`Values::forget_changes`], so
 //! that what is stored of it can be called gone. State: the values; dropped when their weights are 0.
@@ -21,8 +22,10 @@ use rheos_core::Result;
 use std::sync::Arc;
 
 use super::heap::Heap;
+use super::weights::Weights;
 use crate::evaluation::coerce;
 use crate::keyed::slots::KeySlots;
+use crate::lanes::bits;
 
 /// No value.
 const NONE: u32 = u32::MAX;
@@ -36,12 +39,8 @@ pub(super) struct Values {
     types: Vec<DataType>,
     /// `None`: tuples of nothing, all equal.
     converter: Option<RowConverter>,
-    lanes: usize,
-    /// Whether a value that is there twice is another matter than one that is there once.
-    multiple: bool,
     keys: KeySlots,
-    /// By value and lane.
-    weights: Vec<i64>,
+    weights: Weights,
     links: Vec<Link>,
     /// The first value of each group.
     first: Vec<u32>,
@@ -86,6 +85,14 @@ pub(super) struct Tuples<'a> {
     pub(super) weights: Option<&'a [i64]>,
 }
 
+impl Tuples<'_> {
+    /// The lanes that a row counts in.
+    fn lanes(&self, row: usize) -> impl Iterator<Item = usize> {
+        let counts = move |mask: &Option<BooleanBuffer>| mask.as_ref().is_none_or(|mask| mask.value(row));
+        self.masks.iter().enumerate().filter(move |(_, mask)| counts(mask)).map(|(lane, _)| lane)
+    }
+}
+
 /// What changed: the group of each value, its columns, then its weights.
 pub(crate) struct ValueChanges {
     /// The groups.
@@ -102,10 +109,8 @@ impl Values {
         Ok(Self {
             types: columns.iter().map(|(t, _)| t.clone()).collect(),
             converter,
-            lanes: 0,
-            multiple: false,
             keys: KeySlots::default(),
-            weights: vec![],
+            weights: Weights::default(),
             links: vec![],
             first: vec![],
             changed: vec![],
@@ -119,18 +124,17 @@ impl Values {
     }
 
     pub(super) fn lanes(&self) -> usize {
-        self.lanes
+        self.weights.lanes()
     }
 
     /// One more lane; gives its number. Only while the set is empty, as of the next two.
     pub(super) fn add_lane(&mut self) -> usize {
-        self.lanes += 1;
-        self.lanes - 1
+        self.weights.add_lane()
     }
 
     /// A value that is there twice is from now on another matter than one that is there once.
     pub(super) fn count_all(&mut self) {
-        self.multiple = true;
+        self.weights.count_all();
     }
 
     /// Keeps the smallest or largest value of a lane at hand; gives the number by which [`top`](Self::top) knows it.
@@ -146,28 +150,36 @@ impl Values {
 
     /// Adds rows. `turns`: by lane, what came and what went.
     pub(super) fn update(&mut self, rows: &Tuples, turns: &mut [Turns]) -> Result<()> {
-        self.each(rows, |set, value, lane, row| {
-            let weight = rows.weights.map_or(1, |weights| weights[row]);
-            let old = set.weights[value as usize * set.lanes + lane];
-            let new = old.wrapping_add(weight);
-            let new = if set.multiple { new } else { new.min(1) };
-            set.set(value, lane, new, row, turns);
+        self.each(rows, |set, value, row| {
+            if rows.weights.is_none()
+                && let Some(new) = set.weights.see(value, rows.lanes(row).fold(0, |lanes, lane| lanes | 1 << lane))
+            {
+                if new != 0 {
+                    set.mark(value);
+                    bits(new).for_each(|lane| set.turn(value, lane, 1, row, turns));
+                }
+                return;
+            }
+            for lane in rows.lanes(row) {
+                let new = set.weights.sum(value, lane, rows.weights.map_or(1, |weights| weights[row]));
+                set.set(value, lane, new, row, turns);
+            }
         })
     }
 
     /// Puts stored weights, one array a lane, in the place of those of their values.
     pub(super) fn restore(&mut self, rows: &Tuples, stored: &[ArrayRef], turns: &mut [Turns]) -> Result<()> {
         let stored: Vec<&[i64]> = stored.iter().map(|w| w.as_primitive::<Int64Type>().values().as_ref()).collect();
-        self.each(rows, |set, value, lane, row| {
+        self.each(rows, |set, value, row| {
             set.links[value as usize].stored = true;
             // Also where it is nothing: then it leaves with the others.
             set.mark(value);
-            set.set(value, lane, stored[lane][row], row, turns);
+            rows.lanes(row).for_each(|lane| set.set(value, lane, stored[lane][row], row, turns));
         })
     }
 
-    /// Calls `f` with the value of each row and each lane that it counts in.
-    fn each(&mut self, rows: &Tuples, mut f: impl FnMut(&mut Self, u32, usize, usize)) -> Result<()> {
+    /// Calls `f` with the value of each row that counts in some lane.
+    fn each(&mut self, rows: &Tuples, mut f: impl FnMut(&mut Self, u32, usize)) -> Result<()> {
         let encoded = self.converter.as_ref().map(|c| c.convert_columns(rows.columns)).transpose()?;
         let mut key = std::mem::take(&mut self.scratch);
         let mut visit = |row: usize| {
@@ -179,11 +191,7 @@ impl Values {
             if is_new {
                 self.enter(value, group);
             }
-            for (lane, mask) in rows.masks.iter().enumerate() {
-                if mask.as_ref().is_none_or(|mask| mask.value(row)) {
-                    f(self, value, lane, row);
-                }
-            }
+            f(self, value, row);
         };
         match any_of(rows.masks) {
             Some(mask) => mask.set_indices().for_each(&mut visit),
@@ -206,23 +214,26 @@ impl Values {
         let at = value as usize;
         if at == self.links.len() {
             self.links.push(link);
-            self.weights.resize((at + 1) * self.lanes, 0);
         } else {
             self.links[at] = link;
         }
+        self.weights.enter(value);
     }
 
     fn set(&mut self, value: u32, lane: usize, new: i64, row: usize, turns: &mut [Turns]) {
-        let weight = &mut self.weights[value as usize * self.lanes + lane];
-        let old = std::mem::replace(weight, new);
+        let old = self.weights.replace(value, lane, new);
         if old == new {
             return;
         }
         self.mark(value);
         let turn = i64::from(new > 0) - i64::from(old > 0);
-        if turn == 0 {
-            return;
+        if turn != 0 {
+            self.turn(value, lane, turn, row, turns);
         }
+    }
+
+    /// Notes that a value came into a lane, or went.
+    fn turn(&mut self, value: u32, lane: usize, turn: i64, row: usize, turns: &mut [Turns]) {
         turns[lane].rows.push(row as u32);
         turns[lane].weights.push(turn);
         let group = self.links[value as usize].group;
@@ -250,7 +261,7 @@ impl Values {
 
     /// The values of a group in a lane, in their order, with their weights.
     pub(super) fn sorted(&self, group: u32, lane: usize) -> Vec<(u32, i64)> {
-        let with_weight = |value: u32| (value, self.weights[value as usize * self.lanes + lane]);
+        let with_weight = |value: u32| (value, self.weights.get(value, lane));
         let mut values: Vec<_> = self.chain(group).map(with_weight).filter(|(_, weight)| *weight > 0).collect();
         values.sort_unstable_by(|(a, _), (b, _)| self.keys.key(*a).cmp(self.keys.key(*b)));
         values
@@ -270,10 +281,7 @@ impl Values {
         for group in groups {
             let values: Vec<u32> = self.chain(*group).collect();
             for value in values {
-                let at = value as usize * self.lanes;
-                let weights = &mut self.weights[at..at + self.lanes];
-                if weights.iter().any(|weight| *weight != 0) {
-                    weights.fill(0);
+                if self.weights.clear(value) {
                     self.mark(value);
                 }
             }
@@ -288,12 +296,12 @@ impl Values {
         let is_told = |value: &u32| self.links[*value as usize].stored || !self.is_nothing(*value);
         let told: Vec<u32> = changed.iter().copied().filter(is_told).collect();
         let mut columns = self.columns(&told)?;
-        for lane in 0..self.lanes {
-            let weights = told.iter().map(|value| self.weights[*value as usize * self.lanes + lane]);
+        for lane in 0..self.lanes() {
+            let weights = told.iter().map(|value| self.weights.get(*value, lane));
             columns.push(Arc::new(Int64Array::from_iter_values(weights)));
         }
-        if self.lanes > 1 {
-            let lanes = told.iter().map(|value| self.weights_of(*value).iter().filter(|w| **w != 0).count() as i64);
+        if self.lanes() > 1 {
+            let lanes = told.iter().map(|value| self.weights.lanes_of(*value) as i64);
             columns.push(Arc::new(Int64Array::from_iter_values(lanes)));
         }
         let slots: Vec<u32> = told.iter().map(|value| self.links[*value as usize].group).collect();
@@ -330,13 +338,8 @@ impl Values {
         self.keys.remove(value);
     }
 
-    fn weights_of(&self, value: u32) -> &[i64] {
-        let at = value as usize * self.lanes;
-        &self.weights[at..at + self.lanes]
-    }
-
     fn is_nothing(&self, value: u32) -> bool {
-        self.weights_of(value).iter().all(|weight| *weight == 0)
+        self.weights.lanes_of(value) == 0
     }
 
     /// Values of all groups, also those that are nothing and have not left yet.
@@ -348,7 +351,7 @@ impl Values {
     /// Bytes, about.
     pub(super) fn size(&self) -> usize {
         self.keys.size()
-            + self.weights.capacity() * size_of::<i64>()
+            + self.weights.size()
             + self.links.capacity() * size_of::<Link>()
             + (self.first.capacity() + self.changed.capacity()) * size_of::<u32>()
             + self.heaps.iter().map(|(_, heap)| heap.size()).sum::<usize>()

@@ -18,6 +18,7 @@ use super::partition::Partition;
 use super::slicing::Slicing;
 use super::spec::{AggregateSpec, AggregateTime, AggregateWindow};
 use super::table::RowColumns;
+use crate::aggregate::AggregateCall;
 use crate::assign_windows::check_event_times;
 use crate::evaluation::{canonical_key, evaluate, evaluate_condition};
 use crate::risk::may_fail;
@@ -41,28 +42,25 @@ pub(crate) struct RowInput {
     /// Indices into `exprs`.
     keys: Vec<usize>,
     arguments: Vec<Vec<usize>>,
-    filters: Vec<Option<Arc<dyn PhysicalExpr>>>,
+    conditions: Vec<Arc<dyn PhysicalExpr>>,
+    /// Indices into `conditions`.
+    filters: Vec<Option<usize>>,
 }
 
 impl RowInput {
     pub(crate) fn new(spec: &AggregateSpec) -> Self {
-        let mut exprs: Vec<Arc<dyn PhysicalExpr>> = vec![];
-        let mut index = |expr: &Arc<dyn PhysicalExpr>| {
-            let known = exprs.iter().position(|e| e.eq(expr) && !is_volatile(expr));
-            known.unwrap_or_else(|| {
-                exprs.push(Arc::clone(expr));
-                exprs.len() - 1
-            })
-        };
-        let keys = spec.keys.iter().map(|(expr, _)| index(expr)).collect();
-        let arguments = spec.aggregates.iter().map(|call| call.inputs().iter().map(&mut index).collect()).collect();
-        let filters = spec.aggregates.iter().map(|call| call.filter().cloned()).collect();
-        Self { window: spec.window, time: spec.time.clone(), exprs, keys, arguments, filters }
+        let (mut exprs, mut conditions) = (vec![], vec![]);
+        let keys = spec.keys.iter().map(|(expr, _)| index(&mut exprs, expr)).collect();
+        let inputs = |call: &AggregateCall| call.inputs().iter().map(|expr| index(&mut exprs, expr)).collect();
+        let arguments = spec.aggregates.iter().map(inputs).collect();
+        let filters = spec.aggregates.iter().map(|call| call.filter().map(|expr| index(&mut conditions, expr)));
+        let filters = filters.collect();
+        Self { window: spec.window, time: spec.time.clone(), exprs, keys, arguments, conditions, filters }
     }
 
     /// Whether some row may fail by itself.
     pub(crate) fn may_fail(&self) -> bool {
-        self.exprs.iter().chain(self.filters.iter().flatten()).any(may_fail)
+        self.exprs.iter().chain(&self.conditions).any(may_fail)
     }
 
     /// What windows go by.
@@ -152,12 +150,21 @@ impl RowInput {
             groups.extend([start, end].map(|i| Arc::clone(batch.column(i))));
         }
         let arguments = self.arguments.iter().map(|a| a.iter().map(|i| Arc::clone(&values[*i])).collect());
-        let filter = |f: &Option<Arc<dyn PhysicalExpr>>| f.as_ref().map(|f| evaluate_condition(f, batch)).transpose();
+        let conditions = self.conditions.iter().map(|c| evaluate_condition(c, batch)).collect::<Result<Vec<_>>>()?;
         Ok(RowColumns {
             groups,
             arguments: arguments.collect(),
-            filters: self.filters.iter().map(filter).collect::<Result<_>>()?,
+            filters: self.filters.iter().map(|at| at.map(|at| conditions[at].clone())).collect(),
             rows: batch.num_rows(),
         })
     }
+}
+
+/// The place of an expression, which is computed once however often it is read.
+fn index(exprs: &mut Vec<Arc<dyn PhysicalExpr>>, expr: &Arc<dyn PhysicalExpr>) -> usize {
+    let known = exprs.iter().position(|e| e.eq(expr) && !is_volatile(expr));
+    known.unwrap_or_else(|| {
+        exprs.push(Arc::clone(expr));
+        exprs.len() - 1
+    })
 }

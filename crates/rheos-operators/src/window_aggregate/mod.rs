@@ -6,10 +6,12 @@
 //! ```
 //! A row enters exactly one *slice*, whatever the number of windows that contain it; a window is the merge of its slices
 //! (paired windows, Krishnamurthy et al., SIGMOD 2006). The parts: `spec` (what is computed), `input` and `partition`
-//! (rows into slices), `table` (groups and accumulators), `slices` (state and firing), `operator` and `partial` (the two
+//! (rows into slices), `table` (groups and accumulators), `distinct_counts` (one set for
+//! several of them), `slices` (state and firing), `operator` and `partial` (the two
 //! operators), `state` (checkpoints). Sessions have no slices; their operators are in [`crate::sessions`], behind the same
 //! factory.
 
+mod distinct_counts;
 pub(crate) mod input;
 mod operator;
 pub(crate) mod partial;

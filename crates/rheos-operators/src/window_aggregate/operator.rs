@@ -79,7 +79,7 @@ impl WindowAggregate {
         if self.convertible && rows.columns.rows < ROWS_PER_SLICE_MIN * rows.parts.len() {
             let numbers = rows.parts.iter().flat_map(|(slice, range)| std::iter::repeat_n(*slice, range.len()));
             let numbers = Arc::new(Int64Array::from_iter_values(numbers));
-            let table = self.pool.take()?;
+            let mut table = self.pool.take()?;
             let partials = table.convert(&rows.columns, numbers)?;
             self.pool.give(table);
             for (slice, range) in &rows.parts {

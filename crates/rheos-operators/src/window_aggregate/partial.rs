@@ -86,7 +86,7 @@ impl PartialAggregate {
     fn pass(&mut self, rows: &SlicedRows) -> Result<()> {
         let numbers = rows.parts.iter().flat_map(|(slice, range)| std::iter::repeat_n(*slice, range.len()));
         let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(numbers));
-        let table = self.pool.take()?;
+        let mut table = self.pool.take()?;
         let partials = table.convert(&rows.columns, numbers)?;
         self.pool.give(table);
         self.queue.push(partials);

@@ -7,6 +7,7 @@ use datafusion_physical_expr::PhysicalExpr;
 use rheos_core::window::WindowSpec;
 use rheos_core::{Error, Result};
 
+use super::distinct_counts;
 use crate::aggregate::AggregateCall;
 use crate::assign_windows::{time_zone, window_fields};
 use crate::evaluation::{check_expression, plan_error};
@@ -108,6 +109,8 @@ pub(crate) struct Layout {
     pub(crate) output_schema: SchemaRef,
     /// State columns of each aggregate.
     pub(crate) state_widths: Vec<usize>,
+    /// Calls that count distinct values in one set.
+    pub(crate) distinct_sets: Vec<Vec<usize>>,
     pub(crate) zone: Option<Arc<str>>,
     pub(crate) aggregates: Vec<AggregateCall>,
 }
@@ -164,6 +167,7 @@ impl Layout {
             partial_schema: Arc::new(Schema::new(partial)),
             output_schema: Arc::new(Schema::new(output)),
             state_widths,
+            distinct_sets: distinct_counts::sets(&spec.aggregates),
             zone,
             aggregates: spec.aggregates.clone(),
         })

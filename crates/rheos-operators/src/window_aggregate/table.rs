@@ -12,6 +12,7 @@ use datafusion_physical_plan::aggregates::group_values::{GroupValues, new_group_
 use datafusion_physical_plan::aggregates::order::GroupOrdering;
 use rheos_core::Result;
 
+use super::distinct_counts::{DistinctCounts, distinct_counts};
 use super::spec::Layout;
 use crate::aggregate::extremes::Input;
 use crate::evaluation::{coerce, data_error, new_batch, plan_error};
@@ -39,6 +40,11 @@ impl RowColumns {
             rows: range.len(),
         }
     }
+
+    /// What the calls of a set read, which is the same for all, and the filter of each.
+    fn of_set(&self, calls: &[usize]) -> (&ArrayRef, Vec<Option<&BooleanArray>>) {
+        (&self.arguments[calls[0]][0], calls.iter().map(|call| self.filters[*call].as_ref()).collect())
+    }
 }
 
 /// See the module.
@@ -46,7 +52,10 @@ pub(crate) struct Table {
     layout: Arc<Layout>,
     /// `None` without keys: everything is group 0.
     groups: Option<Box<dyn GroupValues>>,
-    accumulators: Vec<Box<dyn GroupsAccumulator>>,
+    /// By call; `None` of those that `distinct` counts.
+    accumulators: Vec<Option<Box<dyn GroupsAccumulator>>>,
+    /// By set of the layout.
+    distinct: Vec<Box<dyn DistinctCounts>>,
     /// The group of each row of the batch at hand.
     indices: Vec<usize>,
     len: usize,
@@ -61,8 +70,20 @@ impl Table {
                 Some(new_group_values(schema, &GroupOrdering::None).map_err(plan_error)?)
             }
         };
-        let accumulators = layout.aggregates.iter().map(|call| call.accumulator_of(input)).collect::<Result<_>>()?;
-        Ok(Self { layout: Arc::clone(layout), groups, accumulators, indices: vec![], len: 0 })
+        let in_sets: Vec<usize> = layout.distinct_sets.concat();
+        let accumulators = layout.aggregates.iter().enumerate().map(|(at, call)| match in_sets.contains(&at) {
+            true => Ok(None),
+            false => call.accumulator_of(input).map(Some),
+        });
+        let set = |calls: &Vec<usize>| distinct_counts(&layout.aggregates[calls[0]].input_types()[0], calls.len());
+        Ok(Self {
+            accumulators: accumulators.collect::<Result<_>>()?,
+            distinct: layout.distinct_sets.iter().map(set).collect::<Result<_>>()?,
+            layout: Arc::clone(layout),
+            groups,
+            indices: vec![],
+            len: 0,
+        })
     }
 
     /// Groups.
@@ -76,8 +97,9 @@ impl Table {
 
     /// Bytes, about.
     pub(crate) fn size(&self) -> usize {
-        let accumulators: usize = self.accumulators.iter().map(|a| a.size()).sum();
-        self.groups.as_ref().map_or(0, |g| g.size()) + accumulators
+        let accumulators: usize = self.accumulators.iter().flatten().map(|a| a.size()).sum();
+        let distinct: usize = self.distinct.iter().map(|set| set.size()).sum();
+        self.groups.as_ref().map_or(0, |g| g.size()) + accumulators + distinct
     }
 
     /// Adds raw rows.
@@ -88,7 +110,13 @@ impl Table {
         self.intern(&columns.groups, columns.rows)?;
         let calls = self.accumulators.iter_mut().zip(&columns.arguments).zip(&columns.filters);
         for ((accumulator, arguments), filter) in calls {
-            accumulator.update_batch(arguments, &self.indices, filter.as_ref(), self.len).map_err(data_error)?;
+            if let Some(accumulator) = accumulator {
+                accumulator.update_batch(arguments, &self.indices, filter.as_ref(), self.len).map_err(data_error)?;
+            }
+        }
+        for (set, calls) in self.distinct.iter_mut().zip(&self.layout.distinct_sets) {
+            let (values, filters) = columns.of_set(calls);
+            set.update(values, &filters, &self.indices, self.len);
         }
         Ok(())
     }
@@ -100,11 +128,19 @@ impl Table {
         }
         let states = 1 + self.layout.group_width();
         self.intern(&run.columns()[1..states], run.num_rows())?;
-        let mut at = states;
+        let mut rest = &run.columns()[states..];
+        let mut of_calls = vec![];
         for (accumulator, width) in self.accumulators.iter_mut().zip(&self.layout.state_widths) {
-            let columns = &run.columns()[at..at + width];
-            accumulator.merge_batch(columns, &self.indices, self.len).map_err(data_error)?;
-            at += width;
+            let (columns, others) = rest.split_at(*width);
+            if let Some(accumulator) = accumulator {
+                accumulator.merge_batch(columns, &self.indices, self.len).map_err(data_error)?;
+            }
+            of_calls.push(columns);
+            rest = others;
+        }
+        for (set, calls) in self.distinct.iter_mut().zip(&self.layout.distinct_sets) {
+            let lists: Vec<&ArrayRef> = calls.iter().map(|call| &of_calls[*call][0]).collect();
+            set.merge(&lists, &self.indices, self.len);
         }
         Ok(())
     }
@@ -113,6 +149,7 @@ impl Table {
     pub(crate) fn touch(&mut self) -> Result<()> {
         self.intern(&[], 1)?;
         for (accumulator, call) in self.accumulators.iter_mut().zip(&self.layout.aggregates) {
+            let Some(accumulator) = accumulator else { continue };
             let nulls: Vec<_> = call.input_types().iter().map(|t| new_null_array(t, 1)).collect();
             // One row that does not count: an accumulator which has seen no batch at all may answer 0 for null.
             let none = BooleanArray::from(vec![false]);
@@ -141,9 +178,9 @@ impl Table {
         let rows = self.len;
         let mut columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![slice; rows]))];
         columns.extend(self.take_groups()?);
-        for accumulator in &mut self.accumulators {
-            columns.extend(accumulator.state(EmitTo::All).map_err(data_error)?);
-        }
+        let lists = self.distinct.iter_mut().map(|set| set.take_lists(rows)).collect::<Result<Vec<_>>>()?;
+        let state = |_, a: &mut Box<dyn GroupsAccumulator>| a.state(EmitTo::All).map_err(data_error);
+        columns.extend(self.by_call(lists, state)?.into_iter().flatten());
         let fields = self.layout.partial_schema.fields();
         let columns = columns.into_iter().zip(fields).map(|(c, f)| coerce(c, f.data_type()));
         new_batch(&self.layout.partial_schema, columns.collect::<Result<_>>()?, rows)
@@ -151,13 +188,31 @@ impl Table {
 
     /// Keys and hidden keys, and the results of all groups. The table is empty then.
     pub(crate) fn take_results(&mut self) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>)> {
+        let rows = self.len;
         let groups = self.take_groups()?;
-        let first = self.layout.keys;
-        let fields = &self.layout.output_schema.fields()[first..];
-        let results = self.accumulators.iter_mut().zip(fields).map(|(accumulator, field)| {
-            coerce(accumulator.evaluate(EmitTo::All).map_err(data_error)?, field.data_type())
-        });
+        let counts = self.distinct.iter_mut().map(|set| set.take_counts(rows)).collect();
+        let result = |_, a: &mut Box<dyn GroupsAccumulator>| Ok(vec![a.evaluate(EmitTo::All).map_err(data_error)?]);
+        let results = self.by_call(counts, result)?.into_iter().flatten();
+        let fields = &self.layout.output_schema.fields()[self.layout.keys..];
+        let results = results.zip(fields).map(|(column, field)| coerce(column, field.data_type()));
         Ok((groups, results.collect::<Result<_>>()?))
+    }
+
+    /// Columns by call: what the sets gave, one column a lane, and what `f` gives of the accumulators.
+    fn by_call(
+        &mut self,
+        of_sets: Vec<Vec<ArrayRef>>,
+        f: impl Fn(usize, &mut Box<dyn GroupsAccumulator>) -> Result<Vec<ArrayRef>>,
+    ) -> Result<Vec<Vec<ArrayRef>>> {
+        let of_call = |(call, accumulator): (usize, &mut Option<_>)| match accumulator {
+            Some(accumulator) => f(call, accumulator),
+            None => Ok(vec![]),
+        };
+        let mut columns = self.accumulators.iter_mut().enumerate().map(of_call).collect::<Result<Vec<_>>>()?;
+        for (calls, lanes) in self.layout.distinct_sets.iter().zip(of_sets) {
+            calls.iter().zip(lanes).for_each(|(call, lane)| columns[*call].push(lane));
+        }
+        Ok(columns)
     }
 
     fn take_groups(&mut self) -> Result<Vec<ArrayRef>> {
@@ -171,13 +226,18 @@ impl Table {
     }
 
     /// Partial aggregates of rows as if each were a group of its own. Only where all calls are convertible.
-    pub(crate) fn convert(&self, columns: &RowColumns, slices: ArrayRef) -> Result<RecordBatch> {
+    pub(crate) fn convert(&mut self, columns: &RowColumns, slices: ArrayRef) -> Result<RecordBatch> {
         let mut partial = vec![slices];
         partial.extend(columns.groups.iter().cloned());
-        for ((accumulator, arguments), filter) in self.accumulators.iter().zip(&columns.arguments).zip(&columns.filters)
-        {
-            partial.extend(accumulator.convert_to_state(arguments, filter.as_ref()).map_err(data_error)?);
+        let mut lists = vec![];
+        for (set, calls) in self.distinct.iter().zip(&self.layout.distinct_sets) {
+            let (values, filters) = columns.of_set(calls);
+            lists.push(set.lists_of_rows(values, &filters)?);
         }
+        let state = |call: usize, a: &mut Box<dyn GroupsAccumulator>| {
+            a.convert_to_state(&columns.arguments[call], columns.filters[call].as_ref()).map_err(data_error)
+        };
+        partial.extend(self.by_call(lists, state)?.into_iter().flatten());
         let fields = self.layout.partial_schema.fields();
         let partial = partial.into_iter().zip(fields).map(|(c, f)| coerce(c, f.data_type()));
         new_batch(&self.layout.partial_schema, partial.collect::<Result<_>>()?, columns.rows)

@@ -26,25 +26,28 @@ pub(crate) fn input(rows: &[Row]) -> RecordBatch {
     batch_of(vec![("ts", ts), ("key", key), ("value", value)])
 }
 
-/// count(*), sum, min, avg, count(DISTINCT), sum FILTER (WHERE value > 0) by key.
+/// count(*), sum, min, avg, count(DISTINCT), and of values above 0 sum and count(DISTINCT), by key.
 pub(crate) fn aggregates(window: WindowSpec) -> AggregateSpec {
     let schema = input(&[]).schema();
-    let filtered = rheos_operators::aggregate_call(
-        &crate::cases::function("sum"),
-        vec![crate::cases::column(&schema, "value")],
-        false,
-        Some(greater(&schema, "value", 0)),
-        vec![],
-        &schema,
-        false,
-    );
+    let filtered = |name: &str, distinct: bool| {
+        rheos_operators::aggregate_call(
+            &crate::cases::function(name),
+            vec![crate::cases::column(&schema, "value")],
+            distinct,
+            Some(greater(&schema, "value", 0)),
+            vec![],
+            &schema,
+            false,
+        )
+    };
     let calls = vec![
         count_all(&schema),
         call(&schema, "sum", &["value"]),
         call(&schema, "min", &["value"]),
         call(&schema, "avg", &["value"]),
         distinct(&schema, "count", &["value"]),
-        filtered.unwrap(),
+        filtered("sum", false).unwrap(),
+        filtered("count", true).unwrap(),
     ];
     spec(&schema, window, &["key"], calls)
 }
@@ -89,11 +92,13 @@ pub(crate) fn oracle(steps: &[Step], size: i64, slide: i64, offset: i64) -> (Vec
             let avg = sum.map_or("null".to_string(), |sum| format!("{:?}", sum as f64 / known.len() as f64));
             let different = known.iter().collect::<std::collections::BTreeSet<_>>().len();
             let positive: Vec<i64> = known.iter().copied().filter(|v| *v > 0).collect();
+            let different_positive = positive.iter().collect::<std::collections::BTreeSet<_>>().len();
             let positive = (!positive.is_empty()).then(|| positive.iter().sum::<i64>());
             let key = if key > 0 { format!("k{key}") } else { "null".to_string() };
             let (n, sum, min, positive) = (values.len(), text(sum), text(known.iter().min().copied()), text(positive));
             let end = start + size;
-            format!("{key}|{n}|{sum}|{min}|{avg}|{different}|{positive}|{start}|{end}|{}", end - 1)
+            let distinct = format!("{different}|{positive}|{different_positive}");
+            format!("{key}|{n}|{sum}|{min}|{avg}|{distinct}|{start}|{end}|{}", end - 1)
         })
         .collect();
     answer.sort();
@@ -215,13 +220,13 @@ fn windows_fire_in_order_when_the_watermark_reaches_their_end() {
     assert_eq!(harness.take_rows().len(), 0);
     assert_eq!(harness.open_windows(), 3);
     harness.watermark(10).unwrap();
-    assert_eq!(harness.take_rows(), ["k1|1|2|2|2.0|1|2|0|10|9"]);
+    assert_eq!(harness.take_rows(), ["k1|1|2|2|2.0|1|2|1|0|10|9"]);
     harness.batch(input(&[(Some(9), 1, Some(1)), (Some(10), 1, Some(4))])).unwrap();
     assert_eq!(harness.counter(Counter::LateRecords), 1);
     // At watermark 10 a row of [0, 10) is one ms late.
     assert_eq!(harness.lateness().quantile_ms(1.0), Some(1));
     harness.end().unwrap();
-    assert_eq!(harness.take_rows(), ["k1|2|7|3|3.5|2|7|10|20|19", "k1|1|1|1|1.0|1|1|20|30|29"]);
+    assert_eq!(harness.take_rows(), ["k1|2|7|3|3.5|2|7|2|10|20|19", "k1|1|1|1|1.0|1|1|1|20|30|29"]);
 }
 
 #[test]
