@@ -277,7 +277,8 @@ mod tests {
         ) {
             let times: PrimitiveArray<TimestampMicrosecondType> = times.into_iter().collect();
             let times: ArrayRef = Arc::new(times.with_timezone_opt(zone));
-            prop_assert_eq!(made(&times, pattern).as_ref(), formatted(&times, pattern).as_ref());
+            let (made, formatted) = (made(&times, pattern), formatted(&times, pattern));
+            prop_assert_eq!(made.as_ref(), formatted.as_ref());
         }
     }
 

@@ -105,7 +105,7 @@ impl BestRows {
     /// comes first, and the other follows it.
     fn list_numbers(&self, slot: u32, before: &[u32], out: &mut Vec<Change>) {
         let (mut before, mut now) = (before.iter().copied(), self.lists.rows(slot));
-        for number in 1..=before.len().max(now.len()) as u64 {
+        for number in 1..=before.len().max(now.len()) as i64 {
             let (old, new) = (before.next(), now.next());
             if old != new {
                 out.extend(old.map(|row| Change { row, number, weight: -1 }));
