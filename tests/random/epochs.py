@@ -129,8 +129,10 @@ class Job:
         """Until a checkpoint covers all that has been written, and all output before it is visible."""
         late = time.monotonic() + LIMIT_S
         while not self.is_told():
+            has_ended = self.process.poll() is not None
+            # Behind that: what it said last is there.
             said = (self.folder / "log").read_text(encoding="utf-8").strip()
-            if self.process.poll() is not None:
+            if has_ended:
                 raise (Refused if REFUSED.search(said) else Failed)(said or f"ended with {self.process.returncode}")
             # Nothing is wrong with the disk.
             if "a checkpoint failed" in said:
