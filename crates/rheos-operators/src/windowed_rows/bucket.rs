@@ -163,6 +163,10 @@ fn used(batches: usize, places: &[(usize, usize)]) -> (Vec<usize>, Vec<(usize, u
         (*number, *row)
     });
     let places = places.collect();
+    if used.is_empty() {
+        // What has no values is of the columns' types all the same.
+        used.extend((batches > 0).then_some(0));
+    }
     (used, places)
 }
 

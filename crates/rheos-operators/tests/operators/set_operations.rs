@@ -173,8 +173,8 @@ fn more_copies_than_a_chunk_holds_leave_in_chunks() {
 /// The left side has no nulls and the right one has: rows of both are kept.
 #[test]
 fn a_null_that_only_the_right_side_may_have_is_stored() {
-    let left = batch! { "a": Int64[1, 2] };
-    let left = left.with_schema(Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]))).unwrap();
+    let without_nulls = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
+    let left = RecordBatch::try_new(without_nulls, vec![Arc::new(Int64Array::from(vec![1, 2]))]).unwrap();
     let right = batch_of(vec![("a", Arc::new(Int64Array::from(vec![Some(2), None])) as ArrayRef)]);
     let inputs = [left.schema(), right.schema()];
     let spec = SetOperationSpec {
