@@ -98,6 +98,9 @@ impl RowStore {
     /// Adds some rows of a batch, which stand in their order; the slot of each. If they are most of it, nothing is copied.
     pub(crate) fn push_some(&mut self, rows: RecordBatch, kept: &[u32]) -> Result<Vec<u32>> {
         let count = rows.num_rows();
+        if kept.is_empty() {
+            return Ok(vec![]);
+        }
         if kept.len() == count {
             return self.push(rows);
         }
