@@ -270,6 +270,23 @@ impl UpdateJoin {
         Ok(())
     }
 
+    /// Behind a restore: which rows are in a letter already is what failing pairs of the restored rows say again.
+    fn recall_letters(&mut self) -> Result<()> {
+        let (Some((_, failed)), Some(residual)) = (&mut self.letters, &self.plan.residual) else { return Ok(()) };
+        let sides = &self.inputs.sides;
+        let of_key = |key: u32| sides[LEFT].chains.of(key).map(move |row| (key, row));
+        let known = self.inputs.keys().flat_map(of_key);
+        let changes = known.map(|(key, row)| Change { row, key, weight: sides[LEFT].weight(row), is_new: false });
+        let mut cursor = Cursor::new(LEFT, changes.collect());
+        while !cursor.is_done() {
+            let pairs = cursor.step(sides, CHUNK_ROWS_MAX)?;
+            residual.mask(&PairsOf(&pairs, sides), Some(failed))?;
+        }
+        // They have been told.
+        failed.take();
+        Ok(())
+    }
+
     /// Begins to tell what has changed of the rows that go out by themselves.
     fn begin_flush(&mut self) {
         for side in [LEFT, RIGHT] {
@@ -349,7 +366,7 @@ impl Operator for UpdateJoin {
                 rest.assume_told(&sides[side], &sides[1 - side], self.inputs.keys());
             }
         }
-        Ok(())
+        self.recall_letters()
     }
 
     fn output_watermark(&self, combined: Watermark) -> Watermark {

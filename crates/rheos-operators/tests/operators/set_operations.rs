@@ -9,7 +9,7 @@ use arrow::record_batch::RecordBatch;
 use proptest::prelude::*;
 use rheos_core::{OperatorFactory, change};
 use rheos_operators::{SetOperation, SetOperationFactory, SetOperationSpec};
-use rheos_testkit::{OperatorHarness, Routing, batch, batch_of, sorted_rows};
+use rheos_testkit::{OperatorHarness, Routing, batch_of, sorted_rows};
 
 use crate::changes::{Epoch, Fold, changes, epochs, fold, table};
 
