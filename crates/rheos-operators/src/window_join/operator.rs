@@ -1,7 +1,7 @@
 //! The operator: rows wait by window; when both inputs' watermarks are at a window's end, it is joined.
 //!
 //! Without windows the rows of the input that ends first wait for those of the other, which look them up as they come and are
-//! not kept: unless rows of the first go out by themselves, and only the end of the other tells which.
+//! not kept, once there are as many: unless rows of the first go out by themselves, and only the end of the other tells which.
 
 use std::sync::Arc;
 
@@ -33,7 +33,9 @@ pub(crate) struct WindowJoin {
     inputs: [WindowedRows; 2],
     /// The window that is on its way out.
     matching: Option<Matching>,
-    /// One of two bounded inputs has ended, and `matching` takes the rows of the other as they come.
+    /// Of two bounded inputs, the one that has ended.
+    ended: Option<usize>,
+    /// `matching` takes the rows of the other as they come.
     is_streaming: bool,
     queue: ChunkQueue,
     /// Windows that end by this have fired, once nothing is on its way out.
@@ -60,6 +62,7 @@ impl WindowJoin {
             ],
             inputs: [rows("left", LEFT, left.window), rows("right", RIGHT, right.window)],
             matching: None,
+            ended: None,
             is_streaming: false,
             queue: ChunkQueue::default(),
             watermark_ms: i64::MIN,
@@ -101,13 +104,18 @@ impl WindowJoin {
         }
     }
 
-    /// Whether, now that an input has ended, the rows of the other need not wait for its end.
+    /// Whether the rows of one input need not wait for its end, now that the other has ended.
     fn may_stream(&self, ended: usize) -> bool {
         let is_bounded = !self.inputs[LEFT].has_windows();
-        is_bounded && !self.is_streaming && self.letters.is_none() && self.plan.rest[ended].is_none()
+        is_bounded && self.letters.is_none() && self.plan.rest[ended].is_none()
     }
 
-    fn begin_streaming(&mut self, ended: usize) -> Result<()> {
+    /// Begins with it once it pays: the smaller side is to be in the table.
+    fn stream_if_it_pays(&mut self) -> Result<()> {
+        let Some(ended) = self.ended.filter(|_| !self.is_streaming) else { return Ok(()) };
+        if self.inputs[1 - ended].rows() < self.inputs[ended].rows() {
+            return Ok(());
+        }
         let (kept, drained) = (self.inputs[ended].all(), self.inputs[1 - ended].drain());
         let rows = if ended == LEFT { [kept, drained] } else { [drained, kept] };
         self.matching = Some(Matching::streaming(&self.plan, &self.keys, rows, 1 - ended)?);
@@ -118,7 +126,7 @@ impl WindowJoin {
     /// The other input has ended, too.
     fn end_streaming(&mut self) {
         self.inputs.iter_mut().for_each(|input| drop(input.drain()));
-        (self.matching, self.is_streaming) = (None, false);
+        (self.matching, self.ended, self.is_streaming) = (None, None, false);
     }
 
     /// The next window that is to fire.
@@ -160,7 +168,8 @@ impl Operator for WindowJoin {
             return self.fire(ctx);
         }
         self.inputs[input].add(batch, self.watermark_ms, ctx)?;
-        Ok(Progress::Done)
+        self.stream_if_it_pays()?;
+        if self.is_streaming { self.fire(ctx) } else { Ok(Progress::Done) }
     }
 
     fn on_watermark(&mut self, change: WatermarkChange, ctx: &mut OperatorContext) -> Result<Progress> {
@@ -168,7 +177,8 @@ impl Operator for WindowJoin {
         if is_over && self.is_streaming {
             self.end_streaming();
         } else if change.watermark == Watermark::MAX && !is_over && self.may_stream(change.input) {
-            self.begin_streaming(change.input)?;
+            self.ended = Some(change.input);
+            self.stream_if_it_pays()?;
         }
         self.watermark_ms = self.watermark_ms.max(change.combined.ms());
         self.fire(ctx)

@@ -176,6 +176,11 @@ impl WindowedRows {
         self.buckets.remove(&window).map_or_else(Vec::new, Bucket::into_batches)
     }
 
+    /// How many rows of bounded input wait.
+    pub(crate) fn rows(&self) -> usize {
+        self.buckets.get(&WindowKey::ALL).map_or(0, Bucket::rows)
+    }
+
     /// The rows of bounded input, which wait on.
     pub(crate) fn all(&self) -> Vec<RecordBatch> {
         self.buckets.get(&WindowKey::ALL).map_or_else(Vec::new, |bucket| bucket.batches().to_vec())
