@@ -60,6 +60,8 @@ def tables(figures, queries):
     lines = []
     for heading, source, columns in GROUPS:
         columns = [c for c in columns if any((*c, q) in figures for q in queries)]
+        if not columns:
+            continue
         names = [name_of(*c) for c in columns]
         flink = columns[-1] if columns and columns[-1][0] == "flink" else None
         lines += [f"### {heading}: CPU seconds per million events", ""]
