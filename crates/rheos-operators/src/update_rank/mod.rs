@@ -64,7 +64,7 @@ pub enum Tells {
 
 /// Makes ranks of rows that change.
 ///
-/// Shape: the input's columns, then the number as UBIGINT, not null, if it is wanted, then the weight. Of a partition only those rows go
+/// Shape: the input's columns, then the number as BIGINT, not null, if it is wanted, then the weight. Of a partition only those rows go
 /// out that enter or leave the answer, or whose number changes; a row that leaves stands before the one that takes its number. Time:
 /// changes are told at the end of an epoch, or as often as the spec says. State: of input that only grows the rows that are within the limit,
 /// else all rows.

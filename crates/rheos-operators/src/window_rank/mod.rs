@@ -63,7 +63,7 @@ pub struct WindowRankSpec {
 
 /// Makes ranks.
 ///
-/// Shape: the input's columns, then the number as UBIGINT, not null. Rows of one window follow each other, windows come
+/// Shape: the input's columns, then the number as BIGINT, not null. Rows of one window follow each other, windows come
 /// in order; within a window rows of a partition follow each other in order. Time: a window fires when the watermark
 /// reaches its end; a row is late, dropped and counted, when its window has fired. State: the rows until their window has
 /// fired; with a limit about twice those that go out and 1,024 more a window. (A checkpoint keeps a row that was stored
