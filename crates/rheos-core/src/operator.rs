@@ -142,6 +142,11 @@ pub trait OperatorFactory: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Whether, of two inputs that end, it keeps the rows of one until the other has ended: then that other is better read first.
+    fn keeps_until_an_end(&self) -> bool {
+        false
+    }
+
     /// Whether rows pass as they are, but for columns that are left out or change their places: it then has no part in the ids of
     /// what comes behind it.
     fn only_selects(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Builds one dataflow a worker from a job graph, runs the workers, and completes epochs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -42,7 +42,7 @@ use crate::splits::{SplitCoordinator, found};
 use crate::suspects::Suspects;
 use crate::time::{EpochTime, frontier_parts};
 use crate::uploads::{self, Uploads};
-use crate::{adapter, folders, sink, source, union};
+use crate::{adapter, folders, order, sink, source, union};
 
 /// The credit of a source worker, and of an operator that emits on its own, unless a job sets another.
 ///
@@ -147,6 +147,8 @@ pub(crate) struct JobShared {
     pub(crate) control: JobControl,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) coordinators: BTreeMap<NodeId, Arc<SplitCoordinator>>,
+    /// For each source that waits: those that are read before it.
+    pub(crate) waits: BTreeMap<NodeId, BTreeSet<NodeId>>,
     /// Sinks that no node feeds, and that an earlier program has left output of.
     pub(crate) standing_by: SinksById,
     pub(crate) checkpoints: Checkpoints,
@@ -299,6 +301,8 @@ fn prepare(
             coordinators.insert(id, Arc::new(coordinator));
         }
     }
+    let known = coordinators.iter().filter_map(|(id, coordinator)| Some((*id, coordinator.bytes_known()?)));
+    let bytes_left: BTreeMap<NodeId, u64> = known.collect();
     standing_by.retain(|operator, _| beginning.has_output(operator));
     sinks.extend(standing_by.clone());
     // Sources have been looked at first: a missing input must not leave a sink half prepared.
@@ -314,6 +318,7 @@ fn prepare(
         config: config.clone(),
         control: control.clone(),
         metrics,
+        waits: order::waits(&graph, &bytes_left),
         coordinators,
         standing_by,
         closings: Closings::new(&graph),

@@ -37,6 +37,7 @@ mod job;
 mod letters;
 mod merges;
 mod metrics;
+mod order;
 mod parts;
 mod requests;
 mod restarts;

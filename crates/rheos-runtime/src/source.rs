@@ -42,6 +42,9 @@ const QUANTUM: Duration = Duration::from_millis(2);
 /// How soon a worker without a split asks again while more may be found.
 const RETRY: Duration = Duration::from_millis(50);
 
+/// How soon a source looks again whether those are over that are read before it.
+const TURN: Duration = Duration::from_millis(1);
+
 type Output = OutputBuilder<EpochTime, NoopBuilder<Packet>>;
 type Session<'a> = OutputBuilderSession<'a, EpochTime, NoopBuilder<Packet>>;
 
@@ -265,6 +268,9 @@ impl SourceOperator {
                 return Ok(Next::Sleep);
             }
             let Some(Reading { state, reader, .. }) = &mut self.reading else {
+                if self.has_to_wait() {
+                    return Ok(Next::After(TURN));
+                }
                 let (control, epoch) = (&self.shared.control, self.epoch);
                 match self.coordinator.next_split(|| control.epoch() == epoch)? {
                     Handout::CutFirst => self.advance(),
@@ -302,6 +308,12 @@ impl SourceOperator {
             }
         }
         Ok(Next::Again)
+    }
+
+    /// Whether another source is to be read first, see [`order`](crate::order).
+    fn has_to_wait(&self) -> bool {
+        let before = self.shared.waits.get(&self.node);
+        before.into_iter().flatten().any(|source| self.shared.coordinators[source].published() != Watermark::MAX)
     }
 
     /// Sends rows on their way, but for those that are to be put aside.

@@ -264,6 +264,14 @@ impl SplitCoordinator {
         lock(&self.state).sequences.values().flat_map(|s| &s.pending).map(|s| s.split.size_bytes).sum()
     }
 
+    /// Bytes that are left to be read of a source all of whose splits are known, with their sizes.
+    pub(crate) fn bytes_known(&self) -> Option<u64> {
+        let state = lock(&self.state);
+        let size = |split: &SplitState| Some(split.split.size_bytes).filter(|bytes| *bytes > 0);
+        let mut pending = state.sequences.values().flat_map(|s| &s.pending);
+        if state.enumerated { pending.try_fold(0, |sum: u64, split| Some(sum + size(split)?)) } else { None }
+    }
+
     pub(crate) fn register_wake(&self, worker: usize, wake: Wake) {
         *lock(&self.workers[worker].wake) = Some(wake);
     }

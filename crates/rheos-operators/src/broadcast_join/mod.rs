@@ -105,6 +105,10 @@ impl OperatorFactory for BroadcastJoinFactory {
         Arc::clone(&self.plan.schema)
     }
 
+    fn keeps_until_an_end(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> Vec<(String, String)> {
         let mut facts = self.join.describe();
         let few = self.spec.few;

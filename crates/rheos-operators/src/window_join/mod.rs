@@ -71,6 +71,10 @@ impl OperatorFactory for WindowJoinFactory {
         Arc::clone(&self.plan.schema)
     }
 
+    fn keeps_until_an_end(&self) -> bool {
+        self.spec.left.window.is_none()
+    }
+
     fn describe(&self) -> Vec<(String, String)> {
         let WindowJoinSpec { left, right, kind, filter, null_equality } = &self.spec;
         let mut facts = vec![("join".to_string(), kind::name(*kind).to_string())];
