@@ -116,7 +116,7 @@ impl Table {
         }
         for (set, calls) in self.distinct.iter_mut().zip(&self.layout.distinct_sets) {
             let (values, filters) = columns.of_set(calls);
-            set.update(values, &filters, &self.indices, self.len);
+            set.update(values, &filters, &self.indices);
         }
         Ok(())
     }
@@ -140,7 +140,7 @@ impl Table {
         }
         for (set, calls) in self.distinct.iter_mut().zip(&self.layout.distinct_sets) {
             let lists: Vec<&ArrayRef> = calls.iter().map(|call| &of_calls[*call][0]).collect();
-            set.merge(&lists, &self.indices, self.len);
+            set.merge(&lists, &self.indices);
         }
         Ok(())
     }
