@@ -123,12 +123,10 @@ impl<T: ArrowPrimitiveType> DistinctCounts for Seen<T> {
                     rest[lane] = others;
                     let mut lanes = 1 << lane;
                     for (later, rest) in rest.iter_mut().enumerate().skip(lane + 1) {
-                        if let [same, others @ ..] = *rest
-                            && same == value
-                        {
-                            *rest = others;
-                            lanes |= 1 << later;
-                        }
+                        // Without a branch: in which lists a value follows nobody can foresee.
+                        let follows = rest.first() == Some(value);
+                        *rest = &rest[usize::from(follows)..];
+                        lanes |= u32::from(follows) << later;
                     }
                     self.values.see(Value { value: *value, group: *group as u32, lanes });
                 }
