@@ -300,4 +300,24 @@ mod tests {
             prop_assert!(slots.end() <= 80);
         }
     }
+
+    /// Keys at once give what keys one by one give, in a table that grows beyond the cache, also where one comes again in a batch.
+    #[test]
+    fn many_keys_are_looked_up_as_each_by_itself() {
+        let (mut at_once, mut one_by_one) = (KeySlots::default(), KeySlots::default());
+        for round in 0..12_u64 {
+            let keys: Vec<[u8; 8]> = (0..9_000_u64)
+                .map(|i| match i % 3 {
+                    0 => (i / 2 * 3 + round % 2).to_le_bytes(),
+                    _ => (round * 1_000_000 + i).to_le_bytes(),
+                })
+                .collect();
+            let expected: Vec<_> =
+                keys.iter().enumerate().map(|(at, key)| (at, one_by_one.find_or_insert(key))).collect();
+            let mut given = vec![];
+            at_once.find_or_insert_all(keys.len(), |at| &keys[at], |at, slot, is_new| given.push((at, (slot, is_new))));
+            assert_eq!(given, expected);
+        }
+        assert!(at_once.len() > NEAR_KEYS_MAX);
+    }
 }

@@ -19,6 +19,7 @@ use datafusion_physical_expr_common::physical_expr::is_volatile;
 use rheos_core::{Error, Result};
 
 use super::distinct_values::{DistinctValues, Value};
+use super::table::RunUse;
 use crate::aggregate::AggregateCall;
 use crate::lanes::{LANES_MAX, bits};
 
@@ -30,8 +31,9 @@ pub(super) trait DistinctCounts: Send {
     fn merge(&mut self, lists: &[&ArrayRef], groups: &[usize]);
     /// How many values there are of each lane and group. Nothing is left.
     fn take_counts(&mut self, groups_end: usize) -> Vec<ArrayRef>;
-    /// The values of each lane and group, as lists. Nothing is left. Errors: they are too many for a batch.
-    fn take_lists(&mut self, groups_end: usize) -> Result<Vec<ArrayRef>>;
+    /// The values of each lane and group, as lists, each once if the run is kept. Nothing is left. Errors: they are too many for
+    /// a batch.
+    fn take_lists(&mut self, groups_end: usize, usage: RunUse) -> Result<Vec<ArrayRef>>;
     /// The lists of rows that each are a group. Errors: as above.
     fn lists_of_rows(&self, values: &ArrayRef, filters: &[Option<&BooleanArray>]) -> Result<Vec<ArrayRef>>;
     /// Bytes, about.
@@ -83,9 +85,8 @@ impl<T: ArrowPrimitiveType> Seen<T> {
         Self { values: DistinctValues::new(), lanes, masks: vec![] }
     }
 
-    /// How many values each lane and group have, which are unified then.
-    fn counts(&mut self, groups_end: usize) -> Vec<Vec<i64>> {
-        self.values.unify();
+    /// How many values each lane and group have, one counted again that is there again.
+    fn counts(&self, groups_end: usize) -> Vec<Vec<i64>> {
         let mut counts = vec![vec![0; groups_end]; self.lanes];
         for Value { group, lanes, .. } in self.values.iter() {
             bits(*lanes).for_each(|lane| counts[lane][*group as usize] += 1);
@@ -128,19 +129,23 @@ impl<T: ArrowPrimitiveType> DistinctCounts for Seen<T> {
                         *rest = &rest[usize::from(follows)..];
                         lanes |= u32::from(follows) << later;
                     }
-                    self.values.see(Value { value: *value, group: *group as u32, lanes });
+                    self.values.see_once(Value { value: *value, group: *group as u32, lanes });
                 }
             }
         }
     }
 
     fn take_counts(&mut self, groups_end: usize) -> Vec<ArrayRef> {
+        self.values.unify();
         let counts = self.counts(groups_end);
         self.values.clear();
         counts.into_iter().map(|counts| Arc::new(Int64Array::from(counts)) as _).collect()
     }
 
-    fn take_lists(&mut self, groups_end: usize) -> Result<Vec<ArrayRef>> {
+    fn take_lists(&mut self, groups_end: usize, usage: RunUse) -> Result<Vec<ArrayRef>> {
+        if usage == RunUse::Kept {
+            self.values.unify();
+        }
         let counts = self.counts(groups_end);
         let mut lists = counts.into_iter().map(Lists::<T>::try_new).collect::<Result<Vec<_>>>()?;
         for Value { value, group, lanes } in self.values.iter() {
@@ -276,6 +281,7 @@ mod tests {
         #[test]
         fn counts_are_those_of_sets(
             direct in rows(), merged in rows(), turned in rows(), single in rows(),
+            usage in prop_oneof![Just(RunUse::Kept), Just(RunUse::Passing)],
         ) {
             let mut expected = vec![vec![BTreeSet::new(); GROUPS]; LANES];
             for (group, value, passes) in direct.iter().chain(&merged).chain(&turned).chain(&single) {
@@ -287,9 +293,9 @@ mod tests {
 
             let mut set = columns(&direct).set();
             let groups: Vec<usize> = (0..GROUPS).collect();
-            let lists = columns(&merged).set().take_lists(GROUPS).unwrap();
+            let lists = columns(&merged).set().take_lists(GROUPS, usage).unwrap();
             set.merge(&lists.iter().collect::<Vec<_>>(), &groups);
-            let lists: Vec<_> = columns(&turned).set().take_lists(GROUPS).unwrap();
+            let lists: Vec<_> = columns(&turned).set().take_lists(GROUPS, usage).unwrap();
             let lists: Vec<_> = lists.iter().enumerate().map(|(i, l)| if i == 0 { l.clone() } else { reversed(l) }).collect();
             set.merge(&lists.iter().collect::<Vec<_>>(), &groups);
             let single = columns(&single);
@@ -306,10 +312,38 @@ mod tests {
         }
     }
 
+    /// More values than a table in the cache has room for, each many rows after it came first.
+    #[test]
+    fn values_that_are_listed_again_count_once() {
+        let row = |i: i64| (i as usize % GROUPS, Some(i % 25_000), [i % 2 == 0, i % 3 == 0, i % 70_001 < 7]);
+        let rows: Vec<Row> = (0..120_000).map(row).collect();
+        let mut expected = vec![vec![BTreeSet::new(); GROUPS]; LANES];
+        for (group, value, passes) in &rows {
+            let lanes = std::iter::once(&true).chain(passes);
+            lanes.enumerate().filter(|(_, passes)| **passes).for_each(|(lane, _)| {
+                expected[lane][*group].extend(*value);
+            });
+        }
+        let groups: Vec<usize> = (0..GROUPS).collect();
+        for usage in [RunUse::Kept, RunUse::Passing] {
+            let lists = columns(&rows).set().take_lists(GROUPS, usage).unwrap();
+            let listed = lists[0].as_list::<i32>().values().len();
+            let different: usize = expected[0].iter().map(BTreeSet::len).sum();
+            assert_eq!(listed == different, usage == RunUse::Kept, "{listed} {different}");
+            let mut set = columns(&rows[..50_000]).set();
+            set.merge(&lists.iter().collect::<Vec<_>>(), &groups);
+            let counts = set.take_counts(GROUPS);
+            for (lane, expected) in expected.iter().enumerate() {
+                let expected: Int64Array = expected.iter().map(|values| Some(values.len() as i64)).collect();
+                assert_eq!(counts[lane].as_primitive::<Int64Type>(), &expected, "lane {lane}");
+            }
+        }
+    }
+
     #[test]
     fn the_lists_of_lanes_follow_one_order() {
         let rows: Vec<Row> = (0..1000).map(|i| (0, Some(i), [i % 2 == 0, i % 3 == 0, false])).collect();
-        let lists = columns(&rows).set().take_lists(1).unwrap();
+        let lists = columns(&rows).set().take_lists(1, RunUse::Kept).unwrap();
         let values = |lane: usize| lists[lane].as_list::<i32>().value(0).as_primitive::<Int64Type>().values().to_vec();
         let all = values(0);
         assert_eq!(all.len(), 1000);

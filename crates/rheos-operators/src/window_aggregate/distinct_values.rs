@@ -49,13 +49,22 @@ impl<N: ArrowNativeType> DistinctValues<N> {
         Self { near: HashTable::new(), far: vec![], scratch: HashTable::new() }
     }
 
-    /// Notes that lanes have seen a value.
+    /// Notes that lanes have seen a value, which may come again soon.
     pub(super) fn see(&mut self, value: Value<N>) {
-        if !note(&mut self.near, value) {
-            return;
-        }
-        if self.near.len() >= NEAR_MAX {
+        if note(&mut self.near, value) && self.near.len() >= NEAR_MAX {
             self.spill();
+        }
+    }
+
+    /// As [`see`](Self::see), of a value that will hardly come again soon: where there are lists, it goes there at once.
+    pub(super) fn see_once(&mut self, value: Value<N>) {
+        if self.far.is_empty() {
+            return self.see(value);
+        }
+        let list = &mut self.far[list_of(&value)];
+        list.values.push(value);
+        if list.is_repetitive() {
+            list.unify(&mut self.scratch);
         }
     }
 
@@ -69,7 +78,7 @@ impl<N: ArrowNativeType> DistinctValues<N> {
         self.scratch = HashTable::new();
     }
 
-    /// All values, where they are unified, in an order that stays as long as nothing is added.
+    /// All values, in an order that stays as long as nothing is added; each once if they are unified.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Value<N>> {
         self.near.iter().chain(self.far.iter().flat_map(|list| &list.values))
     }
@@ -93,15 +102,18 @@ impl<N: ArrowNativeType> DistinctValues<N> {
             self.far.resize_with(LISTS, || List { values: vec![], unique: 0 });
         }
         for value in self.near.drain() {
-            // Bits that the tables do not look at first: those are the lowest and the highest.
-            self.far[(hash(&value) >> 32) as usize % LISTS].values.push(value);
+            self.far[list_of(&value)].values.push(value);
         }
-        let full = self.far.iter_mut().filter(|list| list.values.len() > 2 * list.unique + REPEATED_MAX);
-        full.for_each(|list| list.unify(&mut self.scratch));
+        self.far.iter_mut().filter(|list| list.is_repetitive()).for_each(|list| list.unify(&mut self.scratch));
     }
 }
 
 impl<N: ArrowNativeType> List<N> {
+    /// Whether most values may be there twice.
+    fn is_repetitive(&self) -> bool {
+        self.values.len() > 2 * self.unique + REPEATED_MAX
+    }
+
     fn unify(&mut self, scratch: &mut HashTable<Value<N>>) {
         if self.unique == self.values.len() {
             return;
@@ -113,6 +125,11 @@ impl<N: ArrowNativeType> List<N> {
         self.values.extend(scratch.drain());
         self.unique = self.values.len();
     }
+}
+
+/// By bits that the tables do not look at first: those are the lowest and the highest.
+fn list_of<N: ArrowNativeType>(value: &Value<N>) -> usize {
+    (hash(value) >> 32) as usize % LISTS
 }
 
 /// Puts a value into a table, and says whether it is new.
@@ -173,7 +190,8 @@ mod tests {
                         _ => (random >> 20) as i64 % range,
                     };
                     let (group, lanes) = ((random >> 10) as u32 & ((1 << groups_log) - 1), 1 << ((random >> 40) & 3));
-                    values.see(Value { value, group, lanes });
+                    let value_seen = Value { value, group, lanes };
+                    if random >> 8 & 1 == 0 { values.see(value_seen) } else { values.see_once(value_seen) }
                     *model.entry((group, value)).or_default() |= lanes;
                 }
                 values.unify();
