@@ -105,13 +105,13 @@ impl Groups {
         let keys = columns.groups.iter().zip(fields).map(|(c, f)| coerce(ArrayRef::clone(c), f.data_type()));
         let keys = self.keys.encode_values(&keys.collect::<Result<Vec<_>>>()?)?;
         let mut assigned = Assigned { slots: Vec::with_capacity(columns.rows), new: vec![] };
-        let assign = |row, slot, is_new| {
+        for row in 0..columns.rows {
+            let (slot, is_new) = self.slots.find_or_insert(keys.get(row));
             assigned.slots.push(slot);
             if is_new {
                 assigned.new.push(row as u32);
             }
-        };
-        self.slots.find_or_insert_all(columns.rows, |row| keys.get(row), assign);
+        }
         self.grow();
         Ok(assigned)
     }

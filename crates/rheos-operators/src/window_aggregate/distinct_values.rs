@@ -99,7 +99,8 @@ impl<N: ArrowNativeType> DistinctValues<N> {
     /// Moves the near values to the lists.
     fn spill(&mut self) {
         if self.far.is_empty() {
-            self.far.resize_with(LISTS, || List { values: vec![], unique: 0 });
+            let room = 2 * NEAR_MAX / LISTS;
+            self.far.resize_with(LISTS, || List { values: Vec::with_capacity(room), unique: 0 });
         }
         for value in self.near.drain() {
             self.far[list_of(&value)].values.push(value);
