@@ -51,6 +51,8 @@ pub enum Exchange {
     Hash(Vec<usize>),
     /// All to worker 0.
     Single,
+    /// All to every worker.
+    Broadcast,
 }
 
 impl fmt::Display for Exchange {
@@ -59,6 +61,7 @@ impl fmt::Display for Exchange {
             Exchange::Forward => f.write_str("forward"),
             Exchange::Hash(_) => f.write_str("hash"),
             Exchange::Single => f.write_str("single"),
+            Exchange::Broadcast => f.write_str("broadcast"),
         }
     }
 }

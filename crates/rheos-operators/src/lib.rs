@@ -23,6 +23,7 @@
 
 pub mod aggregate;
 pub mod assign_windows;
+pub mod broadcast_join;
 pub mod choice;
 mod chunk_queue;
 mod evaluation;
@@ -59,6 +60,7 @@ mod windowed_rows;
 
 pub use aggregate::{AggregateCall, aggregate_call};
 pub use assign_windows::AssignWindowsFactory;
+pub use broadcast_join::{BroadcastJoinFactory, BroadcastJoinSpec, Closing};
 pub use filter::FilterFactory;
 pub use group_aggregate::{GroupAggregateFactory, GroupAggregateSpec, GroupEmits};
 pub use keep_first::{KeepFirstFactory, KeepFirstSpec};

@@ -7,6 +7,7 @@
 //!   sort, limit                         input ══ single ══► node
 //!   assign_sessions, rank               input ══ hash(keys) ══► node
 //!   window_join                         two inputs, each ══ hash(keys) ══► node
+//!   broadcast_join                      two inputs, the one with few rows ══ broadcast ══► node
 //!   update_join                         two inputs, each ══ hash(keys) ══► node
 //!   multi_join                          two inputs and more, each ══ hash(keys) ══► node
 //!   update_rank, keep_first             input ══ hash(keys) ══► node
@@ -34,12 +35,13 @@ use rheos_core::{Error, OperatorFactory, Port, Result};
 
 use crate::evaluation::plan_error;
 use crate::{
-    AggregateMode, AggregateSpec, AggregateWindow, AssignSessionsFactory, AssignWindowsFactory, FilterFactory,
-    GroupAggregateFactory, GroupAggregateSpec, GroupEmits, KeepFirstFactory, KeepFirstSpec, KeyedChanges, LatePort,
-    LateRowsFactory, LimitFactory, MaterialiseFactory, MaterialiseSpec, MultiJoinFactory, MultiJoinSpec,
-    ProjectFactory, RankFunction, SetOperation, SetOperationFactory, SetOperationSpec, SortFactory, SortKey, SortLimit,
-    Tells, UnnestFactory, UnnestSpec, UpdateJoinFactory, UpdateJoinSpec, UpdateRankFactory, UpdateRankSpec,
-    WindowAggregateFactory, WindowJoinFactory, WindowJoinSpec, WindowRankFactory, WindowRankSpec,
+    AggregateMode, AggregateSpec, AggregateWindow, AssignSessionsFactory, AssignWindowsFactory, BroadcastJoinFactory,
+    BroadcastJoinSpec, FilterFactory, GroupAggregateFactory, GroupAggregateSpec, GroupEmits, KeepFirstFactory,
+    KeepFirstSpec, KeyedChanges, LatePort, LateRowsFactory, LimitFactory, MaterialiseFactory, MaterialiseSpec,
+    MultiJoinFactory, MultiJoinSpec, ProjectFactory, RankFunction, SetOperation, SetOperationFactory, SetOperationSpec,
+    SortFactory, SortKey, SortLimit, Tells, UnnestFactory, UnnestSpec, UpdateJoinFactory, UpdateJoinSpec,
+    UpdateRankFactory, UpdateRankSpec, WindowAggregateFactory, WindowJoinFactory, WindowJoinSpec, WindowRankFactory,
+    WindowRankSpec,
 };
 
 /// `WHERE`: the rows for which the predicate is true.
@@ -185,6 +187,19 @@ pub fn window_join(graph: &mut JobGraph, inputs: [NodeId; 2], spec: WindowJoinSp
     let edges = inputs.into_iter().zip(exchanges).map(|(from, exchange)| edge(from, exchange)).collect();
     let node = graph.add(name, NodeKind::Stateful(Arc::new(factory)), edges);
     Ok((node, schema(graph, node)))
+}
+
+/// A join of bounded inputs without windows, of which one has few rows; `None`: it must be made in another way.
+pub fn broadcast_join(
+    graph: &mut JobGraph,
+    inputs: [NodeId; 2],
+    spec: BroadcastJoinSpec,
+) -> Result<Option<(NodeId, SchemaRef)>> {
+    inputs.iter().try_for_each(|input| check_append(graph, *input, "join"))?;
+    let Some(factory) = BroadcastJoinFactory::try_new(spec)? else { return Ok(None) };
+    let edges = inputs.into_iter().zip(factory.exchanges()).map(|(from, exchange)| edge(from, exchange)).collect();
+    let node = graph.add("join", NodeKind::Stateful(Arc::new(factory)), edges);
+    Ok(Some((node, schema(graph, node))))
 }
 
 /// A join of inputs that need not end, with or without weights. Its results change with them.

@@ -69,6 +69,20 @@ impl Distributor<Packet> for HashDistributor {
     fn flush<T: Clone, P: Push<Message<T, Packet>>>(&mut self, _time: &T, _pushers: &mut [P]) {}
 }
 
+/// Everything to every worker.
+pub(crate) struct BroadcastDistributor;
+
+impl Distributor<Packet> for BroadcastDistributor {
+    fn partition<T: Clone, P: Push<Message<T, Packet>>>(&mut self, packet: &mut Packet, time: &T, pushers: &mut [P]) {
+        let Some(Batch { records, ticket }) = packet.0.take() else { return };
+        for pusher in pushers {
+            Message::push_at(&mut Packet::new(Batch::new(records.clone(), ticket.clone())), time.clone(), pusher);
+        }
+    }
+
+    fn flush<T: Clone, P: Push<Message<T, Packet>>>(&mut self, _time: &T, _pushers: &mut [P]) {}
+}
+
 /// Everything to worker 0.
 pub(crate) struct SingleDistributor;
 

@@ -35,7 +35,7 @@ use crate::channel::Packet;
 use crate::checkpoints::{CheckpointThread, Checkpoints, Message};
 use crate::closings::{Closings, EPOCHS_OPEN_MAX};
 use crate::control::{JobControl, StopMode, lock};
-use crate::exchange::{HashDistributor, HashSplit, SingleDistributor};
+use crate::exchange::{BroadcastDistributor, HashDistributor, HashSplit, SingleDistributor};
 use crate::metrics::{JobReport, Metrics};
 use crate::parts::WorkerParts;
 use crate::splits::{SplitCoordinator, found};
@@ -570,6 +570,7 @@ pub(crate) fn connect<'scope>(
     match exchange {
         Exchange::Forward => drain!(Pipeline),
         Exchange::Single => drain!(DistributorPact(|_| SingleDistributor)),
+        Exchange::Broadcast => drain!(DistributorPact(|_| BroadcastDistributor)),
         Exchange::Hash(columns) => {
             let (columns, assignment) = (columns.clone(), shared.assignment.clone());
             drain!(DistributorPact(move |workers| HashDistributor(HashSplit::new(columns, assignment, workers))))

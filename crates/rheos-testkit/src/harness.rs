@@ -25,6 +25,8 @@ pub enum Routing {
     Hash(Vec<usize>),
     /// All to worker 0.
     Single,
+    /// All to every worker.
+    Broadcast,
 }
 
 impl From<Routing> for Vec<Routing> {
@@ -133,6 +135,7 @@ impl OperatorHarness {
     fn route(&mut self, input: usize, batch: RecordBatch) -> Result<Vec<(usize, RecordBatch)>> {
         match &self.routings[input] {
             Routing::Single => Ok(vec![(0, batch)]),
+            Routing::Broadcast => Ok((0..self.workers.len()).map(|worker| (worker, batch.clone())).collect()),
             Routing::RoundRobin => {
                 self.turn = (self.turn + 1) % self.workers.len();
                 Ok(vec![(self.turn, batch)])

@@ -9,10 +9,10 @@
 //! key), `matching` (one window on its way out: a cursor, never the whole product), `side` (its rows, and pairs of them).
 
 mod key_table;
-mod matching;
+pub(crate) mod matching;
 mod operator;
 mod side;
-mod spec;
+pub(crate) mod spec;
 
 use std::sync::Arc;
 

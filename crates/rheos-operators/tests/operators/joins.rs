@@ -97,7 +97,7 @@ fn routings(factory: &WindowJoinFactory) -> Vec<Routing> {
     let routing = |exchange| match exchange {
         Exchange::Hash(columns) => Routing::Hash(columns),
         Exchange::Single => Routing::Single,
-        Exchange::Forward => panic!("rows of one key must meet"),
+        other => panic!("rows of one key must meet, not {other}"),
     };
     factory.exchanges().unwrap().map(routing).to_vec()
 }

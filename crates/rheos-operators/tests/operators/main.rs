@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod aggregate_functions;
+mod broadcast_joins;
 mod cases;
 mod changes;
 mod clock;

@@ -75,7 +75,7 @@ fn routings(factory: &MultiJoinFactory) -> Vec<Routing> {
     let routing = |exchange| match exchange {
         Exchange::Hash(columns) => Routing::Hash(columns),
         Exchange::Single => Routing::Single,
-        Exchange::Forward => panic!("rows of one key must meet"),
+        Exchange::Forward | Exchange::Broadcast => panic!("rows of one key must meet"),
     };
     factory.exchanges().into_iter().map(routing).collect()
 }

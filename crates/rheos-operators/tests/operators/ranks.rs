@@ -70,7 +70,7 @@ fn routing(factory: &WindowRankFactory) -> Routing {
     match factory.exchange().unwrap() {
         Exchange::Hash(columns) => Routing::Hash(columns),
         Exchange::Single => Routing::Single,
-        Exchange::Forward => panic!("rows of one partition must meet"),
+        Exchange::Forward | Exchange::Broadcast => panic!("rows of one partition must meet"),
     }
 }
 

@@ -97,7 +97,7 @@ pub(crate) fn routings(factory: &UpdateJoinFactory) -> Vec<Routing> {
     let routing = |exchange| match exchange {
         Exchange::Hash(columns) => Routing::Hash(columns),
         Exchange::Single => Routing::Single,
-        Exchange::Forward => panic!("rows of one key must meet"),
+        Exchange::Forward | Exchange::Broadcast => panic!("rows of one key must meet"),
     };
     factory.exchanges().unwrap().map(routing).to_vec()
 }

@@ -58,6 +58,9 @@ impl Lowering<'_> {
             filter,
             null_equality: join.null_equality,
         };
+        if let Some(stream) = self.broadcast_join(join, [&left, &right], &spec)? {
+            return Ok(stream);
+        }
         let (node, schema) = plan::window_join(self.graph, nodes, spec)?;
         Ok(joined(join.join_type, window.is_some(), &left, &right, Stream::plain(node, schema)))
     }

@@ -9,6 +9,7 @@
 //! Invariant: what cannot be answered on the given input is refused here by its name; nothing is answered wrongly.
 
 mod aggregate;
+mod broadcast_join;
 mod changes;
 mod fields_used;
 mod grouping;

@@ -354,3 +354,49 @@ fn equal_parts_are_computed_once() {
         assert_eq!(shape(&query).matches("partial-aggregate").count(), aggregates, "{query}");
     }
 }
+
+#[test]
+fn few_rows_go_to_every_worker() {
+    let hours = "(SELECT window_start, window_end, max(distance) AS most FROM TABLE(TUMBLE(TABLE flights, DESCRIPTOR(sched), INTERVAL '1' HOUR)) \
+        GROUP BY window_start, window_end)";
+    let most = "(SELECT max(distance) AS most FROM flights)";
+    let within = "f.sched >= h.window_start AND f.sched < h.window_end";
+    let join = |query: &str| {
+        let text = explained(query).unwrap_or_else(|e| panic!("{query}: {e}"));
+        let line = text.lines().find(|line| line.contains("] join  ")).unwrap_or_else(|| panic!("{query}:\n{text}"));
+        (text.matches("[broadcast, append]").count(), line.trim().to_string())
+    };
+    for (query, facts) in [
+        (format!("SELECT f.origin FROM flights f JOIN {most} m ON f.distance = m.most"), "few: right"),
+        (format!("SELECT f.origin FROM {most} m JOIN flights f ON f.distance = m.most"), "few: left"),
+        ("SELECT origin FROM flights WHERE distance >= (SELECT max(distance) FROM flights)".to_string(), "few: right"),
+        (
+            format!("SELECT f.origin FROM flights f JOIN {hours} h ON f.distance = h.most AND {within}"),
+            "few: right; joined: sched + 3600000 ms",
+        ),
+        (
+            format!(
+                "SELECT f.origin FROM flights f LEFT JOIN {hours} h ON f.distance = h.most AND f.sched = h.window_end"
+            ),
+            "few: right; joined: sched + 0 ms",
+        ),
+        (
+            format!("SELECT f.origin FROM flights f JOIN {hours} h ON f.sched BETWEEN h.window_end AND h.window_end"),
+            "few: right; joined: sched + 0 ms",
+        ),
+    ] {
+        let (broadcasts, line) = join(&query);
+        assert_eq!(broadcasts, 1, "{query}");
+        assert!(line.ends_with(facts), "{query}: {line}");
+    }
+    for query in [
+        // Rows of the few that go out by themselves would do so on every worker.
+        format!("SELECT m.most FROM flights f RIGHT JOIN {most} m ON f.distance = m.most"),
+        // Nobody knows how many there are.
+        "SELECT f.origin FROM flights f JOIN (SELECT max(distance) AS most FROM flights GROUP BY dep_delay) m ON f.distance = m.most".to_string(),
+        // Every worker would tell of a row that fails.
+        format!("SELECT f.origin FROM flights f JOIN {most} m ON f.distance + m.most > 3"),
+    ] {
+        assert_eq!(join(&query).0, 0, "{query}");
+    }
+}
