@@ -7,13 +7,20 @@
 //! While all keys have one length, the place is the slot times it. From the first key of another length on each slot has a span,
 //! and the arena is rewritten when half of it belongs to keys that are gone.
 
+use std::hint::black_box;
 use std::ops::Range;
 
-use hashbrown::HashTable;
+use hashbrown::{HashTable, hash_table as table};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Bytes of gone keys below which the arena is never rewritten.
 const SPARE_BYTES: usize = 1 << 16;
+
+/// Keys that are looked up at once: what is read for them stays in the processor's cache.
+const KEYS_AT_ONCE: usize = 256;
+
+/// A table with room for so many keys is in the cache anyway.
+const NEAR_KEYS_MAX: usize = 1 << 15;
 
 /// See the module. At most 2^32 keys.
 #[derive(Debug, Default)]
@@ -51,6 +58,16 @@ struct Span {
     length: u32,
 }
 
+impl Places {
+    fn key<'a>(&self, bytes: &'a [u8], slot: u32) -> &'a [u8] {
+        let slot = slot as usize;
+        match self {
+            Self::Even(length) => &bytes[slot * length..(slot + 1) * length],
+            Self::Spans { spans, .. } => &bytes[spans[slot].range()],
+        }
+    }
+}
+
 impl Default for Places {
     fn default() -> Self {
         Self::Even(0)
@@ -80,11 +97,7 @@ impl KeySlots {
 
     /// The key of a slot that is not free.
     pub(crate) fn key(&self, slot: u32) -> &[u8] {
-        let slot = slot as usize;
-        match &self.places {
-            Places::Even(length) => &self.bytes[slot * length..(slot + 1) * length],
-            Places::Spans { spans, .. } => &self.bytes[spans[slot].range()],
-        }
+        self.places.key(&self.bytes, slot)
     }
 
     pub(crate) fn find(&self, key: &[u8]) -> Option<u32> {
@@ -94,16 +107,53 @@ impl KeySlots {
 
     /// The slot of a key, and whether it is new.
     pub(crate) fn find_or_insert(&mut self, key: &[u8]) -> (u32, bool) {
-        let hash = hash(key);
-        if let Some(entry) = self.table.find(spread(hash), |entry| self.is_at(*entry, key, hash)) {
-            return (entry.slot, false);
+        self.find_or_enter(key, hash(key))
+    }
+
+    /// The slots of many keys, and whether each is new: `give` takes them in order, each with the number of its key.
+    ///
+    /// A large table lies in memory. It is read for some keys at once, which takes about as long as for one.
+    pub(crate) fn find_or_insert_all<'a>(
+        &mut self,
+        keys: usize,
+        key: impl Fn(usize) -> &'a [u8],
+        mut give: impl FnMut(usize, u32, bool),
+    ) {
+        let mut hashes = [0; KEYS_AT_ONCE];
+        for start in (0..keys).step_by(KEYS_AT_ONCE) {
+            let hashes = &mut hashes[..KEYS_AT_ONCE.min(keys - start)];
+            hashes.iter_mut().enumerate().for_each(|(at, of_key)| *of_key = hash(key(start + at)));
+            if self.table.capacity() > NEAR_KEYS_MAX {
+                self.read(hashes);
+            }
+            for (at, hash) in hashes.iter().enumerate() {
+                let (slot, is_new) = self.find_or_enter(key(start + at), *hash);
+                give(start + at, slot, is_new);
+            }
         }
+    }
+
+    /// Reads what finding keys with these hashes will read.
+    fn read(&self, hashes: &[u32]) {
+        let entry = |hash: &u32| self.table.find(spread(*hash), |entry| entry.hash == *hash);
+        let first_byte = |entry: &Entry| self.key(entry.slot).first().copied().unwrap_or_default();
+        // The sum is of no use to anybody; without one the compiler would leave it all out.
+        black_box(hashes.iter().filter_map(entry).map(first_byte).fold(0, u8::wrapping_add));
+    }
+
+    fn find_or_enter(&mut self, key: &[u8], hash: u32) -> (u32, bool) {
+        let Self { table, places, bytes, .. } = self;
+        let is_same = |entry: &Entry| entry.hash == hash && places.key(bytes, entry.slot) == key;
+        let place = match table.entry(spread(hash), is_same, |entry| spread(entry.hash)) {
+            table::Entry::Occupied(known) => return (known.get().slot, false),
+            table::Entry::Vacant(place) => place,
+        };
         let slot = self.free.pop().unwrap_or_else(|| {
             self.end += 1;
             (self.end - 1) as u32
         });
+        place.insert(Entry { hash, slot });
         self.put(slot as usize, key);
-        self.table.insert_unique(spread(hash), Entry { hash, slot }, |entry| spread(entry.hash));
         (slot, true)
     }
 
@@ -144,9 +194,9 @@ impl KeySlots {
         entry.hash == hash && self.key(entry.slot) == key
     }
 
-    /// Writes the key of a new slot, or of one that was free.
+    /// Writes the key of a new slot, or of one that was free, which is in the table already.
     fn put(&mut self, slot: usize, key: &[u8]) {
-        if self.end == 1 && self.table.is_empty() {
+        if self.end == 1 && self.table.len() == 1 {
             self.places = Places::Even(key.len());
             self.bytes.clear();
         }
@@ -157,7 +207,7 @@ impl KeySlots {
             },
             Places::Even(length) => {
                 let length = *length;
-                self.places = self.spans_of_even(length);
+                self.places = self.spans_of_even(length, slot);
                 self.put(slot, key);
             }
             Places::Spans { spans, .. } => {
@@ -168,13 +218,13 @@ impl KeySlots {
         }
     }
 
-    /// The spans of keys that all have one length.
-    fn spans_of_even(&self, length: usize) -> Places {
+    /// The spans of keys that all have one length, but for that of a slot which is not written yet.
+    fn spans_of_even(&self, length: usize, unwritten: usize) -> Places {
         let mut spans = vec![Span::default(); self.end];
-        for slot in self.iter() {
-            spans[slot as usize] = Span { start: slot as usize * length, length: length as u32 };
+        for slot in self.iter().map(|slot| slot as usize).filter(|slot| *slot != unwritten) {
+            spans[slot] = Span { start: slot * length, length: length as u32 };
         }
-        Places::Spans { spans, gone_bytes: self.bytes.len() - self.len() * length }
+        Places::Spans { spans, gone_bytes: self.bytes.len() - (self.len() - 1) * length }
     }
 
     /// Leaves out the bytes of keys that are gone.
@@ -249,5 +299,25 @@ mod tests {
             }
             prop_assert!(slots.end() <= 80);
         }
+    }
+
+    /// Keys at once give what keys one by one give, in a table that grows beyond the cache, also where one comes again in a batch.
+    #[test]
+    fn many_keys_are_looked_up_as_each_by_itself() {
+        let (mut at_once, mut one_by_one) = (KeySlots::default(), KeySlots::default());
+        for round in 0..12_u64 {
+            let keys: Vec<[u8; 8]> = (0..9_000_u64)
+                .map(|i| match i % 3 {
+                    0 => (i / 2 * 3 + round % 2).to_le_bytes(),
+                    _ => (round * 1_000_000 + i).to_le_bytes(),
+                })
+                .collect();
+            let expected: Vec<_> =
+                keys.iter().enumerate().map(|(at, key)| (at, one_by_one.find_or_insert(key))).collect();
+            let mut given = vec![];
+            at_once.find_or_insert_all(keys.len(), |at| &keys[at], |at, slot, is_new| given.push((at, (slot, is_new))));
+            assert_eq!(given, expected);
+        }
+        assert!(at_once.len() > NEAR_KEYS_MAX);
     }
 }

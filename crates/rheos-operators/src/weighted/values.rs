@@ -181,23 +181,27 @@ impl Values {
     /// Calls `f` with the value of each row that counts in some lane.
     fn each(&mut self, rows: &Tuples, mut f: impl FnMut(&mut Self, u32, usize)) -> Result<()> {
         let encoded = self.converter.as_ref().map(|c| c.convert_columns(rows.columns)).transpose()?;
-        let mut key = std::mem::take(&mut self.scratch);
-        let mut visit = |row: usize| {
-            let group = rows.slots[row];
-            key.clear();
-            key.extend_from_slice(&group.to_be_bytes());
-            key.extend_from_slice(encoded.as_ref().map_or(&[], |encoded| encoded.row(row).data()));
-            let (value, is_new) = self.keys.find_or_insert(&key);
+        let counting: Vec<usize> = match any_of(rows.masks) {
+            Some(mask) => mask.set_indices().collect(),
+            None => (0..rows.slots.len()).collect(),
+        };
+        let (mut bytes, mut ends) = (std::mem::take(&mut self.scratch), vec![0]);
+        bytes.clear();
+        for row in &counting {
+            bytes.extend_from_slice(&rows.slots[*row].to_be_bytes());
+            bytes.extend_from_slice(encoded.as_ref().map_or(&[], |encoded| encoded.row(*row).data()));
+            ends.push(bytes.len());
+        }
+        let mut values = Vec::with_capacity(counting.len());
+        let key = |at: usize| &bytes[ends[at]..ends[at + 1]];
+        self.keys.find_or_insert_all(counting.len(), key, |_, value, is_new| values.push((value, is_new)));
+        self.scratch = bytes;
+        for (row, (value, is_new)) in counting.into_iter().zip(values) {
             if is_new {
-                self.enter(value, group);
+                self.enter(value, rows.slots[row]);
             }
             f(self, value, row);
-        };
-        match any_of(rows.masks) {
-            Some(mask) => mask.set_indices().for_each(&mut visit),
-            None => (0..rows.slots.len()).for_each(&mut visit),
         }
-        self.scratch = key;
         Ok(())
     }
 

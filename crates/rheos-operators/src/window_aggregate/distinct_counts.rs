@@ -12,27 +12,28 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, PrimitiveArray};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
-    ArrowNativeType, ArrowPrimitiveType, DataType, Field, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
-    UInt16Type, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, DataType, Field, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
+    UInt64Type,
 };
 use datafusion_physical_expr_common::physical_expr::is_volatile;
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 use rheos_core::{Error, Result};
 
+use super::distinct_values::{DistinctValues, Value};
+use super::table::RunUse;
 use crate::aggregate::AggregateCall;
 use crate::lanes::{LANES_MAX, bits};
 
 /// The values of some calls, its lanes, by group.
 pub(super) trait DistinctCounts: Send {
     /// Adds rows: of each lane those that its filter lets through.
-    fn update(&mut self, values: &ArrayRef, filters: &[Option<&BooleanArray>], groups: &[usize], groups_end: usize);
+    fn update(&mut self, values: &ArrayRef, filters: &[Option<&BooleanArray>], groups: &[usize]);
     /// Adds lists of values, one column a lane.
-    fn merge(&mut self, lists: &[&ArrayRef], groups: &[usize], groups_end: usize);
+    fn merge(&mut self, lists: &[&ArrayRef], groups: &[usize]);
     /// How many values there are of each lane and group. Nothing is left.
     fn take_counts(&mut self, groups_end: usize) -> Vec<ArrayRef>;
-    /// The values of each lane and group, as lists. Nothing is left. Errors: they are too many for a batch.
-    fn take_lists(&mut self, groups_end: usize) -> Result<Vec<ArrayRef>>;
+    /// The values of each lane and group, as lists, each once if the run is kept. Nothing is left. Errors: they are too many for
+    /// a batch.
+    fn take_lists(&mut self, groups_end: usize, usage: RunUse) -> Result<Vec<ArrayRef>>;
     /// The lists of rows that each are a group. Errors: as above.
     fn lists_of_rows(&self, values: &ArrayRef, filters: &[Option<&BooleanArray>]) -> Result<Vec<ArrayRef>>;
     /// Bytes, about.
@@ -71,67 +72,43 @@ pub(super) fn distinct_counts(data_type: &DataType, lanes: usize) -> Result<Box<
     })
 }
 
-/// One value of a group.
-struct Value<N> {
-    value: N,
-    group: u32,
-    lanes: u32,
-}
-
 /// See the module.
 struct Seen<T: ArrowPrimitiveType> {
-    values: HashTable<Value<T::Native>>,
-    /// By lane and group.
-    counts: Vec<Vec<i64>>,
+    values: DistinctValues<T::Native>,
+    lanes: usize,
     /// Of the rows at hand.
     masks: Vec<u32>,
 }
 
 impl<T: ArrowPrimitiveType> Seen<T> {
     fn new(lanes: usize) -> Self {
-        Self { values: HashTable::new(), counts: vec![vec![]; lanes], masks: vec![] }
+        Self { values: DistinctValues::new(), lanes, masks: vec![] }
     }
 
-    fn grow(&mut self, groups_end: usize) {
-        self.counts.iter_mut().for_each(|counts| counts.resize(groups_end, 0));
-    }
-
-    /// Notes that lanes have seen a value.
-    fn see(&mut self, group: usize, value: T::Native, lanes: u32) {
-        let key = group as u32;
-        let is_same = |known: &Value<T::Native>| known.value == value && known.group == key;
-        let new = match self.values.entry(hash(key, value), is_same, |known| hash(known.group, known.value)) {
-            Entry::Occupied(mut known) => {
-                let known = known.get_mut();
-                let new = lanes & !known.lanes;
-                known.lanes |= lanes;
-                new
-            }
-            Entry::Vacant(place) => {
-                place.insert(Value { value, group: key, lanes });
-                lanes
-            }
-        };
-        bits(new).for_each(|lane| self.counts[lane][group] += 1);
+    /// How many values each lane and group have, one counted again that is there again.
+    fn counts(&self, groups_end: usize) -> Vec<Vec<i64>> {
+        let mut counts = vec![vec![0; groups_end]; self.lanes];
+        for Value { group, lanes, .. } in self.values.iter() {
+            bits(*lanes).for_each(|lane| counts[lane][*group as usize] += 1);
+        }
+        counts
     }
 }
 
 impl<T: ArrowPrimitiveType> DistinctCounts for Seen<T> {
-    fn update(&mut self, values: &ArrayRef, filters: &[Option<&BooleanArray>], groups: &[usize], groups_end: usize) {
-        self.grow(groups_end);
+    fn update(&mut self, values: &ArrayRef, filters: &[Option<&BooleanArray>], groups: &[usize]) {
         let values = values.as_primitive::<T>();
         let mut masks = std::mem::take(&mut self.masks);
         lanes_of_rows(filters, groups.len(), &mut masks);
         for (row, (value, lanes)) in values.values().iter().zip(&masks).enumerate() {
             if *lanes != 0 && values.is_valid(row) {
-                self.see(groups[row], *value, *lanes);
+                self.values.see(Value { value: *value, group: groups[row] as u32, lanes: *lanes });
             }
         }
         self.masks = masks;
     }
 
-    fn merge(&mut self, lists: &[&ArrayRef], groups: &[usize], groups_end: usize) {
-        self.grow(groups_end);
+    fn merge(&mut self, lists: &[&ArrayRef], groups: &[usize]) {
         let lists: Vec<(&[i32], &[T::Native])> = lists
             .iter()
             .map(|list| list.as_list::<i32>())
@@ -147,34 +124,34 @@ impl<T: ArrowPrimitiveType> DistinctCounts for Seen<T> {
                     rest[lane] = others;
                     let mut lanes = 1 << lane;
                     for (later, rest) in rest.iter_mut().enumerate().skip(lane + 1) {
-                        if let [same, others @ ..] = *rest
-                            && same == value
-                        {
-                            *rest = others;
-                            lanes |= 1 << later;
-                        }
+                        // Without a branch: in which lists a value follows nobody can foresee.
+                        let follows = rest.first() == Some(value);
+                        *rest = &rest[usize::from(follows)..];
+                        lanes |= u32::from(follows) << later;
                     }
-                    self.see(*group, *value, lanes);
+                    self.values.see_once(Value { value: *value, group: *group as u32, lanes });
                 }
             }
         }
     }
 
     fn take_counts(&mut self, groups_end: usize) -> Vec<ArrayRef> {
-        self.grow(groups_end);
+        self.values.unify();
+        let counts = self.counts(groups_end);
         self.values.clear();
-        self.counts.iter_mut().map(|counts| Arc::new(Int64Array::from(std::mem::take(counts))) as _).collect()
+        counts.into_iter().map(|counts| Arc::new(Int64Array::from(counts)) as _).collect()
     }
 
-    fn take_lists(&mut self, groups_end: usize) -> Result<Vec<ArrayRef>> {
-        self.grow(groups_end);
-        let mut lists = vec![];
-        for counts in &mut self.counts {
-            lists.push(Lists::<T>::try_new(counts.drain(..))?);
+    fn take_lists(&mut self, groups_end: usize, usage: RunUse) -> Result<Vec<ArrayRef>> {
+        if usage == RunUse::Kept {
+            self.values.unify();
         }
-        for Value { value, group, lanes } in self.values.drain() {
-            bits(lanes).for_each(|lane| lists[lane].push(group as usize, value));
+        let counts = self.counts(groups_end);
+        let mut lists = counts.into_iter().map(Lists::<T>::try_new).collect::<Result<Vec<_>>>()?;
+        for Value { value, group, lanes } in self.values.iter() {
+            bits(*lanes).for_each(|lane| lists[lane].push(*group as usize, *value));
         }
+        self.values.clear();
         Ok(lists.into_iter().map(Lists::finish).collect())
     }
 
@@ -190,9 +167,7 @@ impl<T: ArrowPrimitiveType> DistinctCounts for Seen<T> {
     }
 
     fn size(&self) -> usize {
-        // One byte of each place in the table tells whether it is taken.
-        self.values.capacity() * (size_of::<Value<T::Native>>() + 1)
-            + self.counts.iter().map(|counts| counts.capacity() * size_of::<i64>()).sum::<usize>()
+        self.values.size()
     }
 }
 
@@ -206,7 +181,7 @@ struct Lists<T: ArrowPrimitiveType> {
 
 impl<T: ArrowPrimitiveType> Lists<T> {
     /// Lists of so many values each.
-    fn try_new(lengths: impl Iterator<Item = i64>) -> Result<Self> {
+    fn try_new(lengths: impl IntoIterator<Item = i64>) -> Result<Self> {
         let mut offsets = vec![0];
         let mut end = 0_i64;
         for length in lengths {
@@ -242,18 +217,6 @@ fn lanes_of_rows(filters: &[Option<&BooleanArray>], rows: usize, masks: &mut Vec
             filter.values().set_indices().for_each(|row| masks[row] |= 1 << lane);
         }
     }
-}
-
-/// Both halves of a product: each bit of the factors has a part in most of them.
-fn folded(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    product as u64 ^ (product >> 64) as u64
-}
-
-fn hash<N: ArrowNativeType>(group: u32, value: N) -> u64 {
-    // Digits of pi, which are in no relation to what people count.
-    let group = folded(u64::from(group) ^ 0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345);
-    folded(value.as_usize() as u64 ^ group, 0xa409_3822_299f_31d1)
 }
 
 #[cfg(test)]
@@ -292,7 +255,7 @@ mod tests {
 
         fn set(&self) -> Box<dyn DistinctCounts> {
             let mut set = distinct_counts(&DataType::Int64, LANES).unwrap();
-            set.update(&self.values, &self.filters(), &self.groups, GROUPS);
+            set.update(&self.values, &self.filters(), &self.groups);
             set
         }
     }
@@ -318,6 +281,7 @@ mod tests {
         #[test]
         fn counts_are_those_of_sets(
             direct in rows(), merged in rows(), turned in rows(), single in rows(),
+            usage in prop_oneof![Just(RunUse::Kept), Just(RunUse::Passing)],
         ) {
             let mut expected = vec![vec![BTreeSet::new(); GROUPS]; LANES];
             for (group, value, passes) in direct.iter().chain(&merged).chain(&turned).chain(&single) {
@@ -329,14 +293,14 @@ mod tests {
 
             let mut set = columns(&direct).set();
             let groups: Vec<usize> = (0..GROUPS).collect();
-            let lists = columns(&merged).set().take_lists(GROUPS).unwrap();
-            set.merge(&lists.iter().collect::<Vec<_>>(), &groups, GROUPS);
-            let lists: Vec<_> = columns(&turned).set().take_lists(GROUPS).unwrap();
+            let lists = columns(&merged).set().take_lists(GROUPS, usage).unwrap();
+            set.merge(&lists.iter().collect::<Vec<_>>(), &groups);
+            let lists: Vec<_> = columns(&turned).set().take_lists(GROUPS, usage).unwrap();
             let lists: Vec<_> = lists.iter().enumerate().map(|(i, l)| if i == 0 { l.clone() } else { reversed(l) }).collect();
-            set.merge(&lists.iter().collect::<Vec<_>>(), &groups, GROUPS);
+            set.merge(&lists.iter().collect::<Vec<_>>(), &groups);
             let single = columns(&single);
             let lists = set.lists_of_rows(&single.values, &single.filters()).unwrap();
-            set.merge(&lists.iter().collect::<Vec<_>>(), &single.groups, GROUPS);
+            set.merge(&lists.iter().collect::<Vec<_>>(), &single.groups);
 
             let counts = set.take_counts(GROUPS);
             for (lane, expected) in expected.iter().enumerate() {
@@ -348,10 +312,38 @@ mod tests {
         }
     }
 
+    /// More values than a table in the cache has room for, each many rows after it came first.
+    #[test]
+    fn values_that_are_listed_again_count_once() {
+        let row = |i: i64| (i as usize % GROUPS, Some(i % 25_000), [i % 2 == 0, i % 3 == 0, i % 70_001 < 7]);
+        let rows: Vec<Row> = (0..120_000).map(row).collect();
+        let mut expected = vec![vec![BTreeSet::new(); GROUPS]; LANES];
+        for (group, value, passes) in &rows {
+            let lanes = std::iter::once(&true).chain(passes);
+            lanes.enumerate().filter(|(_, passes)| **passes).for_each(|(lane, _)| {
+                expected[lane][*group].extend(*value);
+            });
+        }
+        let groups: Vec<usize> = (0..GROUPS).collect();
+        for usage in [RunUse::Kept, RunUse::Passing] {
+            let lists = columns(&rows).set().take_lists(GROUPS, usage).unwrap();
+            let listed = lists[0].as_list::<i32>().values().len();
+            let different: usize = expected[0].iter().map(BTreeSet::len).sum();
+            assert_eq!(listed == different, usage == RunUse::Kept, "{listed} {different}");
+            let mut set = columns(&rows[..50_000]).set();
+            set.merge(&lists.iter().collect::<Vec<_>>(), &groups);
+            let counts = set.take_counts(GROUPS);
+            for (lane, expected) in expected.iter().enumerate() {
+                let expected: Int64Array = expected.iter().map(|values| Some(values.len() as i64)).collect();
+                assert_eq!(counts[lane].as_primitive::<Int64Type>(), &expected, "lane {lane}");
+            }
+        }
+    }
+
     #[test]
     fn the_lists_of_lanes_follow_one_order() {
         let rows: Vec<Row> = (0..1000).map(|i| (0, Some(i), [i % 2 == 0, i % 3 == 0, false])).collect();
-        let lists = columns(&rows).set().take_lists(1).unwrap();
+        let lists = columns(&rows).set().take_lists(1, RunUse::Kept).unwrap();
         let values = |lane: usize| lists[lane].as_list::<i32>().value(0).as_primitive::<Int64Type>().values().to_vec();
         let all = values(0);
         assert_eq!(all.len(), 1000);

@@ -12,6 +12,7 @@
 //! factory.
 
 mod distinct_counts;
+mod distinct_values;
 pub(crate) mod input;
 mod operator;
 pub(crate) mod partial;

@@ -17,7 +17,7 @@ use rheos_core::{Operator, OperatorContext, Progress, Result};
 use super::input::{RowInput, SlicedRows};
 use super::slicing::Slicing;
 use super::spec::Layout;
-use super::table::{Table, TablePool};
+use super::table::{RunUse, Table, TablePool};
 use crate::chunk_queue::ChunkQueue;
 
 /// Bytes held before everything is emitted.
@@ -103,7 +103,7 @@ impl PartialAggregate {
             self.held_rows -= table.len() as u64;
             self.usefulness.released(table.len() as u64);
             ctx.count(Counter::PartialRowsOut, table.len() as u64);
-            let run = table.take_run(slice)?;
+            let run = table.take_run(slice, RunUse::Passing)?;
             self.queue.push(run);
             self.pool.give(table);
         }

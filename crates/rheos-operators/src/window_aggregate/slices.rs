@@ -24,7 +24,7 @@ use rheos_core::Result;
 
 use super::slicing::Slicing;
 use super::spec::{AggregateWindow, Layout};
-use super::table::{RowColumns, Table, TablePool};
+use super::table::{RowColumns, RunUse, Table, TablePool};
 use crate::assign_windows::window_columns;
 use crate::evaluation::new_batch;
 
@@ -66,7 +66,7 @@ impl Slice {
 
     fn seal_base(&mut self, number: i64, pool: &mut TablePool) -> Result<()> {
         let Some(mut table) = self.base.take() else { return Ok(()) };
-        self.runs.insert(0, SealedRun { rows: table.take_run(number)?, saved: true });
+        self.runs.insert(0, SealedRun { rows: table.take_run(number, RunUse::Kept)?, saved: true });
         pool.give(table);
         Ok(())
     }
@@ -74,7 +74,7 @@ impl Slice {
     fn seal_active(&mut self, number: i64, pool: &mut TablePool) -> Result<()> {
         let Some(mut table) = self.active.take() else { return Ok(()) };
         if !table.is_empty() {
-            self.runs.push(SealedRun { rows: table.take_run(number)?, saved: false });
+            self.runs.push(SealedRun { rows: table.take_run(number, RunUse::Kept)?, saved: false });
         }
         pool.give(table);
         Ok(())
@@ -123,7 +123,7 @@ fn merge_runs(number: i64, runs: &[RecordBatch], pool: &mut TablePool) -> Result
     for run in runs {
         scratch.merge(run)?;
     }
-    let merged = scratch.take_run(number)?;
+    let merged = scratch.take_run(number, RunUse::Kept)?;
     pool.give(scratch);
     Ok(merged)
 }
@@ -229,10 +229,10 @@ impl Slices {
                 table.merge(&run.rows)?;
             }
             if let Some(mut active) = slice.active {
-                table.merge(&active.take_run(number)?)?;
+                table.merge(&active.take_run(number, RunUse::Passing)?)?;
                 pool.give(active);
             }
-            whole.push(table.take_run(number)?);
+            whole.push(table.take_run(number, RunUse::Kept)?);
             pool.give(table);
         }
         Ok(whole)
@@ -303,7 +303,7 @@ impl Slices {
             (None, None) => (pool.take()?, None),
         };
         if let Some(mut smaller) = smaller {
-            table.merge(&smaller.take_run(window)?)?;
+            table.merge(&smaller.take_run(window, RunUse::Passing)?)?;
             pool.give(smaller);
         }
         for run in &slice.runs {
@@ -328,7 +328,7 @@ impl Slices {
         }
         self.merge_slices(first..range.end, &mut scratch, pool)?;
         if self.slicing.is_cumulating() && self.slicing.slices(window + 1).start == range.start {
-            let run = scratch.take_run(window)?;
+            let run = scratch.take_run(window, RunUse::Kept)?;
             scratch.merge(&run)?;
             self.cumulated = Some((window, run));
         }

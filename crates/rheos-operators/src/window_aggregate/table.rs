@@ -47,6 +47,15 @@ impl RowColumns {
     }
 }
 
+/// What becomes of the partial aggregates that leave a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RunUse {
+    /// They stay, in memory or in the state.
+    Kept,
+    /// They are on their way into another table, which finds out what is in them twice.
+    Passing,
+}
+
 /// See the module.
 pub(crate) struct Table {
     layout: Arc<Layout>,
@@ -116,7 +125,7 @@ impl Table {
         }
         for (set, calls) in self.distinct.iter_mut().zip(&self.layout.distinct_sets) {
             let (values, filters) = columns.of_set(calls);
-            set.update(values, &filters, &self.indices, self.len);
+            set.update(values, &filters, &self.indices);
         }
         Ok(())
     }
@@ -140,7 +149,7 @@ impl Table {
         }
         for (set, calls) in self.distinct.iter_mut().zip(&self.layout.distinct_sets) {
             let lists: Vec<&ArrayRef> = calls.iter().map(|call| &of_calls[*call][0]).collect();
-            set.merge(&lists, &self.indices, self.len);
+            set.merge(&lists, &self.indices);
         }
         Ok(())
     }
@@ -174,11 +183,11 @@ impl Table {
     }
 
     /// The partial aggregates of all groups, as rows of `slice`. The table is empty then.
-    pub(crate) fn take_run(&mut self, slice: i64) -> Result<RecordBatch> {
+    pub(crate) fn take_run(&mut self, slice: i64, usage: RunUse) -> Result<RecordBatch> {
         let rows = self.len;
         let mut columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![slice; rows]))];
         columns.extend(self.take_groups()?);
-        let lists = self.distinct.iter_mut().map(|set| set.take_lists(rows)).collect::<Result<Vec<_>>>()?;
+        let lists = self.distinct.iter_mut().map(|set| set.take_lists(rows, usage)).collect::<Result<Vec<_>>>()?;
         let state = |_, a: &mut Box<dyn GroupsAccumulator>| a.state(EmitTo::All).map_err(data_error);
         columns.extend(self.by_call(lists, state)?.into_iter().flatten());
         let fields = self.layout.partial_schema.fields();
