@@ -115,7 +115,7 @@ impl OperatorHarness {
             emitted: vec![],
             counters: BTreeMap::new(),
             lateness: Lateness::default(),
-            snapshot,
+            snapshot: snapshot.taken_over(),
         })
     }
 

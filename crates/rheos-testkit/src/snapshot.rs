@@ -18,7 +18,20 @@ use rheos_core::state::{Run, SnapshotReader, StateDelta, TableDelta, TableKind, 
 /// The deltas of one operator, of all workers, in the order of their epochs.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    deltas: Vec<TableDelta>,
+    deltas: Vec<Kept>,
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    /// Who holds it, of a split table: the tombstones of a worker take what that one holds.
+    holder: usize,
+    delta: TableDelta,
+}
+
+impl Kept {
+    fn is_reached(&self, worker: usize, by: &TableDelta) -> bool {
+        self.delta.table == by.table && (by.kind != TableKind::Split || self.holder == worker)
+    }
 }
 
 impl Snapshot {
@@ -42,14 +55,24 @@ impl Snapshot {
                             }
                         }
                 };
-                for run in self.deltas.iter_mut().filter(|d| d.table == delta.table).flat_map(|d| &mut d.runs) {
+                let reached = self.deltas.iter_mut().filter(|kept| kept.is_reached(worker, delta));
+                for run in reached.flat_map(|kept| &mut kept.delta.runs) {
                     *run = retain(run, is_gone);
                 }
             }
         }
         // Behind all tombstones: they do not reach rows of their own epoch.
-        self.deltas.extend(deltas.into_iter().flat_map(|d| d.tables));
-        self.deltas.iter_mut().for_each(|d| d.runs.retain(|r| r.rows.num_rows() > 0));
+        let of_worker =
+            |(holder, d): (usize, StateDelta)| d.tables.into_iter().map(move |delta| Kept { holder, delta });
+        self.deltas.extend(deltas.into_iter().enumerate().flat_map(of_worker));
+        self.deltas.iter_mut().for_each(|kept| kept.delta.runs.retain(|r| r.rows.num_rows() > 0));
+    }
+
+    /// The same state in the hands of workers that have read it: worker 0 holds what was split.
+    #[must_use]
+    pub(crate) fn taken_over(mut self) -> Self {
+        self.deltas.iter_mut().for_each(|kept| kept.holder = 0);
+        self
     }
 
     /// What `worker` reads under `assignment`.
@@ -61,7 +84,7 @@ impl Snapshot {
     #[must_use]
     pub fn merged(&self) -> Self {
         let mut tables: Vec<TableDelta> = vec![];
-        for delta in &self.deltas {
+        for Kept { delta, .. } in &self.deltas {
             match tables.iter_mut().find(|t| t.table == delta.table) {
                 Some(table) => table.runs.extend(delta.runs.iter().cloned()),
                 None => tables.push(delta.clone()),
@@ -75,7 +98,7 @@ impl Snapshot {
                 table.runs.iter_mut().for_each(|run| *run = keep(run, |row| !is_gone(run, row)));
             }
         }
-        Self { deltas: tables }
+        Self { deltas: tables.into_iter().map(|delta| Kept { holder: 0, delta }).collect() }
     }
 
     /// The same state as a store has it when it has merged all runs, and the operator has put their rows together.
@@ -83,7 +106,7 @@ impl Snapshot {
     pub fn combined(&self, factory: &dyn OperatorFactory, assignment: &KeyGroupAssignment) -> Self {
         let mut snapshot = self.merged();
         let init = OperatorInit { worker: 0, parallelism: 1, assignment: assignment.clone() };
-        for delta in &mut snapshot.deltas {
+        for Kept { delta, .. } in &mut snapshot.deltas {
             if let Some(combiner) = factory.combiner(&delta.table, &init).filter(|c| c.layout() == delta.layout) {
                 delta.runs = combiner.combine(std::mem::take(&mut delta.runs)).expect("rows of one table add up");
             }
@@ -93,7 +116,7 @@ impl Snapshot {
 
     /// Rows that a store would have to keep of a table.
     pub fn stored_rows(&self, table: &str) -> usize {
-        let runs = self.deltas.iter().filter(|d| d.table == table).flat_map(|d| &d.runs);
+        let runs = self.deltas.iter().map(|kept| &kept.delta).filter(|d| d.table == table).flat_map(|d| &d.runs);
         runs.map(|r| r.rows.num_rows()).sum()
     }
 }
@@ -163,6 +186,7 @@ impl Reader<'_> {
 
 impl SnapshotReader for Reader<'_> {
     fn deltas(&self, table: &str) -> Vec<TableDelta> {
-        self.snapshot.deltas.iter().filter(|d| d.table == table).filter_map(|delta| self.owned(delta)).collect()
+        let deltas = self.snapshot.deltas.iter().map(|kept| &kept.delta);
+        deltas.filter(|d| d.table == table).filter_map(|delta| self.owned(delta)).collect()
     }
 }
