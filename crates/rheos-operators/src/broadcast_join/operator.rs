@@ -3,8 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::BooleanArray;
-use arrow::compute::filter_record_batch;
 use arrow::record_batch::RecordBatch;
 use rheos_core::operator::{OperatorInit, WatermarkChange};
 use rheos_core::state::{SnapshotReader, StateDelta};
@@ -14,7 +12,6 @@ use super::state::{Few, Waiting};
 use super::{BroadcastJoinSpec, Closing};
 use crate::chunk_queue::ChunkQueue;
 use crate::joining::LEFT;
-use crate::joining::keys::joinable_rows;
 use crate::row_keys::RowKeys;
 use crate::window_join::matching::Matching;
 use crate::window_join::spec::Plan;
@@ -59,17 +56,6 @@ impl BroadcastJoin {
             queue: ChunkQueue::default(),
             plan,
         })
-    }
-
-    /// Rows that can neither join nor go out by themselves need not wait.
-    fn useful(&self, input: usize, batch: RecordBatch) -> Result<RecordBatch> {
-        if self.plan.wants_unmatched(input) {
-            return Ok(batch);
-        }
-        match joinable_rows(self.plan.null_equality, &self.keys[input].values(&batch)?) {
-            Some(joinable) => Ok(filter_record_batch(&batch, &BooleanArray::new(joinable.into_inner(), None))?),
-            None => Ok(batch),
-        }
     }
 
     /// Lets rows look up whose partners have all come. As long as more of the few rows may come, the table is made for these: then it
@@ -126,7 +112,7 @@ impl BroadcastJoin {
 
 impl Operator for BroadcastJoin {
     fn on_batch(&mut self, input: usize, batch: RecordBatch, ctx: &mut OperatorContext) -> Result<Progress> {
-        let batch = self.useful(input, batch)?;
+        let batch = self.plan.useful(input, &self.keys[input], batch)?;
         if batch.num_rows() == 0 {
             return Ok(Progress::Done);
         }

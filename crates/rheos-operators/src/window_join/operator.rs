@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use arrow::array::BooleanArray;
-use arrow::compute::filter_record_batch;
 use arrow::record_batch::RecordBatch;
 use rheos_core::operator::{OperatorInit, WatermarkChange};
 use rheos_core::state::{SnapshotReader, StateDelta};
@@ -16,7 +14,6 @@ use super::matching::Matching;
 use super::spec::{Plan, WindowJoinSpec};
 use crate::chunk_queue::ChunkQueue;
 use crate::joining::failed::FailedPairs;
-use crate::joining::keys::joinable_rows;
 use crate::joining::{LEFT, Letters, RIGHT};
 use crate::lenient::emit;
 use crate::row_keys::RowKeys;
@@ -70,17 +67,6 @@ impl WindowJoin {
             plan,
             letters,
         })
-    }
-
-    /// Rows that can neither join nor go out by themselves need not wait.
-    fn useful(&self, input: usize, batch: RecordBatch) -> Result<RecordBatch> {
-        if self.plan.wants_unmatched(input) {
-            return Ok(batch);
-        }
-        match joinable_rows(self.plan.null_equality, &self.keys[input].values(&batch)?) {
-            Some(joinable) => Ok(filter_record_batch(&batch, &BooleanArray::new(joinable.into_inner(), None))?),
-            None => Ok(batch),
-        }
     }
 
     /// Emits a chunk of what is due.
@@ -162,7 +148,7 @@ impl WindowJoin {
 
 impl Operator for WindowJoin {
     fn on_batch(&mut self, input: usize, batch: RecordBatch, ctx: &mut OperatorContext) -> Result<Progress> {
-        let batch = self.useful(input, batch)?;
+        let batch = self.plan.useful(input, &self.keys[input], batch)?;
         if let Some(matching) = self.matching.as_mut().filter(|m| self.is_streaming && m.probe == input) {
             matching.feed(batch)?;
             return self.fire(ctx);

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use arrow::array::BooleanArray;
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
 use datafusion_common::{JoinType, NullEquality};
 use datafusion_physical_expr::PhysicalExpr;
 use rheos_core::{Error, Result};
@@ -10,6 +13,7 @@ use rheos_core::{Error, Result};
 use crate::joining::keys;
 use crate::joining::kind::{self, Rest};
 use crate::joining::residual::Residual;
+use crate::row_keys::RowKeys;
 use crate::windowed_rows::{Distribution, WindowColumns};
 
 /// One input of a window join.
@@ -71,6 +75,17 @@ impl Plan {
             pairs: Arc::new(Schema::new(both)),
             null_equality: spec.null_equality,
         })
+    }
+
+    /// The rows of an input but for those that can neither join nor go out by themselves: these need not wait.
+    pub(crate) fn useful(&self, input: usize, keys: &RowKeys, batch: RecordBatch) -> Result<RecordBatch> {
+        if self.wants_unmatched(input) {
+            return Ok(batch);
+        }
+        match keys::joinable_rows(self.null_equality, &keys.values(&batch)?) {
+            Some(joinable) => Ok(filter_record_batch(&batch, &BooleanArray::new(joinable.into_inner(), None))?),
+            None => Ok(batch),
+        }
     }
 
     /// Whether a row of this side goes out though it joins nothing.
