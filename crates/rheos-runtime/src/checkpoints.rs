@@ -39,6 +39,9 @@ use crate::savepoints::{AfterSavepoint, Request, UnderWay};
 use crate::splits::{SplitCoordinator, found};
 use crate::uploads::{Deltas, Uploads};
 
+/// First wait behind a failure, where the interval is longer: a job with one checkpoint an hour does not wait an hour to commit.
+const BACKOFF_MS_MIN: NonZeroU64 = NonZeroU64::MIN.saturating_add(999);
+
 /// Longest wait behind a failure, where the job keeps state.
 const BACKOFF_MS_MAX: u64 = 60_000;
 
@@ -135,8 +138,8 @@ impl CheckpointThread {
         let config = Config {
             interval_ms,
             in_flight_max: NonZeroUsize::new(shared.config.epochs_in_flight_max).unwrap_or(NonZeroUsize::MIN),
-            backoff_ms_min: interval_ms,
-            backoff_ms_max: BACKOFF_MS_MAX.max(interval_ms.get()),
+            backoff_ms_min: interval_ms.min(BACKOFF_MS_MIN),
+            backoff_ms_max: BACKOFF_MS_MAX,
             // Threads do not get lost, and a reader of results may take any time.
             answer_ms_max: u64::MAX,
             stop_ms_max: if keeps_state { STOP_MS_MAX } else { u64::MAX },

@@ -189,7 +189,8 @@ impl SourceOperator {
             self.coordinator.close();
             self.advance();
         }
-        if self.coordinator.published() == Watermark::MAX {
+        // Not what is published by now: another worker may have ended the source since the capability was moved.
+        if self.has_come_to_the_end() {
             if self.sinks_saw_the_end() {
                 self.shared.checkpoints.input_ended();
             }
@@ -255,6 +256,11 @@ impl SourceOperator {
         if !self.coordinator.park(self.worker, Watermark(capability.time().event_time)) {
             self.activator.activate();
         }
+    }
+
+    /// Whether the capability stands at the end of time.
+    fn has_come_to_the_end(&self) -> bool {
+        self.capability.as_ref().is_some_and(|capability| Watermark(capability.time().event_time) == Watermark::MAX)
     }
 
     fn sinks_saw_the_end(&self) -> bool {

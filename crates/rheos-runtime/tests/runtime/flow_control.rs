@@ -85,3 +85,21 @@ fn a_window_that_fires_many_rows_waits_for_the_sink() {
     run(counting(source, watermark(0), count, sink), config).unwrap();
     assert_eq!(rows.lock().unwrap().len(), 170);
 }
+
+/// Workers come to a source at about the moment at which another one ends it. Between two epochs nothing else would wake them.
+#[test]
+fn no_worker_sleeps_through_the_end_of_a_source() {
+    for _ in 0..rheos_testkit::cases(100).cases {
+        let traffic: Arc<Traffic> = Arc::default();
+        let mut graph = JobGraph::default();
+        for n in 0..16 {
+            let source = TestSource { splits: vec![vec![]], traffic: Arc::clone(&traffic), ..Default::default() };
+            let kind = NodeKind::Source { source: Arc::new(source), watermark: watermark(0) };
+            let from = graph.add(format!("source {n}"), kind, vec![]);
+            let sink = NodeKind::Sink(Arc::new(TestSink::new(schema(), &traffic)));
+            graph.add(format!("sink {n}"), sink, vec![edge(from, Exchange::Hash(vec![0]))]);
+        }
+        let config = RunConfig { parallelism: 4, epoch_interval_ms: 3_600_000, ..Default::default() };
+        run(graph, config).unwrap();
+    }
+}
