@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
@@ -95,6 +96,17 @@ impl OperatorInit {
     }
 }
 
+/// Which rows of an input that only grows count: a row does not, once one has come for its partition that stands before it by a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstBy {
+    /// Columns of the rows. Those that agree in all of them are a partition.
+    pub partition_by: Vec<usize>,
+    /// The column, whose equal values leave it open which row is first.
+    pub column: usize,
+    /// How its values are ordered.
+    pub options: SortOptions,
+}
+
 /// Makes one operator a worker. Part of the job graph, so it is shared and says what it is.
 pub trait OperatorFactory: Send + Sync + fmt::Debug {
     /// The operator of one worker.
@@ -145,6 +157,18 @@ pub trait OperatorFactory: Send + Sync + fmt::Debug {
     /// Whether, of two inputs that end, it keeps the rows of one until the other has ended: then that other is better read first.
     fn keeps_until_an_end(&self) -> bool {
         false
+    }
+
+    /// Which rows of its only input count, where others never do. `None`: each may.
+    fn wants_first(&self) -> Option<FirstBy> {
+        None
+    }
+
+    /// The same, but it may leave out results that count for nobody who [wants](Self::wants_first) `first` alone. Its only reader does.
+    /// `None`: it cannot.
+    fn giving_first(&self, first: &FirstBy) -> Option<Arc<dyn OperatorFactory>> {
+        let _ = first;
+        None
     }
 
     /// Whether rows pass as they are, but for columns that are left out or change their places: it then has no part in the ids of

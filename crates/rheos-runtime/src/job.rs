@@ -42,7 +42,7 @@ use crate::splits::{SplitCoordinator, found};
 use crate::suspects::Suspects;
 use crate::time::{EpochTime, frontier_parts};
 use crate::uploads::{self, Uploads};
-use crate::{adapter, folders, order, sink, source, union};
+use crate::{adapter, first_rows, folders, order, sink, source, union};
 
 /// The credit of a source worker, and of an operator that emits on its own, unless a job sets another.
 ///
@@ -198,6 +198,7 @@ pub(crate) fn run_generation(
     suspects: &Suspects,
 ) -> Result<JobReport, Failed> {
     let (checkpoints, inbox) = Checkpoints::new();
+    let graph = first_rows::narrowed(graph);
     let prepared = config.check().and_then(|()| prepare(graph, config, control, checkpoints));
     let prepared = prepared.map(|shared| shared.map(|shared| JobShared { suspects: suspects.clone(), ..shared }));
     match prepared {

@@ -9,6 +9,7 @@
 //!   closings.rs  how far operators may come in an epoch that others have left
 //!   chain.rs     fused stateless operators
 //!   union.rs     inputs put together under one schema
+//!   order.rs     which source is read first; first_rows.rs: steps that need not give all their rows
 //!   sink.rs      writers, staging; parts.rs puts together what a worker has to say of an epoch
 //!   checkpoints.rs  the thread that announces epochs and, when all workers have told, commits (on errands.rs)
 //!   beginning.rs finds the checkpoint that the job goes on from; uploads.rs stores what operators changed
@@ -31,6 +32,7 @@ mod control;
 mod errands;
 mod event_times;
 mod exchange;
+mod first_rows;
 mod folders;
 mod intake;
 mod job;

@@ -20,8 +20,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_physical_expr::PhysicalSortExpr;
+use datafusion_physical_expr::expressions::Column;
 use rheos_core::change;
-use rheos_core::operator::OperatorInit;
+use rheos_core::operator::{FirstBy, OperatorInit};
 use rheos_core::{Error, Exchange, Operator, OperatorFactory, Result};
 
 use crate::keyed::row_codec::RowCodec;
@@ -83,7 +84,7 @@ impl UpdateRankFactory {
             let Some(field) = rows.fields().get(*at) else {
                 return Err(Error::internal("PARTITION BY a column that is not there"));
             };
-            let column = datafusion_physical_expr::expressions::Column::new(field.name(), *at);
+            let column = Column::new(field.name(), *at);
             check_key(&(Arc::new(column) as _), &rows, 150, "PARTITION BY")?;
         }
         for key in &spec.order_by {
@@ -151,6 +152,15 @@ impl OperatorFactory for UpdateRankFactory {
         }
         facts.extend(spec.limit.map(|limit| ("limit".into(), limit.to_string())));
         facts
+    }
+
+    fn wants_first(&self) -> Option<FirstBy> {
+        let spec = &self.spec;
+        // Where rows are let go by time, one that stood behind another may become the first.
+        let is_settled = spec.limit == Some(1) && spec.state_ttl_ms.is_none() && !change::has_weights(&spec.input);
+        let order = spec.order_by.first().filter(|_| is_settled)?;
+        let column = order.expr.downcast_ref::<Column>()?.index();
+        Some(FirstBy { partition_by: spec.partition_by.clone(), column, options: order.options })
     }
 
     fn has_time_to_live(&self) -> bool {

@@ -13,6 +13,7 @@ use rheos_core::Result;
 use rheos_core::letters::DeadLetter;
 use rheos_core::operator::CHUNK_ROWS_MAX;
 
+use super::first_pairs::{FirstPairs, Rank};
 use super::key_table::KeyTable;
 use super::side::{Pairs, PairsOf, Place, Side};
 use super::spec::Plan;
@@ -34,6 +35,8 @@ pub(crate) struct Matching {
     failed: Option<FailedPairs>,
     /// Rows that make a chunk, by the size of the rows.
     chunk_rows: usize,
+    /// Where readers want the first pairs alone.
+    first: Option<FirstPairs>,
 }
 
 enum Stage {
@@ -48,8 +51,17 @@ struct Cursor {
     row: usize,
     /// The next candidate for the row before `row`.
     chain: Option<usize>,
-    /// The keys of the batch, once it is begun.
-    keys: Option<(EncodedKeys, Option<NullBuffer>)>,
+    /// What the batch looks up, once it is begun.
+    lookups: Option<Lookups>,
+}
+
+/// What the rows of a batch look up.
+struct Lookups {
+    keys: EncodedKeys,
+    /// Which rows can join at all; `None`: all.
+    joinable: Option<NullBuffer>,
+    /// Where only the first pairs count.
+    ranks: Option<Vec<Rank>>,
 }
 
 impl Matching {
@@ -93,7 +105,8 @@ impl Matching {
         let table = build_table(plan, &keys[build], &sides[build])?;
         let chunk_rows = sides.iter().filter_map(Side::chunk_rows).min().unwrap_or(CHUNK_ROWS_MAX);
         let stage = first_stage(&sides[build]);
-        Ok(Self { sides, probe, table, stage, failed, chunk_rows })
+        let first = FirstPairs::try_new(plan, probe, sides[build].rows())?;
+        Ok(Self { sides, probe, table, stage, failed, chunk_rows, first })
     }
 
     /// More rows that look up, in the place of those before, which are done.
@@ -129,7 +142,10 @@ impl Matching {
             && let Some(residual) = &plan.residual
         {
             let mask = residual.mask(&PairsOf(&pairs, &self.sides), self.failed.as_mut())?;
-            pairs.retain(&mask);
+            pairs.retain(|at| mask.value(at));
+        }
+        if let Some(first) = &mut self.first {
+            first.retain(&mut pairs, 1 - self.probe, &self.sides);
         }
         for side in [LEFT, RIGHT] {
             if plan.rest[side].is_some() {
@@ -151,32 +167,52 @@ impl Matching {
         new_batch(&plan.schema, columns, pairs.len()).map(Some)
     }
 
-    /// Pairs of equal keys, as many as make a chunk. `false`: these were the last.
+    /// Pairs of equal keys, as many as make a chunk, but for those that cannot be wanted. `false`: these were the last.
     fn candidates(&self, cursor: &mut Cursor, pairs: &mut Pairs, plan: &Plan, keys: &RowKeys) -> Result<bool> {
         let (probe, build) = (&self.sides[self.probe], &self.sides[1 - self.probe]);
         let one_is_enough = !plan.emits_pairs && plan.residual.is_none();
-        while pairs.len() < self.chunk_rows {
+        let mut left_out = 0;
+        while pairs.len() + left_out < self.chunk_rows {
             if let Some(candidate) = cursor.chain {
-                pairs.places[self.probe].push((cursor.batch, cursor.row - 1));
-                pairs.places[1 - self.probe].push(build.place(candidate));
                 cursor.chain = if one_is_enough { None } else { self.table.next(candidate) };
+                let row = cursor.row - 1;
+                if let Some(first) = &self.first {
+                    let ranks = cursor.lookups.as_ref().and_then(|lookups| lookups.ranks.as_ref());
+                    let rank = ranks.map_or(0, |ranks| ranks[row]);
+                    if !first.may_be_first(candidate, rank) {
+                        left_out += 1;
+                        continue;
+                    }
+                    pairs.ranks.push(rank);
+                }
+                pairs.places[self.probe].push((cursor.batch, row));
+                pairs.places[1 - self.probe].push(build.place(candidate));
                 continue;
             }
             let Some(batch) = probe.batches().get(cursor.batch) else { return Ok(false) };
             if cursor.row == batch.num_rows() {
-                (cursor.batch, cursor.row, cursor.keys) = (cursor.batch + 1, 0, None);
+                (cursor.batch, cursor.row, cursor.lookups) = (cursor.batch + 1, 0, None);
                 continue;
             }
-            let (encoded, joinable) = match &mut cursor.keys {
+            let lookups = match &mut cursor.lookups {
                 Some(known) => known,
-                None => cursor.keys.insert(encode(plan, keys, batch)?),
+                None => cursor.lookups.insert(self.lookups(plan, keys, batch)?),
             };
-            if joinable.as_ref().is_none_or(|j| j.is_valid(cursor.row)) {
-                cursor.chain = self.table.first(encoded.get(cursor.row));
+            if lookups.joinable.as_ref().is_none_or(|j| j.is_valid(cursor.row)) {
+                cursor.chain = self.table.first(lookups.keys.get(cursor.row));
             }
             cursor.row += 1;
         }
         Ok(true)
+    }
+
+    fn lookups(&self, plan: &Plan, keys: &RowKeys, batch: &RecordBatch) -> Result<Lookups> {
+        let values = keys.values(batch)?;
+        Ok(Lookups {
+            keys: keys.encode_values(&values)?,
+            joinable: joinable_rows(plan.null_equality, &values),
+            ranks: self.first.as_ref().map(|first| first.ranks(batch)).transpose()?,
+        })
     }
 
     fn emit_rest(&mut self, side: usize, next: usize, plan: &Plan) -> Result<Option<RecordBatch>> {
@@ -211,7 +247,7 @@ impl Matching {
 fn first_stage(build: &Side) -> Stage {
     match build.rows() {
         0 => Stage::Rest { side: LEFT, next: 0 },
-        _ => Stage::Probe(Cursor { batch: 0, row: 0, chain: None, keys: None }),
+        _ => Stage::Probe(Cursor { batch: 0, row: 0, chain: None, lookups: None }),
     }
 }
 
@@ -224,9 +260,4 @@ fn build_table(plan: &Plan, keys: &RowKeys, side: &Side) -> Result<KeyTable> {
         joinable.push((batch.num_rows(), joinable_rows(plan.null_equality, &values)));
     }
     Ok(KeyTable::new(encoded, &joinable))
-}
-
-fn encode(plan: &Plan, keys: &RowKeys, batch: &RecordBatch) -> Result<(EncodedKeys, Option<NullBuffer>)> {
-    let values = keys.values(batch)?;
-    Ok((keys.encode_values(&values)?, joinable_rows(plan.null_equality, &values)))
 }

@@ -6,8 +6,10 @@
 //!   right ─► hash exchange by key ─┴───────────────────────┴ when both watermarks are at the window's end
 //! ```
 //! The parts: `spec` (what is joined, and the shape of the result), `operator` (waiting and firing), `key_table` (rows by
-//! key), `matching` (one window on its way out: a cursor, never the whole product), `side` (its rows, and pairs of them).
+//! key), `matching` (one window on its way out: a cursor, never the whole product), `side` (its rows, and pairs of them),
+//! `first_pairs` (pairs that need not go out, where readers want the first alone).
 
+mod first_pairs;
 mod key_table;
 pub(crate) mod matching;
 mod operator;
@@ -17,7 +19,7 @@ pub(crate) mod spec;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use rheos_core::operator::OperatorInit;
+use rheos_core::operator::{FirstBy, OperatorInit};
 use rheos_core::{Exchange, Operator, OperatorFactory, Result};
 
 use crate::joining::{Letters, keys, kind};
@@ -69,6 +71,11 @@ impl OperatorFactory for WindowJoinFactory {
 
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.plan.schema)
+    }
+
+    fn giving_first(&self, first: &FirstBy) -> Option<Arc<dyn OperatorFactory>> {
+        let plan = Plan::giving_first(&self.spec, first).filter(|_| self.letters.is_none())?;
+        Some(Arc::new(Self { plan: Arc::new(plan), ..self.clone() }))
     }
 
     fn keeps_until_an_end(&self) -> bool {

@@ -1,9 +1,10 @@
 //! The rows of one side in a window that fires, and pairs of them.
 
-use arrow::array::{ArrayRef, BooleanArray, BooleanBufferBuilder};
+use arrow::array::{ArrayRef, BooleanBufferBuilder};
 use arrow::record_batch::RecordBatch;
 use rheos_core::Result;
 
+use super::first_pairs::Rank;
 use crate::chunk_queue::chunk_rows;
 use crate::joining::Candidates;
 use crate::windowed_rows::{coalesce, gather, gather_columns};
@@ -84,6 +85,8 @@ impl Side {
 #[derive(Default)]
 pub(crate) struct Pairs {
     pub(crate) places: [Vec<Place>; 2],
+    /// Of each pair, where only the first count; else none.
+    pub(crate) ranks: Vec<Rank>,
 }
 
 impl Pairs {
@@ -91,15 +94,19 @@ impl Pairs {
         self.places[0].len()
     }
 
-    pub(crate) fn retain(&mut self, mask: &BooleanArray) {
-        for places in &mut self.places {
-            let mut index = 0;
-            places.retain(|_| {
-                index += 1;
-                mask.value(index - 1)
-            });
-        }
+    /// Those at whose places `keeps` says so.
+    pub(crate) fn retain(&mut self, keeps: impl Fn(usize) -> bool) {
+        retain(&mut self.ranks, &keeps);
+        self.places.iter_mut().for_each(|places| retain(places, &keeps));
     }
+}
+
+fn retain<T>(values: &mut Vec<T>, keeps: impl Fn(usize) -> bool) {
+    let mut at = 0;
+    values.retain(|_| {
+        at += 1;
+        keeps(at - 1)
+    });
 }
 
 /// Pairs, with the rows that they are of.

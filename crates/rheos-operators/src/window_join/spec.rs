@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use arrow::array::BooleanArray;
-use arrow::compute::filter_record_batch;
+use arrow::compute::{SortOptions, filter_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion_common::{JoinType, NullEquality};
 use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::Column;
+use rheos_core::operator::FirstBy;
 use rheos_core::{Error, Result};
 
 use crate::joining::keys;
 use crate::joining::kind::{self, Rest};
 use crate::joining::residual::Residual;
+use crate::joining::{LEFT, RIGHT};
 use crate::row_keys::RowKeys;
 use crate::windowed_rows::{Distribution, WindowColumns};
 
@@ -55,6 +58,10 @@ pub(crate) struct Plan {
     pub(crate) emits_pairs: bool,
     pub(crate) residual: Option<Residual>,
     pub(crate) null_equality: NullEquality,
+    /// Keys that are plain columns of each side.
+    key_columns: [Vec<usize>; 2],
+    /// Which results count, where not all do.
+    first: Option<FirstBy>,
 }
 
 impl Plan {
@@ -64,6 +71,7 @@ impl Plan {
         keys::check((&left.schema, &left.keys), (&right.schema, &right.keys))?;
         let rest = kind::rest(spec.kind);
         let both = kind::pair_fields(&left.schema, &right.schema);
+        let column = |key: &Arc<dyn PhysicalExpr>| Some(key.downcast_ref::<Column>()?.index());
         let residual = spec.filter.as_ref().map(|f| Residual::try_new(f, &both, left.schema.fields().len()));
         Ok(Self {
             schema: Arc::new(Schema::new(kind::output_fields(spec.kind, &left.schema, &right.schema))),
@@ -74,7 +82,32 @@ impl Plan {
             residual: residual.transpose()?,
             pairs: Arc::new(Schema::new(both)),
             null_equality: spec.null_equality,
+            key_columns: [left, right].map(|side| side.keys.iter().filter_map(column).collect()),
+            first: None,
         })
+    }
+
+    /// The same for readers to whom only the `first` results count. `None`: these cannot be told from the others here.
+    pub(crate) fn giving_first(spec: &WindowJoinSpec, first: &FirstBy) -> Option<Self> {
+        let plan = Self { first: Some(first.clone()), ..Self::try_new(spec).ok()? };
+        // A pair that fails ends the job, whether it would have been the first or not.
+        let never_fails = plan.residual.as_ref().is_none_or(|residual| !residual.may_fail());
+        let is_plain = spec.kind == JoinType::Inner && spec.left.window.is_none() && never_fails;
+        (is_plain && [LEFT, RIGHT].iter().any(|probe| plan.first_by(*probe).is_some())).then_some(plan)
+    }
+
+    /// The column of the rows of `probe` by which a pair stands before others of the same row of the other side: all of these are in
+    /// one partition.
+    pub(crate) fn first_by(&self, probe: usize) -> Option<(usize, SortOptions)> {
+        let first = self.first.as_ref()?;
+        let width = self.inputs[LEFT].fields().len();
+        let place = |at: usize| if at < width { (LEFT, at) } else { (RIGHT, at - width) };
+        let is_shared = |at: &usize| {
+            let (side, column) = place(*at);
+            side != probe || self.key_columns[side].contains(&column)
+        };
+        let (side, column) = place(first.column);
+        (side == probe && first.partition_by.iter().all(is_shared)).then_some((column, first.options))
     }
 
     /// The rows of an input but for those that can neither join nor go out by themselves: these need not wait.

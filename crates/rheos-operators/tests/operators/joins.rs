@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray};
-use arrow::compute::concat_batches;
+use arrow::compute::{SortOptions, concat_batches};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion_common::{JoinType, NullEquality};
@@ -11,7 +11,7 @@ use datafusion_expr::Operator;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::{Column, binary};
 use proptest::prelude::*;
-use rheos_core::operator::{Counter, OperatorInit};
+use rheos_core::operator::{Counter, FirstBy, OperatorInit};
 use rheos_core::{ErrorKind, Exchange, OperatorFactory, Watermark};
 use rheos_operators::{WindowColumns, WindowJoinFactory, WindowJoinInput, WindowJoinSpec};
 use rheos_testkit::{OperatorHarness, Routing, batch_of, sorted_rows};
@@ -242,6 +242,68 @@ proptest! {
         prop_assert_eq!(harness.open_windows(), 0);
     }
 
+    /// Readers that want the first pairs of each row of one side, by the value of the other: those come all, and none that there is not.
+    #[test]
+    fn a_join_for_the_first_pairs(
+        case in case(),
+        mut steps in steps(),
+        workers in 1usize..4,
+        ended in prop::option::of((0usize..2, 0usize..8)),
+        (looks_up, by_key) in (0usize..2, any::<bool>()),
+        (descending, nulls_first) in any::<(bool, bool)>(),
+    ) {
+        if let Some((input, at)) = ended {
+            end_input(&mut steps, input, at);
+        }
+        let case = Case { kind: JoinType::Inner, windowed: false, ..case };
+        let by_key = by_key && case.keyed;
+        // Of a side the key is column 2, and the value column 3.
+        let partition_by = if by_key { vec![4 * looks_up + 2] } else { (0..4).map(|at| 4 * (1 - looks_up) + at).collect() };
+        let first = FirstBy { partition_by, column: 4 * looks_up + 3, options: SortOptions { descending, nulls_first } };
+        let join = WindowJoinFactory::try_new(spec(&case)).unwrap();
+        let factory = join.giving_first(&first).unwrap();
+        let mut harness = OperatorHarness::new(factory.as_ref(), workers, routings(&join));
+        let mut sides: [Vec<Row>; 2] = [vec![], vec![]];
+        let mut got = vec![];
+        for step in &steps {
+            harness.batch_to(step.input, input(&step.rows)).unwrap();
+            sides[step.input].extend(&step.rows);
+            let bring_to = |harness: &mut OperatorHarness| {
+                step.watermarks.iter().enumerate().try_for_each(|(input, mark)| harness.watermark_from(input, *mark))
+            };
+            bring_to(&mut harness).unwrap();
+            if step.ends_epoch || step.restart.is_some() {
+                harness.end_epoch().unwrap();
+            }
+            if let Some(workers) = step.restart {
+                got.extend(harness.take_output());
+                let snapshot = harness.snapshot();
+                harness = OperatorHarness::restored(factory.as_ref(), workers, routings(&join), snapshot).unwrap();
+                bring_to(&mut harness).unwrap();
+            }
+        }
+        harness.end().unwrap();
+        got.extend(harness.take_output());
+        let mut left_out = nested_loops(&case, &sides[0], &sides[1]);
+        for pair in sorted_rows(&got) {
+            let at = left_out.iter().position(|other| *other == pair);
+            prop_assert!(at.is_some(), "{pair} is no pair, or came twice");
+            left_out.remove(at.unwrap());
+        }
+        let place = |pair: &String| {
+            let fields: Vec<&str> = pair.split('|').collect();
+            let value: Option<i64> = fields[first.column].parse().ok();
+            let order = (value.is_none() != nulls_first, value.map(|v| if descending { -v } else { v }));
+            (first.partition_by.iter().map(|at| fields[*at].to_string()).collect::<Vec<_>>(), order)
+        };
+        let given: Vec<_> = sorted_rows(&got).iter().map(place).collect();
+        for pair in &left_out {
+            let (partition, order) = place(pair);
+            let is_behind = given.iter().any(|(other, before)| *other == partition && *before < order);
+            prop_assert!(is_behind, "{pair} may be the first of its partition, and is missing");
+        }
+    }
+
     /// Workers that have come to different watermarks when the epoch ends: no window twice, none left out.
     #[test]
     fn workers_at_different_watermarks(
@@ -310,6 +372,35 @@ fn a_product_leaves_in_chunks_and_windows_in_order() {
 }
 
 /// The inputs' rows in hand-written form, and each kind's answer by hand.
+#[test]
+fn pairs_behind_the_first_stay_away() {
+    let case = Case { windowed: false, ..plain_case(JoinType::Inner) };
+    let join = |case: &Case| WindowJoinFactory::try_new(spec(case)).unwrap();
+    let by = |partition_by: &[usize], column| {
+        let options = SortOptions { descending: true, nulls_first: false };
+        FirstBy { partition_by: partition_by.to_vec(), column, options }
+    };
+    let rows = |values: &[i64]| input(&values.iter().map(|v| (None, Some(1), Some(*v))).collect::<Vec<_>>());
+    let factory = join(&case).giving_first(&by(&[3], 7)).unwrap();
+    let mut harness = OperatorHarness::new(factory.as_ref(), 1, routings(&join(&case)));
+    harness.batch_to(0, rows(&[1])).unwrap();
+    harness.watermark_from(0, i64::MAX).unwrap();
+    let mut given = |values: &[i64]| {
+        harness.batch_to(1, rows(values)).unwrap();
+        sorted_rows(&harness.take_output())
+    };
+    let pair = |value: i64| format!("null|null|k1|1|null|null|k1|{value}");
+    assert_eq!(given(&[3, 5, 4, 5]), [pair(5), pair(5)]);
+    assert_eq!(given(&[4, 2]), Vec::<String>::new());
+    assert_eq!(given(&[5, 7, 6]), [pair(7)]);
+    // The value of the side that looks up is the order; the partition is of the other side, or the key.
+    for (partition_by, is_possible) in [(vec![3], true), (vec![2, 6], true), (vec![7], false), (vec![3, 5], false)] {
+        assert_eq!(join(&case).giving_first(&by(&partition_by, 7)).is_some(), is_possible, "{partition_by:?}");
+    }
+    let others = [Case { windowed: true, ..case.clone() }, Case { kind: JoinType::Left, ..case.clone() }];
+    assert!(others.iter().all(|case| join(case).giving_first(&by(&[3], 7)).is_none()));
+}
+
 #[test]
 fn kinds_by_hand() {
     let left: [Row; 3] = [(Some(0), Some(1), Some(10)), (Some(0), Some(2), Some(20)), (Some(0), None, Some(30))];
