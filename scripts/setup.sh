@@ -53,8 +53,14 @@ need_shells() {
     for shell in bash zsh fish; do
         command -v "$shell" >/dev/null 2>&1 || missing="$missing $shell"
     done
+    [ -e /usr/share/bash-completion/bash_completion ] || missing="$missing bash-completion"
     # Names of packages, one a word.
     [ -z "$missing" ] || apt_install $missing
+}
+
+# Draws what `rheos explain --format dot` says.
+need_graphviz() {
+    command -v dot >/dev/null 2>&1 || apt_install graphviz
 }
 
 # Counts instructions.

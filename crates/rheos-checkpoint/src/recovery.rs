@@ -291,7 +291,8 @@ fn lacks(manifest: &Manifest, dropped: &[Dropped]) -> Error {
     let list = dropped.iter().map(Dropped::to_string).collect::<Vec<_>>().join("; ");
     let message = format!("the program has no operator for what checkpoint {} holds: {list}", manifest.entry);
     Error::invalid(611, message).with_hint(
-        "name operators by '/*+ id('...') */' to keep their ids, or give '--allow-dropped-state' if this may be lost",
+        "run the program as it was, or give '--allow-dropped-state' if this may be lost; operators that had names from the start, as in \
+         '/*+ id('...') */', keep their state where the program around them changes",
     )
 }
 
@@ -314,16 +315,20 @@ fn newest(
             }
             Entry::Claim(_) | Entry::Committed(_) | Entry::Retired => continue,
         };
-        if let (Some(why), Some((_, cause))) = (limit.forbids(Some(manifest), options.duplicates), skipped.first()) {
-            let message = format!("{cause}; and the job cannot go back to checkpoint {number}: {why}");
-            return Err(Error::new(ErrorKind::Corrupt, 606, message).with_hint(format!(
-                "put the damaged file back from a copy, or give '--from {number} --accept-duplicates'"
-            )));
-        }
         match verify(manifest, checks) {
             Verdict::Unknown(step) => return Ok(Usable::Verify(step)),
             Verdict::Damaged(why) => skipped.push((*number, why)),
-            Verdict::Whole => return Ok(Usable::Checkpoint(Arc::clone(manifest), skipped)),
+            Verdict::Whole => {
+                // With nothing passed over, nobody goes back.
+                let forbids = skipped.first().zip(limit.forbids(Some(manifest), options.duplicates));
+                let Some(((_, cause), why)) = forbids else {
+                    return Ok(Usable::Checkpoint(Arc::clone(manifest), skipped));
+                };
+                let message = format!("{cause}; and the job cannot go back to checkpoint {number}: {why}");
+                return Err(Error::new(ErrorKind::Corrupt, 606, message).with_hint(format!(
+                    "put the damaged file back from a copy, or give '--from {number} --accept-duplicates'"
+                )));
+            }
         }
     }
     let cause = skipped.first().map_or("no checkpoint is left", |(_, why)| why.as_str());
@@ -397,7 +402,10 @@ fn named(
         Verdict::Unknown(step) => Ok(Usable::Verify(step)),
         Verdict::Whole => Ok(Usable::Checkpoint(Arc::clone(manifest), Vec::new())),
         Verdict::Damaged(why) => Err(Error::new(ErrorKind::Corrupt, 607, format!("{what} cannot be restored: {why}"))
-            .with_hint("put the damaged file back from a copy, or take another checkpoint")),
+            .with_hint(
+                "put the damaged file back from a copy, or take another checkpoint: 'rheos checkpoint verify' shows which are whole; if \
+                 none is, '--from none --accept-duplicates' starts without state, and writes all output once more",
+            )),
     }
 }
 

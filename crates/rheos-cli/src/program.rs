@@ -181,5 +181,6 @@ pub(crate) fn write_failed(error: std::io::Error) -> anyhow::Error {
     if error.kind() == std::io::ErrorKind::BrokenPipe {
         return Failure::BrokenPipe.into();
     }
-    Failure::plain(Error::new(ErrorKind::External, 506, format!("cannot write to stdout: {error}"))).into()
+    let error = Error::new(ErrorKind::External, 506, format!("cannot write to stdout: {error}"));
+    Failure::plain(error.with_hint("look at where the output goes, or insert into a table of files")).into()
 }

@@ -32,9 +32,10 @@ pub(crate) fn shape(
     let given = plan.schema().columns();
     if given.len() != targets.len() {
         let names: Vec<_> = targets.iter().map(|t| schema.field(*t).name().as_str()).collect();
+        let columns = if targets.len() == 1 { "column" } else { "columns" };
         let error = Error::invalid(
             143,
-            format!("'{table}' takes {} columns, but the query gives {}", targets.len(), given.len()),
+            format!("'{table}' takes {} {columns}, but the query gives {}", targets.len(), given.len()),
         )
         .with_hint(format!("select exactly: {}", names.join(", ")));
         return Err(with(error, at));

@@ -33,7 +33,7 @@ const EIO: i32 = 5;
 
 pub(crate) fn full(place: &str, cause: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::External, 621, format!("no space is left for '{place}': {cause}"))
-        .with_hint("make space; a job that runs goes on meanwhile and tries again")
+        .with_hint("make space; a job that has started goes on meanwhile and tries again")
 }
 
 /// What was stored and somebody has removed, or the folder of it.

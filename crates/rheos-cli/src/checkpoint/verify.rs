@@ -92,11 +92,16 @@ fn told(verified: &[Verified]) -> Result<()> {
     let message = match (damaged, claims) {
         (0, 0) => return Ok(()),
         (0, _) => format!("no checkpoint is damaged; of the records of when runs began, {claims} cannot be read"),
-        _ => format!("{damaged} of {} checkpoints are damaged", all().count()),
+        _ => format!("{damaged} of {} checkpoints {} damaged", all().count(), if damaged == 1 { "is" } else { "are" }),
     };
     let hint = match damaged {
         0 => "put the files back from a copy; checkpoints are restored without them",
         _ if verified.len() > 1 => "a run that is given both places takes from each what the other has lost",
+        // Of one that was asked for, nothing is known of the others.
+        _ if damaged > 1 && damaged == all().count() => {
+            "put the files back from a copy, which a run with --copy-dir does by itself; without one, '--from none --accept-duplicates' \
+             starts without state, and writes all output once more"
+        }
         _ if verified.iter().any(|v| v.newest_is_damaged) => {
             "put the files back from a copy, which a run with --copy-dir does by itself; going back to an older checkpoint is \
              refused where output would show twice, unless '--from' names it with '--accept-duplicates'"

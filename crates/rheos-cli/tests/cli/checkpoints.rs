@@ -266,7 +266,7 @@ fn the_copy_is_verified_too() {
     fs::write(sandbox.path("copy/objects/g1-w0-e17"), &OBJECT[..100]).unwrap();
     sandbox.run(&["checkpoint", "verify", "state", "4"]).expect_code(0);
     let damaged = sandbox.run(&verify);
-    damaged.expect_code(3).expect_talk("1 of 2 checkpoints are damaged").expect_talk("each what the other has lost");
+    damaged.expect_code(3).expect_talk("1 of 2 checkpoints is damaged").expect_talk("each what the other has lost");
     assert!(damaged.stdout.contains("copy   4       g1-w0-e17  damaged: "), "{}", damaged.stdout);
     let json = sandbox.run(&[&verify[..], &["-o", "json"]].concat());
     let json: serde_json::Value = serde_json::from_str(&json.expect_code(3).stdout).unwrap();

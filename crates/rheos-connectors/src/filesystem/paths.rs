@@ -276,7 +276,7 @@ fn folder_hint(folder: &Path, name: Option<&str>) -> String {
         if folder.as_os_str().is_empty() { "the working directory".into() } else { format!("'{}'", shown(folder)) };
     let real = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let Ok(entries) = fs::read_dir(real) else {
-        return format!("{shown_folder} does not exist or cannot be read");
+        return format!("correct the path, or make the folder: {shown_folder} does not exist or cannot be read");
     };
     let mut names: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
     names.sort();

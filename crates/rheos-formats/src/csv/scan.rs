@@ -53,7 +53,7 @@ impl CsvScanner {
         self.fields
     }
 
-    /// Takes the names of the file's columns. Errors: `Invalid` where a wanted column is not among them.
+    /// Takes the names of the file's columns. Errors: `Invalid` where a wanted column is not among them, or is there twice.
     pub(crate) fn set_header(&mut self, record: &[u8]) -> Result<()> {
         let header = header_names(record, &self.options)?;
         if header.iter().all(String::is_empty) {
@@ -67,6 +67,12 @@ impl CsvScanner {
                 let hint = missing_column(name, &header, "the header names");
                 return Err(Error::invalid(204, format!("the header has no column '{name}'")).with_hint(hint));
             };
+            if let Some(second) = header.iter().skip(field + 1).position(|other| *other == header[field]) {
+                let places = (field + 1, field + 2 + second);
+                let message =
+                    format!("the header names '{}' twice, as columns {} and {}", header[field], places.0, places.1);
+                return Err(Error::invalid(205, message).with_hint("give each column of the file a name of its own"));
+            }
             self.wanted.push((field, tape));
         }
         self.wanted.sort_unstable();
@@ -205,7 +211,9 @@ pub(crate) fn header_names(record: &[u8], options: &CsvOptions) -> Result<Vec<St
             FieldEnd::At(cell, stop) => {
                 let text = cell.bytes(record).to_vec();
                 let text = String::from_utf8(text).map_err(|_| {
-                    Error::invalid(205, "the header is not valid UTF-8").with_hint("check the 'format' of the file")
+                    Error::invalid(205, "the header is not valid UTF-8").with_hint(
+                        "convert the file to UTF-8, as by iconv; if it is no csv at all, correct its 'format'",
+                    )
                 })?;
                 let quote = char::from(options.quote).to_string();
                 names.push(text.replace(&quote.repeat(2), &quote).trim().to_string());
@@ -284,6 +292,21 @@ mod tests {
                 prop_assert_eq!(places(&quick), places(&slow));
             }
         }
+    }
+
+    #[test]
+    fn a_column_that_the_header_names_twice_is_refused_where_it_is_read() {
+        let options = CsvOptions { header: true, ..CsvOptions::default() };
+        let header = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            CsvScanner::new(options.clone(), &names, &[0]).set_header(b"b,a,c,a")
+        };
+        let error = header(&["a"]).unwrap_err();
+        assert_eq!(
+            (error.code().as_str(), error.message()),
+            ("R0205", "the header names 'a' twice, as columns 2 and 4")
+        );
+        header(&["c"]).unwrap();
     }
 
     #[test]

@@ -28,16 +28,21 @@ pub(crate) struct WindowJoin {
     letters: Option<Letters>,
     keys: [RowKeys; 2],
     inputs: [WindowedRows; 2],
-    /// The window that is on its way out.
-    matching: Option<Matching>,
-    /// Of two bounded inputs, the one that has ended.
-    ended: Option<usize>,
-    /// `matching` takes the rows of the other as they come.
-    is_streaming: bool,
+    stage: Stage,
     queue: ChunkQueue,
     /// Windows that end by this have fired, once nothing is on its way out.
     watermark_ms: i64,
     state: WindowState,
+}
+
+/// What is done with the rows that wait.
+enum Stage {
+    /// Nothing yet. Of two bounded inputs, one may have ended.
+    Waiting { ended: Option<usize> },
+    /// They are of the window that is on its way out.
+    Firing(Matching),
+    /// They are of the bounded input that has ended. Those of the other look them up as they come.
+    Streaming(Matching),
 }
 
 impl WindowJoin {
@@ -58,9 +63,7 @@ impl WindowJoin {
                 RowKeys::try_unordered(&right.keys, &right.schema)?,
             ],
             inputs: [rows("left", LEFT, left.window), rows("right", RIGHT, right.window)],
-            matching: None,
-            ended: None,
-            is_streaming: false,
+            stage: Stage::Waiting { ended: None },
             queue: ChunkQueue::default(),
             watermark_ms: i64::MIN,
             state: WindowState::new(&plan.distributions[LEFT], init),
@@ -83,11 +86,15 @@ impl WindowJoin {
     }
 
     fn has_work(&self) -> bool {
-        match (&self.matching, self.is_streaming) {
-            (Some(matching), true) => !matching.is_done(),
-            (matching, false) => matching.is_some() || self.due().is_some(),
-            (None, true) => false,
+        match &self.stage {
+            Stage::Waiting { .. } => self.due().is_some(),
+            Stage::Firing(_) => true,
+            Stage::Streaming(matching) => !matching.is_done(),
         }
+    }
+
+    fn is_streaming(&self) -> bool {
+        matches!(self.stage, Stage::Streaming(_))
     }
 
     /// Whether the rows of one input need not wait for its end, now that the other has ended.
@@ -98,21 +105,20 @@ impl WindowJoin {
 
     /// Begins with it once it pays: the smaller side is to be in the table.
     fn stream_if_it_pays(&mut self) -> Result<()> {
-        let Some(ended) = self.ended.filter(|_| !self.is_streaming) else { return Ok(()) };
+        let Stage::Waiting { ended: Some(ended) } = self.stage else { return Ok(()) };
         if self.inputs[1 - ended].rows() < self.inputs[ended].rows() {
             return Ok(());
         }
         let (kept, drained) = (self.inputs[ended].all(), self.inputs[1 - ended].drain());
         let rows = if ended == LEFT { [kept, drained] } else { [drained, kept] };
-        self.matching = Some(Matching::streaming(&self.plan, &self.keys, rows, 1 - ended)?);
-        self.is_streaming = true;
+        self.stage = Stage::Streaming(Matching::streaming(&self.plan, &self.keys, rows, 1 - ended)?);
         Ok(())
     }
 
     /// The other input has ended, too.
     fn end_streaming(&mut self) {
         self.inputs.iter_mut().for_each(|input| drop(input.drain()));
-        (self.matching, self.ended, self.is_streaming) = (None, None, false);
+        self.stage = Stage::Waiting { ended: None };
     }
 
     /// The next window that is to fire.
@@ -123,15 +129,16 @@ impl WindowJoin {
 
     /// One bounded step. `false`: nothing is due.
     fn step(&mut self, ctx: &mut OperatorContext) -> Result<bool> {
-        let matching = match &mut self.matching {
-            Some(matching) if self.is_streaming && matching.is_done() => return Ok(false),
-            Some(matching) => matching,
-            None => {
-                let Some(window) = self.due() else { return Ok(false) };
-                let rows = self.inputs.each_mut().map(|input| input.take(window));
-                let failed = self.letters.as_ref().map(|_| FailedPairs::new(&self.plan.pairs));
-                self.matching.insert(Matching::try_new(&self.plan, &self.keys, rows, failed)?)
-            }
+        if let Stage::Waiting { .. } = self.stage {
+            let Some(window) = self.due() else { return Ok(false) };
+            let rows = self.inputs.each_mut().map(|input| input.take(window));
+            let failed = self.letters.as_ref().map(|_| FailedPairs::new(&self.plan.pairs));
+            self.stage = Stage::Firing(Matching::try_new(&self.plan, &self.keys, rows, failed)?);
+        }
+        let (matching, is_window) = match &mut self.stage {
+            Stage::Firing(matching) => (matching, true),
+            Stage::Streaming(matching) if !matching.is_done() => (matching, false),
+            Stage::Streaming(_) | Stage::Waiting { .. } => return Ok(false),
         };
         if let Some(results) = matching.step(&self.plan, &self.keys)? {
             self.queue.push(results);
@@ -139,8 +146,8 @@ impl WindowJoin {
         if let Some(Letters { operator_id, table }) = &self.letters {
             emit(&matching.take_letters(), operator_id, table, ctx)?;
         }
-        if matching.is_done() && !self.is_streaming {
-            self.matching = None;
+        if is_window && matching.is_done() {
+            self.stage = Stage::Waiting { ended: None };
         }
         Ok(true)
     }
@@ -149,21 +156,27 @@ impl WindowJoin {
 impl Operator for WindowJoin {
     fn on_batch(&mut self, input: usize, batch: RecordBatch, ctx: &mut OperatorContext) -> Result<Progress> {
         let batch = self.plan.useful(input, &self.keys[input], batch)?;
-        if let Some(matching) = self.matching.as_mut().filter(|m| self.is_streaming && m.probe == input) {
+        if let Stage::Streaming(matching) = &mut self.stage
+            && matching.probe == input
+        {
             matching.feed(batch)?;
             return self.fire(ctx);
         }
         self.inputs[input].add(batch, self.watermark_ms, ctx)?;
         self.stream_if_it_pays()?;
-        if self.is_streaming { self.fire(ctx) } else { Ok(Progress::Done) }
+        if self.is_streaming() { self.fire(ctx) } else { Ok(Progress::Done) }
     }
 
     fn on_watermark(&mut self, change: WatermarkChange, ctx: &mut OperatorContext) -> Result<Progress> {
         let is_over = change.combined == Watermark::MAX;
-        if is_over && self.is_streaming {
+        if is_over && self.is_streaming() {
             self.end_streaming();
-        } else if change.watermark == Watermark::MAX && !is_over && self.may_stream(change.input) {
-            self.ended = Some(change.input);
+        } else if change.watermark == Watermark::MAX
+            && !is_over
+            && self.may_stream(change.input)
+            && let Stage::Waiting { ended } = &mut self.stage
+        {
+            *ended = Some(change.input);
             self.stream_if_it_pays()?;
         }
         self.watermark_ms = self.watermark_ms.max(change.combined.ms());

@@ -166,8 +166,9 @@ fn mistake(message: &str, tokens: &[TokenWithSpan], found: Option<usize>) -> (St
         }
         (Some(Token::Comma), Token::RParen) => "there is a ',' too much before it",
         (_, Token::RParen) if unbalanced(&tokens[..=i]) => "there is a ')' too much",
-        (_, Token::Word(w)) if w.value.eq_ignore_ascii_case("emit") => {
-            "EMIT is not supported yet; windows fire when they are complete"
+        // As an alias the word itself is no mistake.
+        (Some(Token::Word(w)), _) | (_, Token::Word(w)) if w.value.eq_ignore_ascii_case("emit") => {
+            "at the end of a query stands EMIT CHANGES, EMIT FINAL or EMIT ON WINDOW CLOSE"
         }
         (_, Token::Word(_) | Token::SingleQuotedString(_) | Token::Number(..))
             if message.contains("end of statement") =>

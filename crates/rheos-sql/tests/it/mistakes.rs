@@ -286,7 +286,7 @@ const CASES: &[Case] = &[
         "CREATE TABLE x (a INT, o BIGINT METADATA FROM 'offset') WITH ('connector' = 'endless'); \
          INSERT INTO x SELECT 1, 2",
         "R0143",
-        "'x' takes 1 columns, but the query gives 2",
+        "'x' takes 1 column, but the query gives 2",
         "select exactly: a",
         "",
     ),

@@ -41,17 +41,20 @@ pub struct LocalStore {
 struct Taken {
     _lock: FolderLock,
     home: Home,
+    /// The run has made the folder.
+    is_new: bool,
 }
 
 impl LocalStore {
-    /// The folder of a job, for the one run that uses it. It is made if it is not there; what an unfinished write has left is
-    /// removed.
+    /// The folder of a job, for the one run that uses it. It is made if it is not there, and goes again if the run stores nothing; what
+    /// an unfinished write has left is removed.
     ///
     /// Errors: `InUse` (R0623) if another run uses it, `Invalid` (R0625) if it holds other things or is no folder. Later, of all calls:
     /// `External` (R0647) while it is removed, renamed, or another folder stands in its place.
     pub fn open(folder: &Path) -> Result<Self> {
         let shown = folder.display().to_string();
         check_is_folder(folder)?;
+        let is_new = !folder.exists();
         make_root(folder).map_err(|e| io_error("make the folder", &shown, &e))?;
         let folder = fs::canonicalize(folder).map_err(|e| io_error("open", &shown, &e))?;
         check_contents(&folder)?;
@@ -61,7 +64,7 @@ impl LocalStore {
             make_folder(path).map_err(|e| io_error("make the folder", &path.display().to_string(), &e))?;
         }
         let home = Home::hold([folder.clone()].into_iter().chain(inner))?;
-        let taken = Some(Taken { _lock: lock, home });
+        let taken = Some(Taken { _lock: lock, home, is_new });
         let store = Self { folder, taken, next_temporary: AtomicU64::new(0) };
         store.remove_leftovers(&store.folder, 0)?;
         Ok(store)
@@ -181,6 +184,20 @@ impl LocalStore {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for LocalStore {
+    /// A run that was refused leaves no folder behind: where its input lies, the next run would take it for input.
+    fn drop(&mut self) {
+        if self.taken.as_ref().is_some_and(|taken| taken.is_new) {
+            // Folders with something in them stay.
+            let is_empty =
+                [names::JOURNAL, names::OBJECTS].iter().all(|name| fs::remove_dir(self.folder.join(name)).is_ok());
+            if is_empty && fs::remove_file(self.folder.join(LOCK)).is_ok() {
+                let _ = fs::remove_dir(&self.folder);
+            }
+        }
     }
 }
 

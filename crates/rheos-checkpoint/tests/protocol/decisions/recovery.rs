@@ -115,6 +115,10 @@ fn damage_goes_back_as_far_as_output_was_released_and_no_further() {
     }
     assert!(error.hint().unwrap().contains("--from 2 --accept-duplicates"));
     assert_eq!(restores(&released, &["b"], &from_entry(2, Duplicates::Accepted)), 2);
+    // What is damaged as well is not advised.
+    let none = recover(&released, &["a", "b"], &newest()).unwrap_err();
+    assert_eq!(none.code(), "R0607");
+    assert!(none.hint().unwrap().contains("--from none --accept-duplicates"));
     assert_eq!(code(&released, &["b"], &from_entry(2, Duplicates::Refused)), "R0609");
 }
 
