@@ -9,7 +9,7 @@
 
 cost: a window that never fires keeps a text for each of a million keys (--keys), in all so many GB. Each interval touches a
 tenth of the keys (--changed) and leaves the others alone. What is looked at begins when all keys have come once and are stored, and
-has ten intervals at least: by then the table has been merged as a whole about once. Two runs of each kind, with and without a state
+has 22 intervals at least: the table is merged as a whole each time twice its size has come, so once in them. Two runs of each kind, with and without a state
 directory:
   paced      rows come at the rate that touches a tenth of the keys an interval. A second stream of 1,000 rows a second goes
              through the same workers to stdout: how late its rows are is the pause that a checkpoint makes on the data path.
@@ -20,7 +20,7 @@ directory:
              tenth of the keys as an interval has at the rate without state. What goes to the disk meanwhile stands beside it.
 control: what of that no program can avoid that keeps state so. As fast as possible without a state directory, in turn alone and beside
 a process that only moves bytes: each interval it copies as many as change, writes them to a file, syncs it and reads it back; and
-for each of these bytes, as merging does at least, it reads two that were written before and writes one, synced and read back.
+for two of these bytes, as merging does at least, it reads three that were written before and writes one, synced and read back.
 recovery: such a job is killed (SIGKILL) when its state is complete, and started again: the time to the first row on stdout.
 latency: a generator of 1,000 rows a second, a csv table that commits with each checkpoint. A row is due at its number / rate behind
 the first, and has arrived when its file has its visible name; how long it waits to be written counts.
@@ -289,9 +289,10 @@ def move_bytes(folder, n, interval_s, behind_s):
     begun = time.monotonic()
     for number in itertools.count(1):
         write(f"changed-{number % 2}", bytearray(changed_bytes))
-        read("changed-1", n)
-        read(f"merged-{(number + 1) % 2}", n)
-        write(f"merged-{number % 2}", changed_bytes)
+        if number % 2 == 0:
+            for name in ("changed-0", "changed-1", "merged-0"):
+                read(name, n)
+            write("merged-0", changed_bytes)
         behind_s.value = time.monotonic() - begun - number * interval_s
         time.sleep(max(0.0, -behind_s.value))
 
@@ -405,8 +406,8 @@ def cost(options, results):
 
 
 def at_interval(options, results, interval_ms):
-    """Options and results of one interval: ten of them are looked at."""
-    seconds = max(options.seconds, 10 * interval_ms // 1000)
+    """Options and results of one interval: 22 of them are looked at."""
+    seconds = max(options.seconds, 22 * interval_ms // 1000)
     options = argparse.Namespace(**{**vars(options), "interval_ms": interval_ms, "seconds": seconds})
     return options, results.of_options(options)
 

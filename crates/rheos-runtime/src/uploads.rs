@@ -92,7 +92,9 @@ impl Uploads {
         let nothing = Policy {
             runs_max: usize::MAX,
             merge_min: usize::MAX,
+            merge_some_min: usize::MAX,
             merge_all_min: usize::MAX,
+            merge_all_growth: u64::MAX,
             dead_bytes_free: u64::MAX,
             ..Policy::default()
         };

@@ -9,7 +9,7 @@ use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{Column, DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::expr_rewriter::NamePreserver;
@@ -48,6 +48,28 @@ impl OptimizerRule for CheckedConstants {
             Ok(expr.transform_up(|e| evaluator.folded(e))?.update_data(|e| name.restore(e)))
         })
     }
+}
+
+/// Gives the keys of grouping sets the names that they have: what is folded in a set would have another one, and the set as a
+/// whole cannot be named.
+pub(crate) fn named_in_sets(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let named = |plan: LogicalPlan| {
+        let is_set = |expr: &Expr| matches!(expr, Expr::GroupingSet(_));
+        if !matches!(&plan, LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.iter().any(is_set)) {
+            return Ok(Transformed::no(plan));
+        }
+        plan.map_expressions(|expr| match is_set(&expr) {
+            true => expr.map_children(|key| match key {
+                Expr::Column(_) | Expr::Alias(_) => Ok(Transformed::no(key)),
+                key => {
+                    let name = key.schema_name().to_string();
+                    Ok(Transformed::yes(key.alias(name)))
+                }
+            }),
+            false => Ok(Transformed::no(expr)),
+        })
+    };
+    plan.transform_up_with_subqueries(named).data()
 }
 
 /// Computes constants as the rows are computed.

@@ -17,7 +17,7 @@ use datafusion_optimizer::{Analyzer, Optimizer, OptimizerContext, OptimizerRule}
 use rheos_core::error::Error;
 use rheos_core::source::Boundedness;
 
-use crate::constants::CheckedConstants;
+use crate::constants::{CheckedConstants, named_in_sets};
 use crate::diagnose::external;
 use crate::first_match::without_lists;
 use crate::floats::prefer_floats;
@@ -41,7 +41,7 @@ pub(crate) fn optimize(plan: LogicalPlan, config: &ConfigOptions, now_ms: i64) -
         Boundedness::Unbounded => clock::on_operators(plan, zone.parse()?)?,
         Boundedness::Bounded => plan,
     };
-    let plan = spell_times(zone::localize(plan, zone)?)?;
+    let plan = named_in_sets(spell_times(zone::localize(plan, zone)?)?)?;
     let mut context = OptimizerContext::new_with_config_options(Arc::new(config.clone()))
         .with_skip_failing_rules(false)
         .with_max_passes(8);

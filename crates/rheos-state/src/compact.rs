@@ -11,7 +11,7 @@
 //! * Runs of like size are merged (size-tiered), so that a table has at most [`Policy::runs_max`] of them, and a row is
 //!   rewritten about once each time its table has grown by [`Policy::merge_min`].
 //! * Where rows are put together, a merge of all runs makes the table smaller: it is made when what has come since the last one is
-//!   as large as what that one left. Smaller merges before would write rows that are replaced soon after.
+//!   [`Policy::merge_all_growth`] times what that one left. Smaller merges before would write rows that are replaced soon after.
 //! * Objects that are mostly dead are emptied: what lives in them is written anew, so that the objects together have at most
 //!   twice the bytes that live, by estimate: where a tombstone cuts through a segment, namespaces count as evenly spread.
 //!
@@ -46,8 +46,12 @@ pub struct Policy {
     pub runs_max: usize,
     /// Runs of like size that are merged, at least.
     pub merge_min: usize,
+    /// The same in a table whose rows are put together.
+    pub merge_some_min: usize,
     /// Runs of a table whose rows are put together, that are merged when they are all of its runs, at least.
     pub merge_all_min: usize,
+    /// How large what has come since the last merge of all runs is, beside what that one left, when the next is made.
+    pub merge_all_growth: u64,
     /// Runs below this size are alike, in bytes.
     pub run_bytes_min: u64,
     /// What may be dead beside as much as lives, in bytes.
@@ -59,9 +63,11 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            runs_max: 24,
+            runs_max: 32,
             merge_min: 12,
+            merge_some_min: 24,
             merge_all_min: 4,
+            merge_all_growth: 2,
             run_bytes_min: 64 << 10,
             dead_bytes_free: 4 << 20,
             step_bytes: 64 << 20,

@@ -7,6 +7,7 @@ use rheos_checkpoint::manifest::{Checksum, KeyGroupSet, ObjectRef, Segment};
 use rheos_core::key::{KEY_GROUPS_MAX, KeyGroup};
 use rheos_core::state::{Run, TableKind};
 use rheos_core::{Epoch, Error, OperatorId, Result};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::rows::{self, Codec, Rows};
 use super::segment::{encode_header, kind_word, namespace_column};
@@ -87,13 +88,14 @@ impl Contents {
 }
 
 /// An object in the making.
-#[derive(Debug)]
 pub(crate) struct ObjectBuilder {
     name: ObjectName,
     compression: Compression,
     /// How the last table is compressed, which may come in several pieces.
     codec: Option<(OperatorId, String, Codec)>,
     bytes: Vec<u8>,
+    /// Of the bytes so far: each is taken in while it is in the processor's cache.
+    sum: Xxh3,
     segments: Vec<Segment>,
     headers: Vec<SegmentHeader>,
 }
@@ -103,7 +105,9 @@ impl ObjectBuilder {
         let mut bytes = SPARE.take();
         bytes.clear();
         bytes.extend_from_slice(&head());
-        Self { name, compression, codec: None, bytes, segments: Vec::new(), headers: Vec::new() }
+        let mut sum = Xxh3::new();
+        sum.update(&bytes);
+        Self { name, compression, codec: None, bytes, sum, segments: Vec::new(), headers: Vec::new() }
     }
 
     /// Adds a table, in the order of operators and tables. Nothing to say gives no segment.
@@ -161,7 +165,8 @@ impl ObjectBuilder {
             replaces_by: contents.replaces_by.clone(),
             gone_by: contents.gone_by,
         };
-        self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
+        let behind_last = self.bytes.len();
+        self.bytes.resize(behind_last.next_multiple_of(8), 0);
         let offset = self.bytes.len();
         self.bytes.extend_from_slice(&encode_header(&header)?);
         if let Some((rows, range, codec)) = part {
@@ -172,6 +177,7 @@ impl ObjectBuilder {
         if written.len() as u64 > SEGMENT_BYTES_MAX {
             return Err(contents.wrong(format_args!("a segment has {} bytes", written.len())));
         }
+        self.sum.update(&self.bytes[behind_last..]);
         self.segments.push(Segment {
             offset: offset as u64,
             length_bytes: written.len() as u64,
@@ -191,16 +197,18 @@ impl ObjectBuilder {
 
     /// The object; `None` if it has no segments.
     pub(crate) fn finish(self) -> Result<Option<WrittenObject>> {
-        let Self { name, mut bytes, segments, headers, .. } = self;
+        let Self { name, mut bytes, mut sum, segments, headers, .. } = self;
         if segments.is_empty() {
             return Ok(None);
         }
         let footer = Footer { segments };
-        bytes.extend_from_slice(&footer.encode()?);
+        let encoded = footer.encode()?;
+        sum.update(&encoded);
+        bytes.extend_from_slice(&encoded);
         let object = ObjectRef {
             name: name.to_string(),
             length_bytes: bytes.len() as u64,
-            checksum: Checksum::of(&bytes),
+            checksum: Checksum(sum.digest()),
             segments: footer.segments,
         };
         Ok(Some(WrittenObject { bytes, object, headers }))

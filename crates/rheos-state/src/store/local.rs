@@ -190,13 +190,16 @@ impl LocalStore {
 impl Drop for LocalStore {
     /// A run that was refused leaves no folder behind: where its input lies, the next run would take it for input.
     fn drop(&mut self) {
-        if self.taken.as_ref().is_some_and(|taken| taken.is_new) {
-            // Folders with something in them stay.
-            let is_empty =
-                [names::JOURNAL, names::OBJECTS].iter().all(|name| fs::remove_dir(self.folder.join(name)).is_ok());
-            if is_empty && fs::remove_file(self.folder.join(LOCK)).is_ok() {
-                let _ = fs::remove_dir(&self.folder);
-            }
+        // Another folder in its place belongs to another run.
+        if self.taken.as_ref().is_none_or(|taken| !taken.is_new || taken.home.check().is_err()) {
+            return;
+        }
+        let inner = [names::JOURNAL, names::OBJECTS].map(|name| self.folder.join(name));
+        let is_empty = |path: &PathBuf| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+        // A folder is removed only while it is empty: what somebody puts there meanwhile stays.
+        if inner.iter().all(is_empty) && inner.iter().all(|path| fs::remove_dir(path).is_ok()) {
+            let _ = fs::remove_file(self.folder.join(LOCK));
+            let _ = fs::remove_dir(&self.folder);
         }
     }
 }
@@ -272,7 +275,7 @@ impl CheckpointStore for LocalStore {
 
     fn read_back_bytes(&self) -> u64 {
         // A cache's worth: there is no request to be saved.
-        1 << 20
+        256 << 10
     }
 
     fn length_bytes(&self, name: &str) -> Result<Option<u64>> {

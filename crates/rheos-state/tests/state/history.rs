@@ -109,7 +109,9 @@ impl Job {
             policy: Policy {
                 runs_max: 3,
                 merge_min: 2,
+                merge_some_min: 2,
                 merge_all_min: 2,
+                merge_all_growth: 1,
                 run_bytes_min: 600,
                 dead_bytes_free: 30_000,
                 step_bytes: 3_000,

@@ -271,8 +271,16 @@ fn a_folder_that_is_removed_or_renamed_is_missed_and_not_made_anew() {
     let other = LocalStore::open(&at("state")).unwrap();
     expect_removed("another in its place");
     assert_eq!(names(&other, ""), [""; 0]);
+    // Who has stored nothing leaves nothing, but does not touch the folder of another.
+    let moved = LocalStore::open(&at("moved")).unwrap();
+    fs::rename(at("moved"), at("moved away")).unwrap();
+    let in_its_place = LocalStore::open(&at("moved")).unwrap();
+    drop(moved);
+    in_its_place.create("objects/a", b"1").unwrap();
+    drop(in_its_place);
+    assert!(at("moved/journal").exists());
     drop(other);
-    fs::remove_dir_all(at("state")).unwrap();
+    assert!(!at("state").exists());
     fs::rename(at("away"), at("state")).unwrap();
     store.create("objects/b", b"2").unwrap();
     assert_eq!(store.missing(&["objects/a", "objects/b"]).unwrap(), None);
