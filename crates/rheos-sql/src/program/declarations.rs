@@ -108,10 +108,11 @@ impl Planner<'_> {
             return Ok(());
         }
         let name = &view.name.value;
-        let unknown = self.catalog.unknown_table(name);
-        let mut plan = query::plan(&view.query, &self.catalog).map_err(|e| match e.message() == unknown.message() {
-            true => e.with_hint(format!("a view cannot read itself, and there is no other '{name}' before it")),
-            false => e,
+        let mut plan = query::plan(&view.query, &self.catalog).map_err(|e| {
+            match e.message() == self.catalog.unknown_table(name).message() {
+                true => e.with_hint(format!("a view cannot read itself, and there is no other '{name}' before it")),
+                false => e,
+            }
         })?;
         if !view.columns.is_empty() {
             let columns = plan.schema().columns();
