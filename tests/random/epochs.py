@@ -178,10 +178,11 @@ def line(table, event):
 
 def newest(journal):
     """The newest entry, if it is a manifest."""
-    for path in sorted(journal.glob("*.json"), reverse=True)[:1]:
-        try:
+    try:
+        for path in sorted(journal.glob("*.json"), reverse=True)[:1]:
             head, _, body = path.read_text(encoding="utf-8").partition("\n")
-        except FileNotFoundError:
-            return None
-        return json.loads(body) if json.loads(head)["rheos"] == "manifest" else None
+            return json.loads(body) if json.loads(head)["rheos"] == "manifest" else None
+    except FileNotFoundError:
+        # Entries are deleted, and a job that is refused takes its empty folder with it.
+        pass
     return None
