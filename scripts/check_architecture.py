@@ -15,7 +15,7 @@ LAYERS = [
     ["rheos"],
     ["rheos-sql", "rheos-runtime"],
     ["rheos-functions", "rheos-operators", "rheos-connectors"],
-    ["rheos-formats", "rheos-state"],
+    ["rheos-formats", "rheos-state", "rheos-log"],
     ["rheos-checkpoint"],
     ["rheos-core"],
 ]
@@ -25,7 +25,7 @@ TEST_ONLY = ["rheos-testkit"]
 BANS = [
     (("timely", "differential-dataflow"), {"rheos-runtime"}, "only the runtime knows Timely"),
     (("anyhow",), {"rheos-cli"}, "libraries have typed errors"),
-    (("tokio",), {"rheos-cli", "rheos-connectors", "rheos-runtime", "rheos-state"}, "operators and planning are synchronous"),
+    (("tokio",), {"rheos-cli", "rheos-connectors", "rheos-log", "rheos-runtime", "rheos-state"}, "operators and planning are synchronous"),
     (("datafusion", "sqlparser"), {"rheos-sql", "rheos-functions", "rheos-operators", "rheos", "rheos-testkit"},
      "expressions belong to SQL and operators"),
     (("datafusion-sql", "sqlparser"), {"rheos-sql"}, "only the SQL crate parses"),
