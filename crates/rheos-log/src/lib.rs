@@ -15,5 +15,6 @@ pub mod disk;
 pub mod partition;
 mod refusal;
 mod segment;
+mod sidecar;
 
 pub use refusal::Refusal;

@@ -13,6 +13,7 @@
 
 pub(crate) mod producers;
 mod recover;
+mod retention;
 
 use std::fmt::Debug;
 use std::io;
@@ -31,6 +32,8 @@ use crate::segment::Segment;
 pub use producers::Aborted;
 use producers::Admission;
 pub(crate) use producers::Producers;
+pub use retention::Retention;
+use retention::Start;
 
 /// Limits of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +72,8 @@ struct State {
     /// Transactions that were given up, by their markers.
     aborted: Vec<Aborted>,
     producers: Producers,
+    /// Records before it are there no more, though the first segment may have them.
+    start: Start,
     /// A sync has failed, and what the disk has is not known yet: nothing is written before it is.
     is_in_doubt: bool,
 }
@@ -291,13 +296,17 @@ impl Partition {
         state.aborted[from..].iter().filter(|a| a.first_offset < end).copied().collect()
     }
 
-    /// The first synced batch with a record of `time_ms` or later.
+    /// The first synced batch with a record of `time_ms` or later. Deleted records may stand before that in it.
     ///
     /// Errors: `Storage` if the disk fails or the file is damaged.
     pub fn at_time(&self, time_ms: i64) -> Result<Option<Vec<u8>>, Refusal> {
-        let (segments, below) = (self.lock().segments.clone(), self.synced.borrow().below);
+        let (segments, offsets) = {
+            let state = self.lock();
+            (state.segments.clone(), self.offsets_of(&state))
+        };
+        let below = offsets.high_watermark;
         for segment in segments.iter().filter(|s| s.base_offset < below) {
-            if let Some(batch) = segment.at_time(time_ms).map_err(|_| Refusal::Storage)? {
+            if let Some(batch) = segment.at_time(time_ms, offsets.start).map_err(|_| Refusal::Storage)? {
                 let head = BatchHead::read(&batch)?;
                 return Ok(head.filter(|head| head.end_offset() <= below).map(|_| batch));
             }
@@ -312,8 +321,9 @@ impl Partition {
 
     fn offsets_of(&self, state: &State) -> Offsets {
         let high_watermark = self.synced.borrow().below;
-        let start = state.segments.first().map_or(0, |s| s.base_offset);
-        let last_stable = state.producers.first_open().unwrap_or(high_watermark).min(high_watermark);
+        let start = state.segments.first().map_or(0, |s| s.base_offset).max(state.start.offset);
+        // Of an open transaction the first records may have been deleted.
+        let last_stable = state.producers.first_open().unwrap_or(high_watermark).max(start).min(high_watermark);
         Offsets { start, last_stable, high_watermark }
     }
 

@@ -17,14 +17,13 @@ use crate::Refusal;
 use crate::batch::{BatchHead, HEAD_BYTES};
 use crate::disk::{Disk, DiskFile};
 use crate::partition::{Aborted, Producers};
+use crate::sidecar::{self, Found};
 
 /// How far apart the places of an index are, at least, in bytes.
 const INDEX_STEP_BYTES: u64 = 16 << 10;
 /// What is read at once where a file is read as a whole, in bytes.
 const SCAN_BYTES: usize = 1 << 20;
 const INDEX_VERSION: u32 = 1;
-/// Indices that are longer are not read, in bytes.
-const INDEX_BYTES_MAX: u64 = 256 << 20;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -77,7 +76,7 @@ pub(crate) fn log_path(folder: &Path, base_offset: i64) -> PathBuf {
     folder.join(format!("{base_offset:020}.log"))
 }
 
-fn index_path(folder: &Path, base_offset: i64) -> PathBuf {
+pub(crate) fn index_path(folder: &Path, base_offset: i64) -> PathBuf {
     folder.join(format!("{base_offset:020}.index"))
 }
 
@@ -106,24 +105,9 @@ impl Segment {
         base_offset: i64,
     ) -> io::Result<Option<(Self, Vec<Aborted>, Producers)>> {
         let file = disk.open(&log_path(folder, base_offset))?;
-        let bytes = match disk.open(&index_path(folder, base_offset)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            index => {
-                let index = index?;
-                let length = index.length_bytes()?;
-                if !(4..=INDEX_BYTES_MAX).contains(&length) {
-                    return Ok(None);
-                }
-                let mut bytes = vec![0; length as usize];
-                index.read_at(&mut bytes, 0)?;
-                bytes
-            }
-        };
-        let (text, sum) = bytes.split_at(bytes.len() - 4);
-        if crc32c::crc32c(text).to_be_bytes() != sum {
+        let Found::Whole::<Index>(index) = sidecar::read(disk, &index_path(folder, base_offset))? else {
             return Ok(None);
-        }
-        let Ok(index) = serde_json::from_slice::<Index>(text) else { return Ok(None) };
+        };
         if index.version != INDEX_VERSION || index.bytes != file.length_bytes()? {
             return Ok(None);
         }
@@ -216,16 +200,7 @@ impl Segment {
             aborted,
             producers: producers.clone(),
         };
-        let mut bytes = serde_json::to_vec(&index)?;
-        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_be_bytes());
-        let path = index_path(folder, self.base_offset);
-        let temporary = path.with_extension("index.tmp");
-        disk.remove(&temporary)?;
-        let file = disk.create(&temporary)?;
-        file.write_at(&bytes, 0)?;
-        file.sync()?;
-        disk.rename(&temporary, &path)?;
-        disk.sync_folder(folder)
+        sidecar::write(disk, &index_path(folder, self.base_offset), &index)
     }
 
     /// The batches from the one that has `offset`, or the first behind it, up to `end_offset`: about `bytes_max`, but one at least.
@@ -257,15 +232,15 @@ impl Segment {
         Ok(bytes)
     }
 
-    /// The first batch with a record of `time_ms` or later.
-    pub(crate) fn at_time(&self, time_ms: i64) -> Result<Option<Vec<u8>>> {
+    /// The first batch with a record of `time_ms` or later that ends behind `start`.
+    pub(crate) fn at_time(&self, time_ms: i64, start: i64) -> Result<Option<Vec<u8>>> {
         if self.max_time_ms < time_ms {
             return Ok(None);
         }
         let place = self.places.partition_point(|place| place.max_time_before_ms < time_ms).saturating_sub(1);
         let mut at = self.places.get(place).map_or(0, |place| place.at);
         while let Some(head) = self.head_at(at)? {
-            if head.max_time_ms >= time_ms {
+            if head.max_time_ms >= time_ms && head.end_offset() > start {
                 return Ok(Some(self.read(head.base_offset, head.end_offset(), 0)?));
             }
             at += head.length_bytes as u64;

@@ -10,16 +10,17 @@ use std::path::Path;
 use rheos_core::{Error, ErrorKind, Result};
 
 use super::producers::Producers;
+use super::retention::{Start, start_path};
 use super::{Aborted, State, disk_error};
 use crate::batch::{BatchHead, HEAD_BYTES, marker_kind};
 use crate::disk::Disk;
-use crate::segment::{Segment, Stop, base_of, log_path};
+use crate::segment::{Segment, Stop, base_of, index_path, log_path};
+use crate::sidecar::{self, Found};
 
 /// What is looked through for whole batches, of what was cut off, in bytes.
 const SEARCHED_BYTES_MAX: u64 = 64 << 20;
 
 /// What the batches of a partition say together.
-#[derive(Default)]
 struct Told {
     producers: Producers,
     aborted: Vec<Aborted>,
@@ -40,6 +41,24 @@ pub(super) fn recover(disk: &dyn Disk, folder: &Path, below: i64, note: &dyn Fn(
     disk.create_folder(folder).map_err(failed)?;
     let mut bases: Vec<i64> = disk.names(folder).map_err(failed)?.iter().filter_map(|name| base_of(name)).collect();
     bases.sort_unstable();
+    let start = match sidecar::read::<Start>(disk, &start_path(folder)).map_err(failed)? {
+        Found::Nothing => Start::default(),
+        Found::Whole(start) => start,
+        Found::Damaged => {
+            let message = format!("'{}' is damaged", start_path(folder).display());
+            return Err(Error::new(ErrorKind::Corrupt, 802, message).with_hint(
+                "put the file back from a copy, or remove it: then records that were deleted are seen again",
+            ));
+        }
+    };
+    // Segments that a crash has kept from being removed.
+    while let [first, next, ..] = bases[..]
+        && next <= start.offset
+    {
+        disk.remove(&log_path(folder, first)).map_err(failed)?;
+        disk.remove(&index_path(folder, first)).map_err(failed)?;
+        bases.remove(0);
+    }
     if let [.., _, last] = bases[..] {
         // Nothing has come behind it; perhaps it was made in vain, and the one before went on.
         let path = log_path(folder, last);
@@ -49,17 +68,22 @@ pub(super) fn recover(disk: &dyn Disk, folder: &Path, below: i64, note: &dyn Fn(
         }
     }
     let Some((last, full)) = bases.split_last() else {
+        if start.offset > 0 {
+            return Err(damaged(folder, start.offset, "is missing"));
+        }
         let first = Segment::create(disk, folder, 0).map_err(failed)?;
-        return Ok(State { segments: vec![first], ..State::default() });
+        return Ok(State { segments: vec![first], start, ..State::default() });
     };
-    let (mut told, mut segments) = (Told::default(), Vec::<Segment>::new());
+    let producers = start.producers.clone();
+    let (mut told, mut segments) = (Told { producers, aborted: vec![] }, Vec::<Segment>::new());
     for base in full {
         check_joins(folder, &segments, *base)?;
         segments.push(read_full(disk, folder, *base, &mut told)?);
     }
     check_joins(folder, &segments, *last)?;
     segments.push(read_last(disk, folder, *last, below, &mut told, note)?);
-    Ok(State { segments, aborted: told.aborted, producers: told.producers, is_in_doubt: false })
+    told.aborted.retain(|a| a.marker_offset >= start.offset);
+    Ok(State { segments, aborted: told.aborted, producers: told.producers, start, is_in_doubt: false })
 }
 
 fn check_joins(folder: &Path, before: &[Segment], base: i64) -> Result<()> {

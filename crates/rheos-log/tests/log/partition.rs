@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rheos_log::Refusal;
 use rheos_log::commit::Committer;
 use rheos_log::disk::SystemDisk;
-use rheos_log::partition::{Isolation, Partition, PartitionOptions};
+use rheos_log::partition::{Isolation, Partition, PartitionOptions, Retention};
 
 use crate::batches::{Batch, fetch_all, read_all, split};
 
@@ -154,6 +154,55 @@ fn the_first_batch_of_a_time_is_found() {
         let found = partition.at_time(time_ms).unwrap().map(|batch| split(&batch)[0].0.base_offset);
         assert_eq!(found, expected, "{time_ms}");
     }
+}
+
+#[test]
+fn what_is_deleted_or_too_old_or_too_much_is_gone_also_when_it_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let partition = open(folder.path(), 1_000);
+    let files = || std::fs::read_dir(folder.path()).unwrap().count();
+    // Ten records a segment, at times 0, 10, 20, ...; the last segment has five.
+    for n in 0..105 {
+        append(&partition, Batch { payload_bytes: 39, time_ms: n * 10, ..Batch::default() }).unwrap();
+    }
+    partition.sync().unwrap();
+    let all = files();
+    let check = |partition: &Partition, start: i64| {
+        assert_eq!(partition.offsets().start, start);
+        assert_eq!(partition.read(start - 1, 100, Isolation::ReadUncommitted), Err(Refusal::OffsetOutOfRange));
+        let found = read_all(partition, Isolation::ReadUncommitted, 1_000_000);
+        assert_eq!((found[0].0.base_offset, found.len() as i64), (start, 105 - start));
+        let first = partition.at_time(0).unwrap().map(|batch| split(&batch)[0].0.base_offset);
+        assert_eq!(first, Some(start));
+    };
+    assert_eq!(partition.delete_before(106), Err(Refusal::OffsetOutOfRange));
+    assert_eq!(partition.delete_before(25), Ok(25));
+    assert_eq!(partition.delete_before(7), Ok(25), "it is gone already");
+    check(&partition, 25);
+    assert_eq!(files(), all - 4 + 1, "two segments with an index each, and where it starts");
+    check(&open(folder.path(), 1_000), 25);
+    let retention = Retention { age_ms: Some(500), bytes: None };
+    // The newest records of the segments are of 290, 390, 490, ...
+    assert_eq!(partition.retain(&retention, 991), Ok(3_000));
+    check(&partition, 50);
+    let retention = Retention { age_ms: None, bytes: Some(3_000) };
+    assert_eq!(partition.retain(&retention, 0), Ok(2_000));
+    check(&partition, 70);
+    assert_eq!(partition.retain(&retention, 0), Ok(0));
+    assert_eq!(partition.retain(&Retention::default(), i64::MAX), Ok(0));
+    drop(partition);
+    let partition = open(folder.path(), 1_000);
+    check(&partition, 70);
+    // Everything is too old: also what stands in the last segment.
+    assert_eq!(partition.retain(&Retention { age_ms: Some(0), bytes: None }, 100_000), Ok(3_500));
+    let end = partition.offsets();
+    assert_eq!((end.start, end.high_watermark), (105, 105));
+    assert_eq!(append(&partition, Batch::default()).unwrap(), (105, 106));
+    drop(partition);
+    assert_eq!(open(folder.path(), 1_000).offsets().start, 105);
+    std::fs::write(folder.path().join("start"), b"nonsense").unwrap();
+    let error = Partition::open(Arc::new(SystemDisk), folder.path(), PartitionOptions::default(), &|_| ()).unwrap_err();
+    assert!(error.code() == "R0802" && error.message().contains("start' is damaged"), "{error}");
 }
 
 #[test]
