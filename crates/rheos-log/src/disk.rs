@@ -19,6 +19,8 @@ pub trait Disk: Debug + Send + Sync {
     fn names(&self, folder: &Path) -> io::Result<Vec<String>>;
     /// Makes a folder and those above it.
     fn create_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Removes a folder with all that is in it; it need not be there.
+    fn remove_folder(&self, folder: &Path) -> io::Result<()>;
     /// Gives a file another name, in the place of what has it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file that need not be there.
@@ -63,6 +65,13 @@ impl Disk for SystemDisk {
 
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)
+    }
+
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        match fs::remove_dir_all(folder) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

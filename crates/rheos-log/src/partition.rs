@@ -19,7 +19,7 @@ use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use rheos_core::{Error, ErrorKind, Result};
 use tokio::sync::watch;
@@ -58,7 +58,7 @@ impl Default for PartitionOptions {
 pub struct Partition {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
-    options: PartitionOptions,
+    options: RwLock<PartitionOptions>,
     state: Mutex<State>,
     synced: watch::Sender<Synced>,
     /// Waits for the committer.
@@ -138,7 +138,8 @@ impl Partition {
         let below = state.end();
         let (synced, _) = watch::channel(Synced { below, failures: 0 });
         let folder = folder.to_path_buf();
-        Ok(Self { disk, folder, options, state: Mutex::new(state), synced, is_queued: AtomicBool::new(false) })
+        let (options, state) = (RwLock::new(options), Mutex::new(state));
+        Ok(Self { disk, folder, options, state, synced, is_queued: AtomicBool::new(false) })
     }
 
     /// Puts batches behind the last, and gives them their offsets. They are not synced yet. Batches that have come before are not written
@@ -314,6 +315,15 @@ impl Partition {
         Ok(None)
     }
 
+    /// Other limits, from now on.
+    pub fn set_options(&self, options: PartitionOptions) {
+        *self.options.write().unwrap_or_else(PoisonError::into_inner) = options;
+    }
+
+    fn options(&self) -> PartitionOptions {
+        self.options.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Where it stands.
     pub fn offsets(&self) -> Offsets {
         self.offsets_of(&self.lock())
@@ -330,9 +340,10 @@ impl Partition {
     /// The heads of batches, each of which is whole and may be written by a client.
     fn heads(&self, batches: &[u8]) -> Result<Vec<BatchHead>, Refusal> {
         let (mut heads, mut at) = (vec![], 0);
+        let batch_bytes_max = self.options().batch_bytes_max;
         while at < batches.len() {
             let head = BatchHead::read_checked(&batches[at..])?.ok_or(Refusal::CorruptMessage)?;
-            if head.length_bytes > self.options.batch_bytes_max {
+            if head.length_bytes > batch_bytes_max {
                 return Err(Refusal::MessageTooLarge);
             }
             let counts = head.records > 0 && head.last_offset_delta == head.records - 1;
@@ -355,7 +366,8 @@ impl Partition {
     }
 
     fn push(&self, state: &mut State, head: &BatchHead, batch: &[u8]) -> Result<(), Refusal> {
-        let is_full = |s: &Segment| s.bytes > 0 && s.bytes + batch.len() as u64 > self.options.segment_bytes;
+        let segment_bytes = self.options().segment_bytes;
+        let is_full = |s: &Segment| s.bytes > 0 && s.bytes + batch.len() as u64 > segment_bytes;
         if state.segments.last().is_some_and(is_full) {
             self.roll(state, head.max_time_ms)?;
         }
@@ -372,7 +384,7 @@ impl Partition {
             return Err(Refusal::Storage);
         }
         self.synced.send_if_modified(|synced| std::mem::replace(&mut synced.below, end_offset) < end_offset);
-        state.producers.forget(now_ms.saturating_sub(self.options.producer_idle_ms));
+        state.producers.forget(now_ms.saturating_sub(self.options().producer_idle_ms));
         let own = |a: &&Aborted| (last.base_offset..end_offset).contains(&a.marker_offset);
         let aborted = state.aborted.iter().filter(own).copied().collect();
         last.write_index(&*self.disk, &self.folder, aborted, &state.producers).map_err(|_| Refusal::Storage)?;

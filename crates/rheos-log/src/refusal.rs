@@ -1,4 +1,4 @@
-//! Why a request to a partition is refused, in the protocol's terms.
+//! Why a request is refused, in the protocol's terms.
 
 use std::fmt;
 
@@ -25,6 +25,16 @@ pub enum Refusal {
     InvalidTransactionState,
     /// The record may not be written by a client, or a batch tells of other numbers of records than it has.
     InvalidRecord,
+    /// There is no topic of this name.
+    UnknownTopic,
+    /// There is one already.
+    TopicExists,
+    /// Names have up to 249 letters, digits, `.`, `_` and `-`.
+    InvalidTopicName,
+    /// None, or not more than there are.
+    InvalidPartitions,
+    /// More than the queue may have.
+    TooManyPartitions,
 }
 
 impl Refusal {
@@ -41,6 +51,12 @@ impl Refusal {
             Self::InvalidProducerEpoch => 47,
             Self::InvalidTransactionState => 48,
             Self::InvalidRecord => 87,
+            Self::UnknownTopic => 3,
+            Self::TopicExists => 36,
+            Self::InvalidTopicName => 17,
+            Self::InvalidPartitions => 37,
+            // What a broker's policy forbids.
+            Self::TooManyPartitions => 44,
         }
     }
 }
@@ -58,6 +74,11 @@ impl fmt::Display for Refusal {
             Self::InvalidProducerEpoch => "a newer producer has taken this one's place",
             Self::InvalidTransactionState => "the transaction is not open",
             Self::InvalidRecord => "the batch holds what a client may not write",
+            Self::UnknownTopic => "there is no such topic",
+            Self::TopicExists => "there is such a topic already",
+            Self::InvalidTopicName => "a topic's name has up to 249 letters, digits, '.', '_' and '-'",
+            Self::InvalidPartitions => "the number of partitions is 0, or not more than there are",
+            Self::TooManyPartitions => "the queue has as many partitions as it may have",
         })
     }
 }

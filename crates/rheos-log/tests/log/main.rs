@@ -7,3 +7,4 @@ mod faults;
 mod partition;
 mod power;
 mod power_disk;
+mod topics;

@@ -203,11 +203,21 @@ impl Disk for PowerDisk {
 
     fn names(&self, folder: &Path) -> io::Result<Vec<String>> {
         let inner = self.lock();
-        let inside = inner.names.keys().filter(|path| path.parent() == Some(folder));
-        Ok(inside.map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect())
+        // Files, and folders that have some.
+        let inside: BTreeSet<&Path> = inner.names.keys().filter_map(|path| path.strip_prefix(folder).ok()).collect();
+        let first: BTreeSet<String> =
+            inside.iter().filter_map(|path| Some(path.iter().next()?.to_string_lossy().into_owned())).collect();
+        Ok(first.into_iter().collect())
     }
 
     fn create_folder(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        let mut inner = self.lock();
+        let inside: Vec<PathBuf> = inner.names.keys().filter(|path| path.parent() == Some(folder)).cloned().collect();
+        inside.into_iter().for_each(|path| inner.run(Operation::Remove { path }));
         Ok(())
     }
 
