@@ -36,7 +36,7 @@ pub use retention::Retention;
 use retention::Start;
 
 /// Limits of a partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionOptions {
     /// A segment that would be longer is ended before, in bytes.
     pub segment_bytes: u64,
@@ -262,7 +262,7 @@ impl Partition {
     ///
     /// Errors: `OffsetOutOfRange` outside of what is there; `Storage` if the disk fails or the file is damaged.
     pub fn read(&self, offset: i64, bytes_max: usize, isolation: Isolation) -> Result<Fetched, Refusal> {
-        let (segment, offsets, end) = {
+        let (stretch, offsets, end) = {
             let state = self.lock();
             let offsets = self.offsets_of(&state);
             let end = match isolation {
@@ -274,11 +274,11 @@ impl Partition {
             }
             // Segments may begin with a gap: the first that ends behind the offset.
             let at = state.segments.partition_point(|s| s.end_offset <= offset);
-            (state.segments.get(at).cloned(), offsets, end)
+            (state.segments.get(at).map(|s| s.from_offset(offset)), offsets, end)
         };
         let nothing = Fetched { batches: vec![], aborted: vec![], offsets };
-        let Some(segment) = segment.filter(|_| offset < end) else { return Ok(nothing) };
-        let batches = segment.read(offset, end, bytes_max).map_err(|_| Refusal::Storage)?;
+        let Some(stretch) = stretch.filter(|_| offset < end) else { return Ok(nothing) };
+        let batches = stretch.read(offset, end, bytes_max).map_err(|_| Refusal::Storage)?;
         let aborted = match isolation {
             Isolation::ReadUncommitted => vec![],
             Isolation::ReadCommitted => self.aborted_in(offset, &batches),
@@ -301,13 +301,14 @@ impl Partition {
     ///
     /// Errors: `Storage` if the disk fails or the file is damaged.
     pub fn at_time(&self, time_ms: i64) -> Result<Option<Vec<u8>>, Refusal> {
-        let (segments, offsets) = {
+        let (stretches, offsets) = {
             let state = self.lock();
-            (state.segments.clone(), self.offsets_of(&state))
+            let stretches: Vec<_> = state.segments.iter().filter_map(|s| s.from_time(time_ms)).collect();
+            (stretches, self.offsets_of(&state))
         };
         let below = offsets.high_watermark;
-        for segment in segments.iter().filter(|s| s.base_offset < below) {
-            if let Some(batch) = segment.at_time(time_ms, offsets.start).map_err(|_| Refusal::Storage)? {
+        for stretch in stretches {
+            if let Some(batch) = stretch.at_time(time_ms, offsets.start).map_err(|_| Refusal::Storage)? {
                 let head = BatchHead::read(&batch)?;
                 return Ok(head.filter(|head| head.end_offset() <= below).map(|_| batch));
             }
@@ -321,7 +322,7 @@ impl Partition {
     }
 
     fn options(&self) -> PartitionOptions {
-        self.options.read().unwrap_or_else(PoisonError::into_inner).clone()
+        *self.options.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where it stands.
@@ -419,7 +420,7 @@ impl State {
     }
 }
 
-fn disk_error(what: &str, path: &Path, error: &io::Error) -> Error {
+pub(crate) fn disk_error(what: &str, path: &Path, error: &io::Error) -> Error {
     let message = format!("cannot {what} '{}': {error}", path.display());
     Error::new(ErrorKind::External, 801, message).with_hint("look at the disk and the folder, then start again")
 }

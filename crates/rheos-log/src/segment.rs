@@ -13,7 +13,6 @@ use std::sync::Arc;
 use rheos_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::Refusal;
 use crate::batch::{BatchHead, HEAD_BYTES};
 use crate::disk::{Disk, DiskFile};
 use crate::partition::{Aborted, Producers};
@@ -26,7 +25,7 @@ const SCAN_BYTES: usize = 1 << 20;
 const INDEX_VERSION: u32 = 1;
 
 /// See the module.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) base_offset: i64,
     /// Just behind its last record.
@@ -36,6 +35,15 @@ pub(crate) struct Segment {
     /// The latest time of its records, in ms.
     pub(crate) max_time_ms: i64,
     places: Vec<Place>,
+}
+
+/// What a reader reads in, without the partition's lock: a segment from some batch on.
+#[derive(Debug)]
+pub(crate) struct Stretch {
+    base_offset: i64,
+    file: Arc<dyn DiskFile>,
+    at: u64,
+    bytes: u64,
 }
 
 /// Where a batch begins.
@@ -69,7 +77,7 @@ pub(crate) enum Stop {
     /// The next batch ends behind what was asked for.
     Below,
     /// What is there is no batch, or not the one that is due; or its end is missing.
-    Damage(Option<Refusal>),
+    Damage,
 }
 
 pub(crate) fn log_path(folder: &Path, base_offset: i64) -> PathBuf {
@@ -142,9 +150,9 @@ impl Segment {
                         segment.note(&head);
                         at += head.length_bytes;
                     }
-                    Ok(Some(_)) => break Some(Stop::Damage(None)),
+                    Ok(Some(_)) => break Some(Stop::Damage),
                     Ok(None) => break None,
-                    Err(refusal) => break Some(Stop::Damage(Some(refusal))),
+                    Err(_) => break Some(Stop::Damage),
                 }
             };
             let is_last = from + buffer.len() as u64 == length;
@@ -154,12 +162,12 @@ impl Segment {
             buffer.drain(..at);
             from += at as u64;
             if is_last {
-                return Ok((segment, if buffer.is_empty() { Stop::End } else { Stop::Damage(None) }));
+                return Ok((segment, if buffer.is_empty() { Stop::End } else { Stop::Damage }));
             }
             // A batch that does not fit: all of it, if the file has so much.
             let next = BatchHead::read(&buffer).ok().flatten().map_or(SCAN_BYTES, |head| head.length_bytes);
             if from + next as u64 > length {
-                return Ok((segment, Stop::Damage(None)));
+                return Ok((segment, Stop::Damage));
             }
             wanted = next.max(SCAN_BYTES);
         }
@@ -203,10 +211,28 @@ impl Segment {
         sidecar::write(disk, &index_path(folder, self.base_offset), &index)
     }
 
+    /// Its end, from a place at or before the batch that has `offset`.
+    pub(crate) fn from_offset(&self, offset: i64) -> Stretch {
+        self.behind(self.places.partition_point(|place| place.offset <= offset))
+    }
+
+    /// Its end, from a place at or before the first record of `time_ms` or later; `None` if there is none.
+    pub(crate) fn from_time(&self, time_ms: i64) -> Option<Stretch> {
+        let is_before = |place: &Place| place.max_time_before_ms < time_ms;
+        (self.max_time_ms >= time_ms).then(|| self.behind(self.places.partition_point(is_before)))
+    }
+
+    /// From the last of the first `n` places.
+    fn behind(&self, n: usize) -> Stretch {
+        let at = n.checked_sub(1).map_or(0, |last| self.places[last].at);
+        Stretch { base_offset: self.base_offset, file: Arc::clone(&self.file), at, bytes: self.bytes }
+    }
+}
+
+impl Stretch {
     /// The batches from the one that has `offset`, or the first behind it, up to `end_offset`: about `bytes_max`, but one at least.
     pub(crate) fn read(&self, offset: i64, end_offset: i64, bytes_max: usize) -> Result<Vec<u8>> {
-        let place = self.places.partition_point(|place| place.offset <= offset).checked_sub(1);
-        let mut at = place.map_or(0, |n| self.places[n].at);
+        let mut at = self.at;
         // To the batch; its head says how far the next one is.
         let first = loop {
             let Some(head) = self.head_at(at)? else { return Ok(vec![]) };
@@ -234,11 +260,7 @@ impl Segment {
 
     /// The first batch with a record of `time_ms` or later that ends behind `start`.
     pub(crate) fn at_time(&self, time_ms: i64, start: i64) -> Result<Option<Vec<u8>>> {
-        if self.max_time_ms < time_ms {
-            return Ok(None);
-        }
-        let place = self.places.partition_point(|place| place.max_time_before_ms < time_ms).saturating_sub(1);
-        let mut at = self.places.get(place).map_or(0, |place| place.at);
+        let mut at = self.at;
         while let Some(head) = self.head_at(at)? {
             if head.max_time_ms >= time_ms && head.end_offset() > start {
                 return Ok(Some(self.read(head.base_offset, head.end_offset(), 0)?));

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Refusal;
 use crate::disk::Disk;
-use crate::partition::Partition;
+use crate::partition::{Partition, disk_error};
 use crate::settings::Settings;
 use crate::sidecar::{self, Found};
 
@@ -83,7 +83,7 @@ impl Topics {
     ///
     /// Errors: `External` (R0801) of the disk; `Corrupt` (R0802) for what is damaged.
     pub fn open(disk: Arc<dyn Disk>, data: &Path, limits: Limits, note: &dyn Fn(String)) -> Result<Self> {
-        let failed = |e: io::Error| disk_error(data, &e);
+        let failed = |e: io::Error| disk_error("open", data, &e);
         disk.create_folder(data).map_err(failed)?;
         let path = data.join("topics");
         let catalog = match sidecar::read::<Catalog>(&*disk, &path).map_err(failed)? {
@@ -228,7 +228,7 @@ impl Topics {
         let made: Result<Vec<_>> = range.clone().map(make).collect();
         let synced = made.and_then(|made| match self.disk.sync_folder(&self.data) {
             Ok(()) => Ok(made),
-            Err(e) => Err(disk_error(&self.data, &e)),
+            Err(e) => Err(disk_error("sync", &self.data, &e)),
         });
         synced.map_err(|_| {
             self.remove(name, number, range);
@@ -280,9 +280,4 @@ fn is_folder_name(name: &str) -> bool {
         is_number(number)
             && rest.rsplit_once('-').is_some_and(|(topic, partition)| is_name(topic) && is_number(partition))
     })
-}
-
-fn disk_error(path: &Path, error: &io::Error) -> Error {
-    Error::new(ErrorKind::External, 801, format!("cannot use '{}': {error}", path.display()))
-        .with_hint("look at the disk and the folder, then start again")
 }

@@ -93,12 +93,7 @@ impl Producers {
         if !head.is_idempotent() {
             return;
         }
-        let fresh = || Producer { epoch: head.producer_epoch, recent: VecDeque::new(), open_since: None, last_ms: 0 };
-        let producer = self.by_id.entry(head.producer_id).or_insert_with(fresh);
-        if producer.epoch != head.producer_epoch {
-            (producer.epoch, producer.recent) = (head.producer_epoch, VecDeque::new());
-        }
-        producer.last_ms = producer.last_ms.max(head.max_time_ms);
+        let producer = self.of(head);
         if producer.recent.len() == RECENT_MAX {
             producer.recent.pop_front();
         }
@@ -123,16 +118,20 @@ impl Producers {
 
     /// Takes in the batch that ends a transaction; gives what readers have to leave out.
     pub(crate) fn note_marker(&mut self, marker: &BatchHead, is_commit: bool) -> Option<Aborted> {
-        let fresh = || Producer { epoch: marker.producer_epoch, recent: VecDeque::new(), open_since: None, last_ms: 0 };
-        let producer = self.by_id.entry(marker.producer_id).or_insert_with(fresh);
-        if marker.producer_epoch > producer.epoch {
-            // The coordinator has fenced it: numbers begin anew.
-            (producer.epoch, producer.recent) = (marker.producer_epoch, VecDeque::new());
-        }
-        producer.last_ms = producer.last_ms.max(marker.max_time_ms);
-        let first_offset = producer.open_since.take()?;
+        let first_offset = self.of(marker).open_since.take()?;
         let (marker_offset, producer_id) = (marker.base_offset, marker.producer_id);
         (!is_commit).then_some(Aborted { marker_offset, first_offset, producer_id })
+    }
+
+    /// Who sent a batch, as of its epoch: with a newer one, also that of a marker which fences, numbers begin anew.
+    fn of(&mut self, head: &BatchHead) -> &mut Producer {
+        let fresh = || Producer { epoch: head.producer_epoch, recent: VecDeque::new(), open_since: None, last_ms: 0 };
+        let producer = self.by_id.entry(head.producer_id).or_insert_with(fresh);
+        if producer.epoch != head.producer_epoch {
+            (producer.epoch, producer.recent) = (head.producer_epoch, VecDeque::new());
+        }
+        producer.last_ms = producer.last_ms.max(head.max_time_ms);
+        producer
     }
 
     /// Where the oldest open transaction begins.

@@ -123,7 +123,7 @@ fn read_last(
     let (segment, stop) =
         Segment::scan(disk, folder, base, below, |head, batch| told.note(head, batch)).map_err(failed)?;
     let cut = segment.file.length_bytes().map_err(failed)? - segment.bytes;
-    if let Stop::Damage(_) = stop {
+    if stop == Stop::Damage {
         let (shown, at) = (log_path(folder, base).display().to_string(), segment.bytes);
         note(match keep_cut(disk, folder, &segment, cut).map_err(failed)? {
             Some(kept) => format!("{shown}: behind byte {at} are {cut} damaged bytes, which are kept as {kept}"),
