@@ -274,7 +274,7 @@ impl Partition {
             }
             // Segments may begin with a gap: the first that ends behind the offset.
             let at = state.segments.partition_point(|s| s.end_offset <= offset);
-            (state.segments.get(at).map(|s| s.from_offset(offset)), offsets, end)
+            (state.segments.get(at).map(|s| s.stretch_at(offset)), offsets, end)
         };
         let nothing = Fetched { batches: vec![], aborted: vec![], offsets };
         let Some(stretch) = stretch.filter(|_| offset < end) else { return Ok(nothing) };
@@ -303,7 +303,7 @@ impl Partition {
     pub fn at_time(&self, time_ms: i64) -> Result<Option<Vec<u8>>, Refusal> {
         let (stretches, offsets) = {
             let state = self.lock();
-            let stretches: Vec<_> = state.segments.iter().filter_map(|s| s.from_time(time_ms)).collect();
+            let stretches: Vec<_> = state.segments.iter().filter_map(|s| s.stretch_of(time_ms)).collect();
             (stretches, self.offsets_of(&state))
         };
         let below = offsets.high_watermark;

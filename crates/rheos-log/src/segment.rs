@@ -212,12 +212,12 @@ impl Segment {
     }
 
     /// Its end, from a place at or before the batch that has `offset`.
-    pub(crate) fn from_offset(&self, offset: i64) -> Stretch {
+    pub(crate) fn stretch_at(&self, offset: i64) -> Stretch {
         self.behind(self.places.partition_point(|place| place.offset <= offset))
     }
 
     /// Its end, from a place at or before the first record of `time_ms` or later; `None` if there is none.
-    pub(crate) fn from_time(&self, time_ms: i64) -> Option<Stretch> {
+    pub(crate) fn stretch_of(&self, time_ms: i64) -> Option<Stretch> {
         let is_before = |place: &Place| place.max_time_before_ms < time_ms;
         (self.max_time_ms >= time_ms).then(|| self.behind(self.places.partition_point(is_before)))
     }
