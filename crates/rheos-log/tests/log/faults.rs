@@ -82,9 +82,8 @@ fn whole_batches_behind_a_damaged_one_are_kept_aside() {
     let options = PartitionOptions::default();
     let folder = Path::new(FOLDER);
     let notes = std::cell::RefCell::new(vec![]);
-    let open = || {
-        Partition::open(Arc::new(disk.clone()), folder, options.clone(), &|note| notes.borrow_mut().push(note)).unwrap()
-    };
+    let open =
+        || Partition::open(Arc::new(disk.clone()), folder, options, &|note| notes.borrow_mut().push(note)).unwrap();
     let partition = open();
     append_all(&partition, 0..3);
     partition.sync().unwrap();
